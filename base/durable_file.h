@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Files that survive power loss: written whole under another name, synced, renamed, directory synced.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace linchpin::base {
+
+// Replaces `path` with `contents`, all or nothing, also across a crash. Happy path: openat(tmp,
+// O_CREAT|O_EXCL, mode), write*, fsync, rename, fsync(dir). On failure the old file stays and the
+// temporary is removed. RESOURCE_EXHAUSTED: disk full or quota; PERMISSION_DENIED; else INTERNAL.
+absl::Status WriteFileDurably(const std::string& path, absl::string_view contents,
+                              mode_t mode = 0600);
+
+// The whole file. NOT_FOUND; RESOURCE_EXHAUSTED if larger than `max_size`.
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_size);
+
+// Makes `path` (and parents) as directories; an existing one must be a directory of ours. Sets mode.
+absl::Status EnsureDirectory(const std::string& path, mode_t mode);
+
+absl::Status RemoveFileDurably(const std::string& path);
+absl::Status SyncDirectory(const std::string& path);
+
+// Holds an exclusive lock on DIR/lock for as long as it lives, so that two processes cannot share a
+// data directory. FAILED_PRECONDITION, naming the directory, if another holds it.
+class DirectoryLock {
+ public:
+  static absl::StatusOr<DirectoryLock> Acquire(const std::string& directory);
+  DirectoryLock(DirectoryLock&& other) noexcept;
+  DirectoryLock& operator=(DirectoryLock&&) = delete;
+  ~DirectoryLock();
+
+ private:
+  explicit DirectoryLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+// errno as a Status: `doing` says what was tried, e.g. "write /var/lib/x".
+absl::Status ErrnoStatus(int error, absl::string_view doing);
+
+}  // namespace linchpin::base

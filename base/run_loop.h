@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// One thread that runs posted work and timers in order: the home of a core and the only place that
+// waits for time to pass.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+
+namespace linchpin::base {
+
+using Work = absl::AnyInvocable<void()>;
+using TimerId = uint64_t;
+
+class RunLoop {
+ public:
+  static constexpr size_t kMaxQueued = 65536;
+
+  explicit RunLoop(const Clock& clock);
+
+  // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait.
+  absl::Status Post(Work work);
+  // Any thread. Timers follow Uptime(), so a jump of the wall clock neither fires nor delays them.
+  TimerId PostAfter(absl::Duration delay, Work work);
+  // Any thread. False if it has run, is running, or was cancelled.
+  bool Cancel(TimerId id);
+
+  // Runs until Stop(); the calling thread is the loop's. Work posted before Stop() is still run.
+  void Run();
+  void Stop();  // any thread
+  bool InLoop() const;
+
+ private:
+  struct Timer {
+    TimerId id;
+    Work work;
+  };
+  bool RunDue(MutexLock& lock);
+
+  const Clock& clock_;
+  mutable Mutex mutex_;
+  CondVar wake_;
+  std::vector<Work> queue_;
+  std::multimap<absl::Duration, Timer> timers_;  // by Uptime
+  TimerId next_id_ = 1;
+  bool stopping_ = false;
+  std::thread::id thread_;
+};
+
+// Blocks SIGTERM, SIGINT and SIGHUP in all threads and runs `on_signal` in a thread of its own.
+// Call once, before any other thread is made.
+void OnSignals(absl::AnyInvocable<void(int)> on_signal);
+
+}  // namespace linchpin::base

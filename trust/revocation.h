@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What is denied although it validates: a SPIFFE ID (issued before an instant), a serial, a key.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/spiffe_id.h"
+#include "x509/certificate.h"
+
+namespace linchpin::trust {
+
+// Immutable.
+class Revocations {
+ public:
+  Revocations() = default;
+  // INVALID_ARGUMENT names the malformed entry. At most 65536.
+  static absl::StatusOr<Revocations> FromMessages(std::vector<v1::Revocation> entries);
+
+  // A sentence saying what denies the path (leaf first), or nothing. A key entry denies any
+  // certificate of the path with that key; ID and serial entries look at the leaf.
+  std::optional<std::string> Denies(const SpiffeId& leaf_id, const x509::Chain& path) const;
+  const std::vector<v1::Revocation>& entries() const { return entries_; }
+
+ private:
+  std::vector<v1::Revocation> entries_;  // sorted by their serialized bytes
+};
+
+}  // namespace linchpin::trust

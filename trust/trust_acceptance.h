@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What a holder of trust makes of a trust state that a CA offers: the one place where a CA's word
+// is weighed against the pins. Pure.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/pin_set.h"
+#include "trust/trust_state.h"
+#include "x509/spki_pin.h"
+
+namespace linchpin::trust {
+
+// Everything that decides what may be accepted next. Sealed by the agent.
+struct TrustHeld {
+  PinSetCursor cursor;
+  bool set_zero = false;  // begun with --ca-pin and no signed set accepted yet
+  std::vector<x509::SpkiPin> frozen_anchors;  // of set 0: the roots of the first connection
+  v1::TrustState message;                     // as accepted last
+  std::shared_ptr<const TrustState> state;    // null before first contact
+};
+
+// Takes `incoming` whole or not at all. Under a signed set: new sets are followed from the cursor,
+// anchors are those that the set names, issuers' certificates are only path candidates. Under set
+// 0: anchors stay frozen, issuers are incoming.declared_issuers, and the first signed set that
+// comes ends set 0 for ever. FAILED_PRECONDITION: other trust domain, an epoch that goes back
+// (unless `epoch_may_regress`: the CA's store is a new incarnation), a set that is withheld; the
+// codes of FollowPinSets; INVALID_ARGUMENT: malformed.
+struct AcceptOptions {
+  absl::Time now;
+  bool first_contact = false;
+  bool epoch_may_regress = false;
+  absl::Duration skew = absl::Seconds(60);
+};
+absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
+                                      const AcceptOptions& options);
+
+// First contact with --ca-pin: `ca_chain` is what the CA sent, leaf to root. It must hold a path to
+// a self-signed root, be `/linchpin/ca`, and the root's or the leaf issuer's key must be among
+// `ca_pins`. Returns set 0 with the shown root frozen, without a trust state yet.
+absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
+                                       const std::vector<std::string>& ca_chain,
+                                       const std::vector<x509::SpkiPin>& ca_pins, absl::Time now,
+                                       absl::Duration skew);
+
+// First contact with --signers: `sets` are what the CA served before authentication; `ca_chain` is
+// judged under the set that they end in.
+absl::StatusOr<TrustHeld> BeginSigned(const v1::SignersFile& signers,
+                                      const std::vector<v1::SignedPinSet>& sets,
+                                      const std::vector<std::string>& ca_chain, absl::Time now,
+                                      absl::Duration skew);
+
+}  // namespace linchpin::trust

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Certification path validation (RFC 5280 §6) at a given time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "x509/certificate.h"
+
+namespace linchpin::x509 {
+
+enum class PathError {
+  kNone,
+  kNoPath,           // no path from the leaf to an anchor
+  kExpired,
+  kNotYetValid,
+  kBadSignature,
+  kPathLength,
+  kNameConstraint,
+  kIssuerNotCa,      // a certificate issued another without being allowed to
+  kWeakKey,
+  kWeakSignature,
+  kInvalid,          // anything else
+};
+
+struct PathResult {
+  PathError error = PathError::kInvalid;
+  size_t depth = 0;      // which certificate of the path failed, the leaf being 0
+  std::string detail;    // a sentence: which certificate, what was expected, what was found
+  // Leaf first, anchor last; set when error is kNone.
+  Chain path;
+  bool ok() const { return error == PathError::kNone; }
+};
+
+struct PathInputs {
+  const Chain& chain;       // as the peer sent it, leaf first
+  const Chain& anchors;     // trusted roots
+  const Chain& candidates;  // issuers known beforehand; never trusted by themselves
+  absl::Time now;
+  absl::Duration skew;      // allowance on NotBefore only
+};
+
+// Verified paths, so that a chain seen before costs no signature. Keyed by the hash of chain,
+// anchors and candidates, so a change of trust makes a new key; the times are checked at each use.
+// Bounded (least recently used leaves); safe for concurrent use.
+class PathMemo {
+ public:
+  explicit PathMemo(size_t most_entries = 1024);
+  ~PathMemo();
+  bool Find(const std::string& key, Chain* path);
+  void Insert(const std::string& key, const Chain& path);
+  size_t hits() const;
+  size_t misses() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Builds a path from chain[0] over the rest of the chain and the candidates to an anchor and checks
+// every rule of RFC 5280 §6.1 (strict), keys and signatures at 112 bits of security or better. Only
+// successes are memoised. `memo` may be null.
+PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo);
+
+}  // namespace linchpin::x509
