@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// TLS server credentials for gRPC whose certificate follows an OwnIdentity at each new connection
+// and whose peers are judged at each call.
+#pragma once
+
+#include <grpcpp/security/server_credentials.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "rpc/own_identity.h"
+#include "trust/judge.h"
+
+namespace grpc {
+class ServerContextBase;
+}
+
+namespace linchpin::rpc {
+
+struct ServerPolicy {
+  // Methods ("/package.Service/Method") that may be called without a client certificate.
+  std::vector<std::string> open_methods;
+  trust::Expect expect = trust::Expect::AnyAllowed();
+};
+
+// A call from a peer without a certificate (outside open_methods) or that Judge refuses ends with
+// UNAUTHENTICATED or PERMISSION_DENIED and the reason's text. Verdicts are memoised per chain and
+// trust digest. `identity` may be empty at first: handshakes fail until it is set.
+std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(
+    std::shared_ptr<const OwnIdentity> identity, ServerPolicy policy, const base::Clock& clock);
+
+// Who is calling, as judged: nothing for a peer without a certificate.
+std::optional<trust::SpiffeId> PeerId(const grpc::ServerContextBase& context);
+// The leaf that the caller showed (DER), if any.
+std::optional<std::string> PeerLeaf(const grpc::ServerContextBase& context);
+
+}  // namespace linchpin::rpc
