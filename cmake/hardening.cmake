@@ -1,5 +1,5 @@
-# Flags of every target (hardening, sanitizers, linker) and, as linchpin_flags, the warnings that our
-# own code must not have. Generated code gets the first and not the second.
+# Flags of every target (hardening, sanitizers, linker) and, as linchpin_flags, the warnings that
+# our own code must not have. Generated code gets the first and not the second.
 include(CheckCXXCompilerFlag)
 include(CheckPIESupported)
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+"""Who may include whom. A path belongs to the longest room that is a prefix of its directory."""
+
+BASE = {"base"}
+X509 = BASE | {"x509"}
+TRUST = X509 | {"trust"}
+SYNC = TRUST | {"sync"}
+SHARED = SYNC | {"rpc"}
+EVERYTHING = {"*"}
+
+# room -> the rooms it may include besides itself and proto/.
+ALLOWED = {
+    "proto": set(),
+    "base": set(),
+    "x509": BASE,
+    "trust": X509,
+    "sync": TRUST,
+    "rpc": TRUST,
+    "ca/core": SYNC,
+    "ca/store": X509,
+    "ca/keys": X509,
+    "ca/log": X509,
+    "ca/attest": TRUST,
+    "ca/server": SHARED | {"ca/core", "ca/store", "ca/keys", "ca/log", "ca/attest"},
+    "ca": SHARED | {"ca/core", "ca/store", "ca/keys", "ca/log", "ca/attest", "ca/server"},
+    "agent/core": SYNC,
+    "agent/attest": TRUST,
+    "agent/state": TRUST,
+    "agent/ca_client": SHARED | {"agent/core"},
+    "agent/deliver": SHARED | {"agent/core", "agent/attest"},
+    "agent/server": SHARED | {"agent/core", "agent/attest", "agent/state", "agent/ca_client",
+                              "agent/deliver"},
+    "agent": SHARED | {"agent/core", "agent/attest", "agent/state", "agent/ca_client",
+                       "agent/deliver", "agent/server"},
+    "sdk": SHARED,
+    "cli": SHARED,
+    "examples": {"sdk"},
+    "demo": {"sdk"},
+    "tests": EVERYTHING,
+}
+
+# Where a library may be included: its prefix in angle brackets -> rooms.
+LIBRARIES = {
+    "openssl/": {"x509", "sdk", "examples", "demo", "tests"},
+    "grpcpp/": {"rpc", "ca/server", "agent/server", "agent/ca_client", "agent/deliver", "sdk",
+                "cli", "tests"},
+    "grpc/": {"rpc", "sdk", "tests"},
+}
+# Generated service stubs are gRPC too.
+GRPC_STUB = ".grpc.pb.h"
+
+# Rooms of implementations: only mains (and the room itself, and tests) include more than the seam.
+SEAMS = {
+    "ca/store": {"ca/store/store.h"},
+    "ca/keys": {"ca/keys/key_manager.h"},
+    "ca/attest": {"ca/attest/node_verifier.h"},
+    "agent/attest": {"agent/attest/workload_attestor.h"},
+}
+
+# Calls that reach for the world, allowed in base/ alone.
+WORLDLY = [
+    "absl::Now(", "absl::SleepFor(", "system_clock", "sleep_for", "sleep_until", "random_device",
+    "usleep(", "nanosleep(", "gettimeofday(", "clock_gettime(", "time(nullptr)", "sleep(",
+]
+
+
+def room_of(path):
+    """`ca/core/x.cc` -> `ca/core`; a path of no room -> None."""
+    parts = path.split("/")[:-1]
+    for size in range(len(parts), 0, -1):
+        room = "/".join(parts[:size])
+        if room in ALLOWED:
+            return room
+    return None
+
+
+def room_of_include(target):
+    if target.startswith("linchpin/"):
+        return "proto"
+    return room_of(target)
