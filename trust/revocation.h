@@ -4,10 +4,12 @@
 // What is denied although it validates: a SPIFFE ID (issued before an instant), a serial, a key.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/spiffe_id.h"
@@ -29,6 +31,10 @@ class Revocations {
 
  private:
   std::vector<v1::Revocation> entries_;  // sorted by their serialized bytes
+  // Indices into entries_, so that a verdict costs the same however many there are.
+  absl::flat_hash_map<std::string, size_t> by_id_;  // the latest issued_before of the ID
+  absl::flat_hash_map<std::string, size_t> by_serial_;
+  absl::flat_hash_map<std::string, size_t> by_key_;
 };
 
 }  // namespace linchpin::trust
