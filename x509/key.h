@@ -25,10 +25,13 @@ class PublicKey {
   // CheckStrength() judges it.
   static absl::StatusOr<PublicKey> FromSpki(absl::string_view der);
   static absl::StatusOr<PublicKey> FromEvp(EVP_PKEY* key);  // takes a reference of its own
+  // `key` is what `spki` decodes to, so that a parsed certificate's key is not decoded twice.
+  static PublicKey FromDecoded(EVP_PKEY* key, std::string spki);
 
   const std::string& spki() const;  // DER
   const SpkiPin& pin() const;
-  // INVALID_ARGUMENT unless P-256, P-384, P-521, Ed25519 or RSA of 2048 to 8192 bits; names what was found.
+  // INVALID_ARGUMENT unless P-256, P-384, P-521, Ed25519 or RSA of 2048 to 8192 bits; names what
+  // was found.
   absl::Status CheckStrength() const;
   // Of a workload, node or signer: P-256 or P-384 only.
   absl::Status CheckLeafKey() const;
@@ -48,7 +51,8 @@ class PublicKey {
 class PrivateKey {
  public:
   static absl::StatusOr<PrivateKey> Generate(KeyType type);
-  // Unencrypted PKCS#8. INVALID_ARGUMENT for anything else, also over 8 KiB, never quoting it.
+  // Unencrypted PKCS#8 of a P-256 or P-384 key. INVALID_ARGUMENT for anything else, also over
+  // 8 KiB or if its public half is another key's; never quotes it.
   static absl::StatusOr<PrivateKey> FromPkcs8(const SecretBytes& der);
   static absl::StatusOr<PrivateKey> FromPem(const SecretBytes& pem);
 
