@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "trust/trust_acceptance.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "trust/text.h"
+
+namespace linchpin::trust {
+namespace {
+
+constexpr int kMaxCertificates = 256;
+
+absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
+                         const AcceptOptions& options) {
+  if (incoming.trust_domain() != held.cursor.trust_domain.name()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("a trust state of ", Quoted(incoming.trust_domain()),
+                     " is offered, expected trust domain ", held.cursor.trust_domain.name()));
+  }
+  if (held.state != nullptr && incoming.epoch() < held.message.epoch() &&
+      !options.epoch_may_regress) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(), " is offered, epoch ",
+        held.message.epoch(), " is held already: trust does not go back"));
+  }
+  if (incoming.anchors_size() > kMaxCertificates || incoming.issuers_size() > kMaxCertificates ||
+      incoming.declared_issuers_size() > kMaxCertificates) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the trust state of ", incoming.trust_domain(), " has ", incoming.anchors_size(),
+        " anchors, ", incoming.issuers_size(), " issuers and ", incoming.declared_issuers_size(),
+        " declared issuers; at most ", kMaxCertificates, " of each are allowed"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::EffectivePins> PinsOfSetZero(const TrustHeld& held,
+                                                const v1::TrustState& incoming) {
+  if (!held.set_zero || !held.cursor.signers.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no signed pin set of ", incoming.trust_domain(),
+        " is offered, and its signers are known: the sets are withheld, or none was published"));
+  }
+  std::vector<x509::SpkiPin> issuers;
+  for (const std::string& bytes : incoming.declared_issuers()) {
+    absl::StatusOr<x509::SpkiPin> pin = x509::SpkiPin::FromBytes(bytes);
+    if (!pin.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("declared issuer ", issuers.size(), " of ",
+                                                     incoming.trust_domain(), ": ",
+                                                     pin.status().message()));
+    }
+    issuers.push_back(*pin);
+  }
+  return SetZero(held.frozen_anchors, issuers);
+}
+
+// The set that `cursor` has in force where nothing newer came: it was verified when it was taken.
+absl::StatusOr<PinSet> HeldPinSet(const TrustHeld& held) {
+  for (const v1::SignedPinSet& set : held.message.pin_sets()) {
+    ASSIGN_OR_RETURN(PinSet parsed, ParsePinSet(set.payload()));
+    if (parsed.message.version() == held.cursor.version) return parsed;
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "pin set version ", held.cursor.version, " of ", held.cursor.trust_domain.name(),
+      " is in force but is not held here: the state was damaged; begin again with --signers"));
+}
+
+// Only the set in force is kept; the way that led to it is in the cursor.
+void KeepOnly(uint64_t version, const v1::TrustState& incoming, const TrustHeld& held,
+              v1::TrustState* message) {
+  message->clear_pin_sets();
+  for (const v1::TrustState* source : {&held.message, &incoming}) {
+    for (const v1::SignedPinSet& set : source->pin_sets()) {
+      v1::PinSet parsed;
+      if (parsed.ParseFromString(set.payload()) && parsed.version() == version) {
+        *message->add_pin_sets() = set;
+        return;
+      }
+    }
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& message,
+                                                        const TrustDomain& trust_domain,
+                                                        v1::EffectivePins pins,
+                                                        absl::Duration skew) {
+  TrustStateParts parts{.trust_domain = trust_domain, .epoch = message.epoch()};
+  const std::vector<std::string> anchors(message.anchors().begin(), message.anchors().end());
+  const std::vector<std::string> issuers(message.issuers().begin(), message.issuers().end());
+  ASSIGN_OR_RETURN(parts.anchors, x509::ParseDerChain(anchors));
+  ASSIGN_OR_RETURN(parts.issuers, x509::ParseDerChain(issuers));
+  ASSIGN_OR_RETURN(parts.revocations, Revocations::FromMessages({message.revocations().begin(),
+                                                                 message.revocations().end()}));
+  parts.pins = std::move(pins);
+  parts.skew = skew;
+  return TrustState::Make(std::move(parts));
+}
+
+}  // namespace
+
+absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
+                                      const AcceptOptions& options) {
+  RETURN_IF_ERROR(CheckOrigin(held, incoming, options));
+  ASSIGN_OR_RETURN(
+      AcceptedPinSets accepted,
+      FollowPinSets(held.cursor, {incoming.pin_sets().begin(), incoming.pin_sets().end()},
+                    options.now, options.first_contact && held.cursor.version == 0));
+
+  TrustHeld next = held;
+  next.cursor = std::move(accepted.cursor);
+  v1::EffectivePins pins;
+  if (next.cursor.version == 0) {
+    ASSIGN_OR_RETURN(pins, PinsOfSetZero(held, incoming));
+  } else {
+    std::optional<PinSet> in_force = std::move(accepted.in_force);
+    if (!in_force.has_value()) {
+      ASSIGN_OR_RETURN(in_force, HeldPinSet(held));
+    }
+    pins = Effective(*in_force);
+    next.set_zero = false;
+  }
+  next.message = incoming;
+  KeepOnly(next.cursor.version, incoming, held, &next.message);
+  ASSIGN_OR_RETURN(next.state,
+                   Build(incoming, next.cursor.trust_domain, std::move(pins), options.skew));
+  return next;
+}
+
+}  // namespace linchpin::trust
