@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What happens to CaCore and what it wants done: plain values, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "ca/core/issuing.h"
+#include "ca/store/store.h"
+#include "linchpin/ca/v1/admin.pb.h"
+#include "linchpin/ca/v1/node.pb.h"
+#include "trust/trust_state.h"
+#include "x509/certificate.h"
+#include "x509/certificate_request.h"
+
+namespace linchpin::ca {
+
+// Given by the adaptor; never used twice.
+using CallId = uint64_t;     // a call that waits for just one Reply
+using SessionId = uint64_t;  // a Sync stream
+// Given by the core to work whose completion it waits for.
+using Ticket = uint64_t;
+
+// What an operator may ask, where the request's type alone does not say it.
+struct BanNode {
+  std::string node_id;
+};
+struct ForgetNode {
+  std::string node_id;
+};
+struct CreateIdentity {
+  v1::Identity identity;
+};
+struct UpdateIdentity {
+  v1::Identity identity;  // found by identity_id; replaces everything but order and ID
+};
+struct AllowPeer {
+  trust::v1::PeerRule rule;
+};
+struct DeletePolicy {
+  trust::v1::PeerRule rule;  // from and to
+};
+struct PublishPinSet {
+  trust::v1::SignedPinSet set;
+};
+// The answers are the messages that admin.proto names for the method.
+using AdminRequest =
+    std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
+                 BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
+                 v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
+                 v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
+                 v1::CoverageRequest>;
+
+// How a node proves which node it is. A new attestor adds an alternative.
+struct TokenEvidence {
+  std::string token_sha256;  // 32 bytes
+};
+struct ExpiredCertificateEvidence {
+  x509::Certificate certificate;  // of the node; the request must be for the same key
+};
+using NodeEvidence = std::variant<TokenEvidence, ExpiredCertificateEvidence>;
+
+struct IssueAskedItem {
+  std::string identity_id;
+  absl::StatusOr<x509::CertificateRequest> request;  // parsed, possession verified; or why not
+};
+
+namespace event {
+
+struct Started {};  // once, first
+// Nodes. Requests were parsed, and possession verified, before; `node_id` is the judged peer.
+struct GetTrustAsked {
+  CallId call = 0;
+  v1::GetTrustRequest request;
+};
+struct AttestAsked {
+  CallId call = 0;
+  x509::CertificateRequest request;
+  NodeEvidence evidence;
+};
+struct RenewAsked {
+  CallId call = 0;
+  std::string node_id;
+  x509::CertificateRequest request;
+};
+struct IssueAsked {
+  CallId call = 0;
+  std::string node_id;
+  std::vector<IssueAskedItem> items;
+};
+// The first message of a stream. A later session of a node replaces an earlier one.
+struct NodeHello {
+  SessionId session = 0;
+  std::string node_id;
+  v1::Hello hello;
+};
+struct NodeAck {
+  SessionId session = 0;
+  v1::Ack ack;
+};
+struct NodeVerdicts {
+  SessionId session = 0;
+  v1::VerdictReport report;
+};
+struct NodeGone {
+  SessionId session = 0;
+};
+// Operators.
+struct AdminAsked {
+  CallId call = 0;
+  AdminRequest request;
+};
+// Completions.
+struct Committed {
+  Ticket ticket = 0;
+  absl::StatusOr<Revision> result;
+};
+struct Issued {  // signed *and* durably logged: the certificates of the orders, in order
+  Ticket ticket = 0;
+  absl::StatusOr<std::vector<x509::Certificate>> certificates;
+};
+struct Reloaded {
+  absl::StatusOr<Store::Listing> listing;  // of everything
+};
+struct ServingKeyMade {
+  x509::PublicKey key;
+};
+struct PossessionProved {
+  CallId call = 0;
+  absl::StatusOr<trust::v1::PossessionProof> proof;
+};
+struct KeysSeen {
+  std::set<std::string> key_names;  // that the key manager has now
+};
+struct Tick {};      // at least every few seconds
+struct Draining {};  // no new work; what is under way is finished
+
+}  // namespace event
+
+using Event = std::variant<event::Started, event::GetTrustAsked, event::AttestAsked,
+                           event::RenewAsked, event::IssueAsked, event::NodeHello, event::NodeAck,
+                           event::NodeVerdicts, event::NodeGone, event::AdminAsked,
+                           event::Committed, event::Issued, event::Reloaded, event::ServingKeyMade,
+                           event::PossessionProved, event::KeysSeen, event::Tick, event::Draining>;
+
+namespace action {
+
+// Answer: Committed. At most one is under way.
+struct Commit {
+  Ticket ticket = 0;
+  std::vector<Write> batch;
+};
+// Sign with SignOrders() under the named key, append to the log, then answer: Issued.
+struct SignAndLog {
+  Ticket ticket = 0;
+  std::vector<LeafOrder> orders;
+  x509::Certificate issuer;
+  std::string key_name;
+};
+struct Reload {};  // answer: Reloaded
+struct Reply {
+  CallId call = 0;
+  absl::Status status;
+  std::shared_ptr<const google::protobuf::Message> message;  // null if status is an error
+};
+// In order within a session. An adaptor that cannot keep up ends the session.
+struct Push {
+  SessionId session = 0;
+  std::shared_ptr<const v1::CaMessage> message;
+};
+struct CloseSession {  // after what was pushed; NodeGone need not follow
+  SessionId session = 0;
+  absl::Status status;
+};
+struct MakeServingKey {};  // answer: ServingKeyMade
+// For the newest serving key: leaf, issuer, root.
+struct UseServingCertificate {
+  x509::Chain chain;
+};
+struct UseTrust {  // what the CA itself judges nodes with
+  std::shared_ptr<const trust::TrustState> trust;
+};
+struct Prove {  // answer: PossessionProved
+  CallId call = 0;
+  std::string key_name;
+};
+// Worth a line in the log, and one more in `counter` if that is not empty.
+struct Note {
+  bool warning = false;
+  std::string message;
+  std::vector<std::pair<std::string, std::string>> fields;
+  std::string counter;
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
+}  // namespace action
+
+using Action =
+    std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply, action::Push,
+                 action::CloseSession, action::MakeServingKey, action::UseServingCertificate,
+                 action::UseTrust, action::Prove, action::Note>;
+using Actions = std::vector<Action>;
+
+}  // namespace linchpin::ca
