@@ -13,6 +13,9 @@
 
 namespace linchpin::ca {
 
+// INVALID_ARGUMENT unless `name` may name a key.
+absl::Status CheckKeyName(const std::string& name);
+
 // Names are [a-z0-9-]{1,64}. Safe for concurrent use.
 class KeyManager {
  public:

@@ -39,10 +39,10 @@ class IssuanceLog {
   using Done = absl::AnyInvocable<void(absl::Status)>;
   void Append(std::vector<v1::LogEntry> entries, Done done);
 
-  uint64_t size() const;                  // durable entries
-  std::string head() const;               // hash of the chain
+  uint64_t size() const;                                       // durable entries
+  std::string head() const;                                    // hash of the chain
   const std::string& recovered() const { return recovered_; }  // empty: the log was whole
-  absl::Status health() const;            // the error that ended it
+  absl::Status health() const;                                 // the error that ended it
 
   // Reads entries from `from_index`, at most `most`. Any thread.
   absl::StatusOr<std::vector<v1::LogEntry>> Read(uint64_t from_index, size_t most) const;

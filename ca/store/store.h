@@ -27,7 +27,7 @@ struct Record {
 // One write of a batch, with what must hold for the whole batch to apply.
 struct Write {
   std::string key;
-  std::optional<std::string> value;      // nothing: delete
+  std::optional<std::string> value;  // nothing: delete
   // The key's revision that the writer saw; 0: must not exist; nothing: any.
   std::optional<Revision> expected;
 };
@@ -41,8 +41,8 @@ class Store {
 
   virtual ~Store() = default;
 
-  // Applies all writes or none and returns the new revision; durable when it returns OK. ABORTED: an
-  // expectation did not hold (the message names the key). RESOURCE_EXHAUSTED: disk full.
+  // Applies all writes or none and returns the new revision; durable when it returns OK. ABORTED:
+  // an expectation did not hold (the message names the key). RESOURCE_EXHAUSTED: disk full.
   // UNAVAILABLE or DATA_LOSS: it may or may not have been applied: read before writing again.
   virtual absl::StatusOr<Revision> Commit(const std::vector<Write>& batch) = 0;
   // NOT_FOUND if absent.
@@ -54,7 +54,8 @@ class Store {
   };
   virtual absl::StatusOr<Listing> List(absl::string_view prefix) = 0;
   // Keys changed after `after`, oldest first, at most `most`; a key appears once, with its last
-  // revision. Deleted ones included.
+  // revision. Deleted ones included. A revision is never split, so that the last one is where to go
+  // on from: the first is given whole even if it alone has more than `most`.
   struct Changed {
     std::string key;
     Revision revision = 0;
