@@ -197,7 +197,9 @@ std::string Judging::PathDetail(const x509::PathResult& result) const {
     return absl::StrCat("the leaf of ", id_->ToString(), " expired at ", TimeText(leaf.not_after),
                         "; it is ", here, " here: check its renewal and both clocks");
   }
-  return absl::StrCat(id_->ToString(), ", at ", here, ": ", result.detail);
+  const bool clocks =
+      result.error == x509::PathError::kNotYetValid || result.error == x509::PathError::kExpired;
+  return absl::StrCat(id_->ToString(), ": ", result.detail, clocks ? ": check both clocks" : "");
 }
 
 // Step 3.
