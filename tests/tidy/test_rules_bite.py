@@ -142,7 +142,10 @@ def test_a_source_that_nobody_builds_is_found():
 def test_a_room_that_the_architecture_does_not_name_is_found():
     tree = {"docs/architecture.md": "`a/` does it", "a/b.cc": "", "a/c.h": ""}
     assert not list(rules.every_room_is_described(tree))
+    assert not list(rules.every_room_is_described({**tree, "a/internal/b.cc": "",
+                                                   "tests/a/b_test.cc": ""}))
     assert list(rules.every_room_is_described({**tree, "a/core/b.cc": ""}))
+    assert list(rules.every_room_is_described({**tree, "tests/b/b_test.cc": ""}))
 
 
 def test_a_message_type_that_reaches_users_of_the_sdk_is_found():
