@@ -18,7 +18,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "linchpin/agent/v1/mtls_context.pb.h"
 #include "trust/judge.h"
 #include "trust/trust_codec.h"
 
@@ -159,13 +158,15 @@ class SdkCore {
   void On(absl::Time now, const event::Judged& event, Actions* out);
   void On(absl::Time now, const event::TimerFired&, Actions* out);
 
-  void Rejudge(absl::Time now, Live* live, Actions* out);
+  void Rejudge(absl::Time now, Live* live);
   void Schedule(Live* live, absl::Time close_at);
   void CloseDue(absl::Time now, Actions* out);
   void MaybeReport(absl::Time now, Actions* out);
   void SetTimer(absl::Time now, Actions* out);
   absl::Time AgeLimit(const event::ConnectionOpened& opened) const;
   bool ClosesAtOnce(const trust::Verdict& verdict) const;
+  bool CanReport() const;
+  bool OwesAcknowledgement() const;
   double Fraction(uint64_t salt) const;  // in [0, 1), by seed and salt
 
   CoreOptions options_;
@@ -185,7 +186,8 @@ class SdkCore {
   bool report_under_way_ = false;
   std::tuple<std::string, uint64_t, std::string> acknowledged_;  // consumer, epoch, digest
   std::tuple<std::string, uint64_t, std::string> acknowledging_;
-  absl::Time next_report_ = absl::InfinitePast();
+  absl::Time next_report_ = absl::InfinitePast();  // of verdicts
+  absl::Time retry_at_ = absl::InfinitePast();     // of a report that failed
   absl::Time timer_ = absl::InfiniteFuture();
 };
 

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The thread that runs the core, the snapshot that handshakes take, and the registry of live
+// connections.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/run_loop.h"
+#include "sdk/sdk_core.h"
+#include "sdk/types.h"
+#include "x509/path.h"
+
+namespace linchpin::tls {
+
+class AgentStream;
+
+PeerVerdict ToPeerVerdict(const trust::Verdict& verdict);
+
+class Runtime {
+ public:
+  struct Options {
+    std::string socket;
+    std::function<void(const Notice&)> observer;
+    const base::Clock* clock = nullptr;
+  };
+  using Closed = std::function<void(const PeerVerdict&)>;
+
+  explicit Runtime(Options options);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+
+  // All of these: any thread.
+  std::shared_ptr<const InForce> Snapshot() const;
+  absl::Status WaitReady(absl::Duration timeout) const;
+  absl::Time Now() const { return options_.clock->Now(); }
+  x509::PathMemo* memo() { return &memo_; }
+  const std::string& socket() const { return options_.socket; }
+  void Judged(const event::Judged& judged);
+  void Notify(Notice notice);
+  // `closed` runs at most once, in the loop's thread; RESOURCE_EXHAUSTED: the connection cannot be
+  // watched and must not be kept.
+  absl::StatusOr<ConnectionId> Watch(event::ConnectionOpened opened, Closed closed);
+  // Waits for a callback that is running, unless called from it.
+  void Unwatch(ConnectionId id);
+
+ private:
+  struct Watched {
+    Closed closed;
+    bool running = false;
+  };
+
+  void Step(const Event& event);  // the loop's thread, like all below
+  void Do(action::OpenStream);
+  void Do(const action::Swap& swap);
+  void Do(const action::Report& report);
+  void Do(const action::CloseConnection& close);
+  void Do(const action::RefusedMessage& refused);
+  void Do(const action::NoIdentity& none);
+  void Do(const action::SetTimer& timer);
+  void Observe(const Notice& notice);
+  void RememberProblem(const std::string& why);
+
+  const Options options_;
+  x509::PathMemo memo_;
+  base::RunLoop loop_;
+  SdkCore core_;
+  base::TimerId timer_ = 0;
+  std::unique_ptr<AgentStream> stream_;
+
+  mutable base::Mutex mutex_;
+  mutable base::CondVar changed_;
+  std::shared_ptr<const InForce> snapshot_;
+  std::string problem_ = "the agent has not answered yet";  // why there is no snapshot
+  std::map<ConnectionId, std::shared_ptr<Watched>> watched_;
+  ConnectionId next_id_ = 1;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+// As services see it, the default identity first.
+std::vector<IdentityInfo> Describe(const InForce& contexts);
+
+}  // namespace linchpin::tls
