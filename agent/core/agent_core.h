@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The agent as a state machine without I/O, clock or threads. The rules that hold everywhere:
+// - nothing but GetTrust goes to a CA that has not shown path, pin and name;
+// - what is served or used was sealed before (or could not be: then it is never acknowledged);
+// - a trust epoch is acknowledged when it is sealed and the node's own connections use it;
+// - a valid certificate is replaced, never dropped, and tries to renew it never end.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "agent/core/consumers.h"
+#include "agent/core/events.h"
+#include "agent/core/model.h"
+#include "agent/core/refusals.h"
+#include "agent/core/registrations.h"
+#include "agent/core/renewal.h"
+#include "base/random.h"
+
+namespace linchpin::agent {
+
+struct CoreOptions {
+  trust::TrustDomain trust_domain;
+  // First contact: one of the two; not needed by a node that is attested.
+  std::vector<x509::SpkiPin> ca_pins;
+  std::optional<trust::v1::SignersFile> signers;
+  std::string version;                      // of this program
+  absl::Duration skew = absl::Seconds(60);  // allowance on NotBefore
+  bool renewals = true;                     // false: certificates run out
+};
+
+// Not thread-safe.
+class AgentCore {
+ public:
+  // `random` must outlive the core.
+  AgentCore(CoreOptions options, base::Random& random);
+
+  Actions Step(absl::Time now, const Event& event);
+
+  // For metrics, readiness and tests.
+  const Model& model() const { return *served_; }  // what is served now
+  uint64_t held_epoch() const { return held_trust_ == nullptr ? 0 : held_trust_->message.epoch(); }
+  bool connected() const { return sync_ == Sync::kOpen; }
+  const ConsumerTable& consumers() const { return consumers_; }
+  // Why the agent cannot do its work now; empty if it can.
+  std::string NotReady(absl::Time now) const;
+
+ private:
+  using TrustPtr = std::shared_ptr<const trust::TrustHeld>;
+  using ContextPtr = std::shared_ptr<const trust::MtlsContext>;
+  enum class Sync { kClosed, kOpening, kOpen };
+
+  // Tries of one kind of work that is done one at a time.
+  struct Attempts {
+    bool under_way = false;
+    int failures = 0;
+    absl::Time at = absl::InfinitePast();  // the next try, not before
+    bool Ready(absl::Time now) const { return !under_way && now >= at; }
+  };
+  struct CachedContext {
+    CertifiedPtr certified;
+    TrustPtr trust;
+    std::shared_ptr<const sync::Projection> projection;
+    ContextPtr context;
+  };
+
+  // Events: agent_core.cc, bootstrap.cc, sync_stream.cc, issuing.cc, serving.cc.
+  void On(absl::Time now, const event::Started& event, Actions* out);
+  void On(absl::Time now, const event::NodeKeyMade& event, Actions* out);
+  void On(absl::Time now, const event::FirstContactDone& event, Actions* out);
+  void On(absl::Time now, const event::AttestDone& event, Actions* out);
+  void On(absl::Time now, const event::NodeRenewed& event, Actions* out);
+  void On(absl::Time now, const event::IdentityInUse& event, Actions* out);
+  void On(absl::Time now, const event::Sealed& event, Actions* out);
+  void On(absl::Time now, const event::IssueDone& event, Actions* out);
+  void On(absl::Time now, const event::SyncOpened& event, Actions* out);
+  void On(absl::Time now, const event::SyncReceived& event, Actions* out);
+  void On(absl::Time now, const event::SyncClosed& event, Actions* out);
+  void On(absl::Time now, const event::ConsumerOpened& event, Actions* out);
+  void On(absl::Time now, const event::ConsumerChanged& event, Actions* out);
+  void On(absl::Time now, const event::ConsumerClosed& event, Actions* out);
+  void On(absl::Time now, const event::ProcessExited& event, Actions* out);
+  void On(absl::Time now, const event::ConsumerReported& event, Actions* out);
+  void On(absl::Time now, const event::TimerFired&, Actions* out);
+
+  // What is due in the present state: run after each event, in this order.
+  void SealChanges(absl::Time now, Actions* out);
+  void UseIdentity(absl::Time now, Actions* out);
+  void Bootstrap(absl::Time now, Actions* out);
+  void RenewNode(absl::Time now, Actions* out);
+  void OpenSync(absl::Time now, Actions* out);
+  void IssueDue(absl::Time now, Actions* out);
+  void DeliverChanged(absl::Time now, Actions* out);
+  void Acknowledge(absl::Time now, Actions* out);
+  void PassRefusals(absl::Time now, Actions* out);
+  void SetTimer(absl::Time now, Actions* out);
+
+  void Serve(std::shared_ptr<const Model> model);
+  void Changed() { ++changes_; }
+  void Retry(absl::Time now, const absl::Status& why, Attempts* attempts);
+  bool HasValidNode(absl::Time now) const;
+  std::string ClockText(absl::Time now) const;  // both clocks, where the CA's is known
+  void CompareClocks(absl::Time now, int64_t ca_time, Actions* out);
+  absl::StatusOr<ContextPtr> BootstrapContext(const trust::TrustHeld& held,
+                                              const std::vector<std::string>& ca_chain,
+                                              absl::Time now) const;
+  absl::Status TakeNode(absl::Time now, const x509::PrivateKey& key,
+                        const ca::v1::AttestResponse& response, const TrustPtr& trust);
+  void TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
+                 Actions* out);
+  void TakeProjection(absl::Time now, sync::Projection projection);
+  void TakeIssued(absl::Time now, const event::IssueDone::Result& result, Actions* out);
+  void UpdateWanted();
+  void AlarmExpired(absl::Time now, Actions* out);
+  ContextPtr ContextOf(const ca::v1::NodeIdentity& identity);
+  void Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out);
+  ca::v1::Hello MakeHello();
+
+  const CoreOptions options_;
+  base::Random& random_;
+
+  // The latest, what is being sealed, what is sealed, what is served.
+  Model latest_;
+  std::shared_ptr<const Model> sealing_;
+  std::shared_ptr<const Model> sealed_;
+  std::shared_ptr<const Model> served_ = std::make_shared<Model>();
+  uint64_t changes_ = 0;  // of latest_
+  uint64_t tried_ = 0;    // the change that was last given to Seal
+  uint64_t kept_ = 0;     // the change that is sealed
+  Ticket seal_ticket_ = 0;
+  Attempts seal_;
+  Ticket last_ticket_ = 0;
+
+  // The node's own identity.
+  std::optional<trust::TrustHeld> first_contact_;
+  ContextPtr bootstrap_context_;
+  Attempts node_key_, contact_, attest_, renew_node_;
+  uint64_t generation_ = 0;
+  CertifiedPtr asked_node_, node_in_use_;  // of UseNodeIdentity, of IdentityInUse
+  TrustPtr asked_trust_, trust_in_use_;
+  ContextPtr asked_context_, context_in_use_;
+  TrustPtr held_trust_;  // sealed and in use: what is acknowledged
+
+  // Sync.
+  Sync sync_ = Sync::kClosed;
+  Ticket stream_ = 0;
+  Attempts stream_tries_;
+  CertifiedPtr stream_node_;  // shown on the present stream
+  std::vector<std::string> ca_chain_;
+  bool closing_ = false;
+  bool want_snapshot_ = false;
+  std::optional<sync::Receiver> receiver_;
+  absl::Duration come_back_after_ = absl::ZeroDuration();
+  std::string refused_;       // why a newer trust state was not taken
+  ca::v1::Ack acknowledged_;  // last said on this stream, without consumers
+  std::map<std::string, std::string> rows_acknowledged_;
+  absl::Duration clock_ahead_ = absl::ZeroDuration();  // of the CA's
+  bool clock_alarmed_ = false;
+
+  // Issuing.
+  std::optional<Registrations> latest_registrations_;
+  RenewalSchedule schedule_;
+  Ticket issue_ticket_ = 0;
+  std::map<std::string, ca::v1::NodeIdentity> issuing_;  // as registered when asked
+  std::set<std::string> expired_alarmed_;
+
+  // Serving.
+  std::optional<Registrations> registrations_;  // of served_
+  std::map<std::string, CachedContext> contexts_;
+  ConsumerTable consumers_;
+  std::set<ConsumerId> undelivered_;
+  Refusals refusals_;
+  absl::Time refusals_at_ = absl::InfinitePast();
+  absl::Time timer_ = absl::InfiniteFuture();
+};
+
+}  // namespace linchpin::agent

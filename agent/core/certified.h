@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// A certificate that this node holds, and the checks that it passes before it replaces another.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "linchpin/state/v1/agent_state.pb.h"
+#include "trust/judge.h"
+#include "x509/certificate.h"
+#include "x509/key.h"
+
+namespace linchpin::agent {
+
+// Immutable, shared.
+struct Certified {
+  x509::PrivateKey key;
+  x509::Chain chain;              // leaf first, without the root; never empty
+  absl::Time renew_at;            // drawn once, when the certificate came
+  absl::Time expires_at() const;  // of the leaf or what certifies it, whichever is first
+};
+using CertifiedPtr = std::shared_ptr<const Certified>;
+
+// Half of the life that is left at `now`, within ±10 % by `fraction` in [0, 1). The life begins now
+// or, if the leaf is not valid yet, at its NotBefore: what it was backdated by is no life.
+absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction);
+
+// What a received certificate must be.
+struct Wanted {
+  const x509::PrivateKey& key;
+  trust::SpiffeId id;
+  const std::shared_ptr<const trust::TrustState>& trust;  // path, pins and revocations
+  absl::Time now;
+};
+// INVALID_ARGUMENT or FAILED_PRECONDITION names the identity and what is wrong: another key,
+// another ID, a path or pin that this node's own trust refuses, not valid now (with the time here).
+absl::StatusOr<x509::Chain> CheckIssued(const Wanted& wanted,
+                                        const std::vector<std::string>& chain);
+
+// The leaf would still pass for somebody who trusts as this node does.
+bool StillPasses(const Certified& certified, const trust::SpiffeId& id,
+                 const std::shared_ptr<const trust::TrustState>& trust, absl::Time now);
+
+state::v1::KeyedCertificate Encode(const std::string& identity_id, const Certified& certified);
+absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message);
+
+}  // namespace linchpin::agent

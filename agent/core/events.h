@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What happens to AgentCore and what it wants done: plain values, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "linchpin/agent/v1/mtls_context.pb.h"
+#include "linchpin/ca/v1/node.pb.h"
+#include "linchpin/state/v1/agent_state.pb.h"
+#include "trust/mtls_context.h"
+#include "x509/key.h"
+
+namespace linchpin::agent {
+
+// Given by the core to work whose completion it waits for; never used twice.
+using Ticket = uint64_t;
+// Names a stream of MtlsContextService, given by the adaptor; never used twice.
+using ConsumerId = std::string;
+// Names a process of this node as long as it lives, given by the adaptor; never used twice.
+using ProcessId = std::string;
+
+// What a CA shows to somebody who does not trust it yet.
+struct Shown {
+  std::vector<std::string> chain;  // DER, as sent: leaf, issuer, root
+  std::vector<trust::v1::SignedPinSet> pin_sets;
+};
+
+struct RenewedNode {
+  x509::PrivateKey key;  // made for this renewal
+  ca::v1::AttestResponse response;
+};
+
+struct IssuedItem {
+  x509::PrivateKey key;  // made for this certificate
+  std::vector<std::string> chain;
+};
+
+namespace event {
+
+// Once, first. `state` is what was sealed last, if anything.
+struct Started {
+  std::optional<state::v1::AgentState> state;
+};
+
+// Answers to actions: each action of the name gets just one.
+struct NodeKeyMade {
+  absl::StatusOr<x509::PrivateKey> key;
+};
+struct FirstContactDone {
+  absl::StatusOr<Shown> shown;
+};
+struct AttestDone {
+  absl::StatusOr<ca::v1::AttestResponse> response;
+};
+struct NodeRenewed {
+  absl::StatusOr<RenewedNode> renewed;
+};
+// From now on every new connection to the CA shows and judges with the context of this generation.
+struct IdentityInUse {
+  uint64_t generation = 0;
+};
+struct Sealed {
+  Ticket ticket = 0;
+  absl::Status status;
+};
+struct IssueDone {
+  struct Result {
+    std::string identity_id;
+    absl::StatusOr<IssuedItem> item;
+  };
+  Ticket ticket = 0;
+  std::vector<Result> results;  // one an identity that was asked for
+};
+
+// The Sync stream of OpenSync. Closed may come without opened; after it nothing of that stream.
+struct SyncOpened {
+  Ticket stream = 0;
+  std::vector<std::string> ca_chain;  // as the CA showed it; empty if the adaptor cannot tell
+};
+struct SyncReceived {
+  Ticket stream = 0;
+  ca::v1::CaMessage message;
+};
+struct SyncClosed {
+  Ticket stream = 0;
+  absl::Status status;
+};
+
+// A stream of a process on this node, whose selectors are what attestation saw.
+struct ConsumerOpened {
+  ConsumerId consumer;
+  ProcessId process;
+  std::vector<std::string> selectors;
+};
+struct ConsumerChanged {  // attested again, with another result
+  ConsumerId consumer;
+  std::vector<std::string> selectors;
+};
+struct ConsumerClosed {  // the stream ended; the process may live on with what it has
+  ConsumerId consumer;
+};
+struct ProcessExited {
+  ProcessId process;
+};
+struct ConsumerReported {
+  agent::v1::ReportRequest report;
+};
+
+struct TimerFired {};
+
+}  // namespace event
+
+using Event =
+    std::variant<event::Started, event::NodeKeyMade, event::FirstContactDone, event::AttestDone,
+                 event::NodeRenewed, event::IdentityInUse, event::Sealed, event::IssueDone,
+                 event::SyncOpened, event::SyncReceived, event::SyncClosed, event::ConsumerOpened,
+                 event::ConsumerChanged, event::ConsumerClosed, event::ProcessExited,
+                 event::ConsumerReported, event::TimerFired>;
+
+namespace action {
+
+struct MakeNodeKey {};  // answer: NodeKeyMade
+// Ask for nothing but GetTrust, over a connection that proves nothing. Answer: FirstContactDone.
+struct FirstContact {
+  ca::v1::GetTrustRequest request;
+};
+// Over a connection that `context` judged as the CA. Evidence is the adaptor's join token or, with
+// `expired_certificate`, the node's old certificate. Answer: AttestDone.
+struct Attest {
+  std::shared_ptr<const trust::MtlsContext> context;  // without a certificate
+  x509::PrivateKey key;
+  std::string expired_certificate;  // DER; empty: the join token
+};
+// With a new key, over a connection with the context in use. Answer: NodeRenewed.
+struct RenewNode {};
+// Every later connection to the CA shows and judges with this. Answer: IdentityInUse.
+struct UseNodeIdentity {
+  uint64_t generation = 0;
+  std::shared_ptr<const trust::MtlsContext> context;
+};
+// Durably, before anything else that is asked for later. Answer: Sealed.
+struct Seal {
+  Ticket ticket = 0;
+  std::shared_ptr<const state::v1::AgentState> state;
+};
+// A new key and request for each. Answer: IssueDone.
+struct Issue {
+  Ticket ticket = 0;
+  std::vector<std::string> identity_ids;  // at most 256
+};
+// Answers: SyncOpened, SyncReceived, SyncClosed, all with this stream.
+struct OpenSync {
+  Ticket stream = 0;
+  ca::v1::Hello hello;
+};
+struct CloseSync {  // answer: SyncClosed
+  Ticket stream = 0;
+};
+struct SendAck {
+  Ticket stream = 0;
+  ca::v1::Ack ack;
+};
+struct SendVerdicts {
+  Ticket stream = 0;
+  ca::v1::VerdictReport report;
+};
+// The complete set of a consumer; replaces what was delivered before, also what still waits.
+struct Deliver {
+  ConsumerId consumer;
+  std::shared_ptr<const agent::v1::MtlsContexts> contexts;
+};
+// TimerFired is due at `at`; replaces the timer set before.
+struct SetTimer {
+  absl::Time at;
+};
+// Somebody must look: a warning in the log, and one more in `counter` if that is not empty.
+struct Alarm {
+  std::string text;
+  std::string counter;
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+// Likewise, of what goes well.
+struct Note {
+  std::string text;
+  std::string counter;
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
+}  // namespace action
+
+using Action =
+    std::variant<action::MakeNodeKey, action::FirstContact, action::Attest, action::RenewNode,
+                 action::UseNodeIdentity, action::Seal, action::Issue, action::OpenSync,
+                 action::CloseSync, action::SendAck, action::SendVerdicts, action::Deliver,
+                 action::SetTimer, action::Alarm, action::Note>;
+using Actions = std::vector<Action>;
+
+}  // namespace linchpin::agent
