@@ -2,9 +2,9 @@
 # Copyright The Linchpin Authors
 """Sums a results directory: `N passed, N failed, N skipped`, preceded by the names of what failed.
 
-RESULTS/gtest/*.json one per GoogleTest binary, RESULTS/ctest.xml, RESULTS/pytest.xml. A binary that
-died before it could write its cases counts as one failure. Exits 1 on a failure and where nothing
-ran at all.
+RESULTS/gtest/*.json one per GoogleTest binary, RESULTS/ctest.xml, RESULTS/pytest.xml and pytest.code,
+its exit code. A binary that died before it could write its cases counts as one failure. Exits 1 on a
+failure and where nothing ran at all.
 """
 
 import dataclasses
@@ -71,6 +71,10 @@ def summarise(results):
     pytest = results / "pytest.xml"
     if pytest.exists():
         add_junit(total, ET.parse(pytest).getroot())
+    code = results / "pytest.code"
+    # 0 and 1 are in the report; 5: none has that name. The rest is pytest's own trouble.
+    if code.exists() and code.read_text(encoding="utf-8").strip() not in ("0", "1", "5"):
+        total.failed.append(f"pytest itself (exit code {code.read_text(encoding='utf-8').strip()})")
     return total
 
 
