@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "x509/path.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/x509/golden.h"
+
+namespace linchpin::x509 {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+Chain Certificates(const std::vector<std::string>& names) {
+  Chain chain;
+  for (const std::string& name : names) chain.push_back(Golden(name));
+  return chain;
+}
+
+struct Names {
+  std::vector<std::string> chain;
+  std::vector<std::string> anchors = {"root"};
+  std::vector<std::string> candidates;
+};
+
+PathResult Validate(const Names& names, absl::Time now = GoldenNow(),
+                    absl::Duration skew = absl::ZeroDuration(), PathMemo* memo = nullptr) {
+  const Chain chain = Certificates(names.chain);
+  const Chain anchors = Certificates(names.anchors);
+  const Chain candidates = Certificates(names.candidates);
+  return ValidatePath({chain, anchors, candidates, now, skew}, memo);
+}
+
+std::vector<std::string> Serials(const Chain& chain) {
+  std::vector<std::string> serials;
+  for (const Certificate& certificate : chain) {
+    serials.push_back(SerialText(certificate.fields().serial));
+  }
+  return serials;
+}
+
+TEST(ValidatePath, ReturnsThePathLeafFirst) {
+  const PathResult result = Validate({{"leaf", "issuer"}});
+  ASSERT_TRUE(result.ok()) << result.detail;
+  EXPECT_EQ(result.path, Certificates({"leaf", "issuer", "root"}));
+}
+
+TEST(ValidatePath, AcceptsWhatIsSoundInOtherShapes) {
+  const Names cases[] = {
+      {{"leaf"}, {"root"}, {"issuer"}},
+      {{"leaf", "issuer", "root"}},
+      {{"leaf", "root", "issuer"}},
+      {{"leaf", "issuer", "issuer"}},
+      {{"leaf", "issuer"}, {"other-root", "root"}},
+      {{"leaf", "issuer"}, {"twin"}},
+      {{"leaf"}, {"twin"}},
+      {{"leaf", "twin", "issuer"}},
+      {{"leaf"}, {"root"}, {"twin", "issuer"}},
+      {{"leaf", "issuer"}, {"twin", "root"}},
+      {{"leaf-of-root"}},
+      {{"leaf-permitted", "constrained"}},
+      {{"leaf-p384", "issuer"}},
+      {{"leaf-ed25519", "issuer"}},
+      {{"leaf-rsa2048", "issuer"}},
+      {{"leaf-of-namesake", "namesake"}},
+  };
+  for (const Names& names : cases) {
+    const PathResult result = Validate(names);
+    EXPECT_TRUE(result.ok()) << ::testing::PrintToString(names.chain) << ": " << result.detail;
+  }
+}
+
+struct Refusal {
+  Names names;
+  PathError error;
+  size_t depth;
+  const char* detail;
+};
+
+TEST(ValidatePath, RefusesEachFaultByItsName) {
+  const Refusal cases[] = {
+      {{{}}, PathError::kNoPath, 0, "no certificate was sent"},
+      {{{"leaf"}}, PathError::kNoPath, 0, "issued by CN=issuer 1,O=Example"},
+      {{{"leaf", "root"}}, PathError::kNoPath, 0, "neither an anchor"},
+      {{{"leaf", "issuer"}, {}}, PathError::kNoPath, 1, "CN=root"},
+      {{{"leaf", "twin"}}, PathError::kNoPath, 0, "neither an anchor"},
+      {{{"twin"}, {"twin"}}, PathError::kNoPath, 0, "is an anchor"},
+      {{{"leaf-expired", "issuer"}}, PathError::kExpired, 0, "expired at 2026-03-01T00:00:00Z"},
+      {{{"leaf", "issuer-expired"}}, PathError::kExpired, 1, "2026-06-01T00:00:00Z"},
+      {{{"leaf-future", "issuer"}}, PathError::kNotYetValid, 0, "valid from 2026-06-01T00:00:30Z"},
+      {{{"leaf-of-leaf", "leaf", "issuer"}}, PathError::kIssuerNotCa, 1, "CN=web"},
+      {{{"leaf-of-bare", "leaf-bare", "issuer"}}, PathError::kIssuerNotCa, 1, "CN=bare"},
+      {{{"leaf-of-sub", "sub-ca", "issuer"}}, PathError::kPathLength, 2, "CN=issuer 1"},
+      {{{"leaf-excluded", "constrained"}}, PathError::kNameConstraint, 0, "CN=web"},
+      {{{"leaf-rsa1024", "issuer"}}, PathError::kWeakKey, 0, "CN=web"},
+      {{{"leaf-of-rsa1024", "issuer-rsa1024"}}, PathError::kWeakKey, 1, "CN=small"},
+      {{{"leaf-explicit", "issuer"}}, PathError::kWeakKey, 0, "CN=web"},
+      {{{"leaf-sha1", "issuer"}}, PathError::kWeakSignature, 0, "CN=web"},
+      {{{"leaf-of-namesake", "issuer"}}, PathError::kBadSignature, 0, "CN=web"},
+      {{{"leaf-of-namesake"}, {"twin"}}, PathError::kBadSignature, 0, "CN=web"},
+      {{{"leaf-of-namesake", "namesake"}, {"twin"}}, PathError::kBadSignature, 0, "CN=web"},
+  };
+  for (const Refusal& c : cases) {
+    const PathResult result = Validate(c.names);
+    const std::string name = ::testing::PrintToString(c.names.chain);
+    EXPECT_EQ(result.error, c.error) << name << ": " << result.detail;
+    EXPECT_EQ(result.depth, c.depth) << name << ": " << result.detail;
+    EXPECT_THAT(result.detail, HasSubstr(c.detail)) << name;
+    EXPECT_TRUE(result.path.empty());
+  }
+}
+
+TEST(ValidatePath, AllowsSkewOnNotBeforeOnly) {
+  const Names future = {{"leaf-future", "issuer"}};
+  EXPECT_EQ(Validate(future, GoldenNow(), absl::Seconds(29)).error, PathError::kNotYetValid);
+  EXPECT_TRUE(Validate(future, GoldenNow(), absl::Seconds(30)).ok());
+  EXPECT_TRUE(Validate(future, GoldenNow() + absl::Seconds(30)).ok());
+  const Names expired = {{"leaf-expired", "issuer"}};
+  const absl::Time end = Golden("leaf-expired").fields().not_after;
+  EXPECT_TRUE(Validate(expired, end).ok());
+  EXPECT_EQ(Validate(expired, end + absl::Milliseconds(1), absl::Hours(1)).error,
+            PathError::kExpired);
+}
+
+TEST(ValidatePath, HoldsAnchorsToTheirOwnDates) {
+  const absl::Time late = Golden("root").fields().not_after + absl::Seconds(1);
+  const PathResult result = Validate({{"leaf", "issuer"}}, late);
+  EXPECT_EQ(result.error, PathError::kExpired);
+  EXPECT_EQ(result.depth, 2u);
+}
+
+TEST(ValidatePath, DoesNotJudgeAnAnchorsOwnSignature) {
+  EXPECT_TRUE(Golden("root-sha1").fields().weak_signature);
+  const Chain chain = Certificates({"leaf", "issuer"});
+  const Chain anchors = Certificates({"root-sha1", "root"});
+  EXPECT_TRUE(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).ok());
+}
+
+TEST(ValidatePath, NoticesOneChangedBitOfASignature) {
+  for (const size_t position : {0u, 1u}) {
+    Chain chain = Certificates({"leaf", "issuer"});
+    std::string der = chain[position].der();
+    der.back() = static_cast<char>(der.back() ^ 1);
+    chain[position] = Certificate::FromDer(der).value();
+    const Chain anchors = Certificates({"root"});
+    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr);
+    EXPECT_EQ(result.error, PathError::kBadSignature);
+    EXPECT_EQ(result.depth, position);
+  }
+}
+
+// A namesake bears the issuer's name and key id over another key.
+TEST(ValidatePath, IsNotLedAstrayByANamesake) {
+  const Names cases[] = {
+      {{"leaf", "namesake"}, {"root"}, {"issuer"}},
+      {{"leaf", "namesake", "issuer"}},
+      {{"leaf", "issuer"}, {"root"}, {"namesake"}},
+      {{"leaf", "namesake"}, {"twin"}},
+  };
+  for (const Names& names : cases) {
+    const PathResult result = Validate(names);
+    ASSERT_TRUE(result.ok()) << ::testing::PrintToString(names.chain) << ": " << result.detail;
+    EXPECT_EQ(result.path[1].public_key(), Golden("issuer").public_key());
+  }
+}
+
+// The same issuer certified by two roots, or twice by one: any of its certificates will do.
+TEST(ValidatePath, TriesEveryCertificateOfAnIssuer) {
+  const Names cases[] = {
+      {{"leaf", "issuer-other-root"}, {"root"}, {"issuer"}},
+      {{"leaf", "issuer"}, {"root"}, {"issuer-other-root"}},
+      {{"leaf", "issuer-other-root", "issuer-expired", "issuer"}},
+      {{"leaf", "issuer"}, {"root"}, {"issuer-expired", "namesake", "issuer-other-root"}},
+  };
+  for (const Names& names : cases) {
+    const PathResult result = Validate(names);
+    ASSERT_TRUE(result.ok()) << ::testing::PrintToString(names.chain) << ": " << result.detail;
+    EXPECT_EQ(Serials(result.path), Serials(Certificates({"leaf", "issuer", "root"})));
+  }
+}
+
+TEST(ValidatePath, TellsTheFaultOfThePathThatWasSigned) {
+  EXPECT_EQ(Validate({{"leaf-expired", "namesake", "issuer"}}).error, PathError::kExpired);
+  EXPECT_EQ(Validate({{"leaf-expired", "issuer", "namesake"}}).error, PathError::kExpired);
+}
+
+TEST(ValidatePath, BoundsWhatItLooksAt) {
+  const Chain chain(17, Golden("leaf"));
+  const Chain anchors = Certificates({"root"});
+  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).error,
+            PathError::kInvalid);
+}
+
+TEST(PathMemo, AnswersTheSecondTime) {
+  PathMemo memo;
+  const Names names = {{"leaf", "issuer"}};
+  const PathResult first = Validate(names, GoldenNow(), {}, &memo);
+  const PathResult second = Validate(names, GoldenNow(), {}, &memo);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(first.path, second.path);
+  EXPECT_EQ(memo.hits(), 1u);
+  EXPECT_EQ(memo.misses(), 1u);
+}
+
+TEST(PathMemo, ChecksTheTimesAtEachUse) {
+  PathMemo memo;
+  const Names names = {{"leaf-future", "issuer"}};
+  ASSERT_TRUE(Validate(names, GoldenNow(), absl::Seconds(30), &memo).ok());
+  EXPECT_EQ(Validate(names, GoldenNow(), absl::Seconds(29), &memo).error, PathError::kNotYetValid);
+  EXPECT_EQ(Validate(names, GoldenNow() + absl::Hours(24 * 4000), {}, &memo).error,
+            PathError::kExpired);
+  EXPECT_TRUE(Validate(names, GoldenNow(), absl::Seconds(30), &memo).ok());
+}
+
+TEST(PathMemo, FindsTheOtherPathWhenOneHasRunOut) {
+  PathMemo memo;
+  const Names names = {{"leaf", "issuer"}, {"root"}, {"issuer-expired"}};
+  const absl::Time early = GoldenNow() - absl::Hours(24 * 130);
+  const PathResult before = Validate(names, early, {}, &memo);
+  ASSERT_TRUE(before.ok()) << before.detail;
+  EXPECT_EQ(before.path[1], Golden("issuer-expired"));
+  const PathResult after = Validate(names, GoldenNow(), {}, &memo);
+  ASSERT_TRUE(after.ok()) << after.detail;
+  EXPECT_EQ(after.path[1], Golden("issuer"));
+}
+
+TEST(PathMemo, KnowsNothingUnderOtherTrust) {
+  PathMemo memo;
+  ASSERT_TRUE(Validate({{"leaf", "issuer"}}, GoldenNow(), {}, &memo).ok());
+  EXPECT_EQ(Validate({{"leaf", "issuer"}, {"other-root"}}, GoldenNow(), {}, &memo).error,
+            PathError::kNoPath);
+  EXPECT_TRUE(Validate({{"leaf", "issuer"}, {"root"}, {"namesake"}}, GoldenNow(), {}, &memo).ok());
+  EXPECT_EQ(memo.hits(), 0u);
+}
+
+TEST(PathMemo, KeepsNoFailureAndNoMoreThanItMay) {
+  PathMemo memo(2);
+  EXPECT_FALSE(Validate({{"leaf-sha1", "issuer"}}, GoldenNow(), {}, &memo).ok());
+  Chain found;
+  memo.Insert("a", Certificates({"leaf"}));
+  memo.Insert("b", Certificates({"leaf"}));
+  EXPECT_TRUE(memo.Find("a", &found));
+  memo.Insert("c", Certificates({"leaf"}));
+  EXPECT_TRUE(memo.Find("a", &found));
+  EXPECT_FALSE(memo.Find("b", &found));
+  EXPECT_TRUE(memo.Find("c", &found));
+}
+
+}  // namespace
+}  // namespace linchpin::x509
