@@ -2,9 +2,9 @@
 # Copyright The Linchpin Authors
 """Sums a results directory: `N passed, N failed, N skipped`, preceded by the names of what failed.
 
-RESULTS/gtest/*.json one per GoogleTest binary, RESULTS/ctest.xml, RESULTS/pytest.xml and pytest.code,
-its exit code. A binary that died before it could write its cases counts as one failure. Exits 1 on a
-failure and where nothing ran at all.
+RESULTS/gtest/*.json one per GoogleTest binary, RESULTS/ctest.xml, RESULTS/pytest.xml and its exit
+code in pytest.code. A binary that died before it could write its cases counts as one failure. Exits
+1 on a failure and where nothing ran at all.
 """
 
 import dataclasses
