@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// One line an event: level, time, message, key=value pairs. Never a secret: SecretBytes has no text.
+// One line an event: level, time, message, key=value pairs. Never a secret: SecretBytes has no
+// text.
 #pragma once
 
 #include <initializer_list>

@@ -11,7 +11,6 @@
 
 #include "absl/status/statusor.h"
 
-
 namespace linchpin::base {
 
 using Labels = std::map<std::string, std::string>;

@@ -28,14 +28,16 @@ class RunLoop {
 
   explicit RunLoop(const Clock& clock);
 
-  // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait.
+  // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait; CANCELLED after Stop().
   absl::Status Post(Work work);
   // Any thread. Timers follow Uptime(), so a jump of the wall clock neither fires nor delays them.
+  // 0, and `work` is dropped, when kMaxQueued timers wait or after Stop().
   TimerId PostAfter(absl::Duration delay, Work work);
   // Any thread. False if it has run, is running, or was cancelled.
   bool Cancel(TimerId id);
 
-  // Runs until Stop(); the calling thread is the loop's. Work posted before Stop() is still run.
+  // Runs until Stop(); the calling thread is the loop's. Work posted before Stop() is still run,
+  // timers that are not due then are not.
   void Run();
   void Stop();  // any thread
   bool InLoop() const;
@@ -52,13 +54,14 @@ class RunLoop {
   CondVar wake_;
   std::vector<Work> queue_;
   std::multimap<absl::Duration, Timer> timers_;  // by Uptime
+  absl::flat_hash_map<TimerId, absl::Duration> due_;
   TimerId next_id_ = 1;
   bool stopping_ = false;
   std::thread::id thread_;
 };
 
-// Blocks SIGTERM, SIGINT and SIGHUP in all threads and runs `on_signal` in a thread of its own.
-// Call once, before any other thread is made.
+// Blocks SIGTERM, SIGINT and SIGHUP in all threads, ignores SIGPIPE, and runs `on_signal` in a
+// thread of its own that lives as long as the process. Call once, before any other thread is made.
 void OnSignals(absl::AnyInvocable<void(int)> on_signal);
 
 }  // namespace linchpin::base

@@ -12,8 +12,8 @@
 #define LINCHPIN_CONCAT_INNER(a, b) a##b
 #define LINCHPIN_CONCAT(a, b) LINCHPIN_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expr)                                \
-  do {                                                       \
+#define RETURN_IF_ERROR(expr)                                                              \
+  do {                                                                                     \
     if (absl::Status status_of_expr = (expr); !status_of_expr.ok()) return status_of_expr; \
   } while (false)
 
