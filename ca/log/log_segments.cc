@@ -4,6 +4,7 @@
 #include "ca/log/log_segments.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,6 +120,10 @@ absl::Status LogFile::SyncData(const std::string& path) const {
 
 absl::StatusOr<std::string> LogFile::ReadAt(size_t offset, size_t size,
                                             const std::string& path) const {
+  struct stat found = {};
+  if (fstat(fd_, &found) != 0) return base::ErrnoStatus(errno, absl::StrCat("look at ", path));
+  const size_t end = static_cast<size_t>(found.st_size);
+  size = std::min(size, end - std::min(offset, end));
   std::string bytes(size, '\0');
   size_t have = 0;
   while (have < size) {
