@@ -29,12 +29,18 @@ function(linchpin_room name)
   add_library(linchpin::${name} ALIAS ${name})
 endfunction()
 
+# `programs` is what the demonstration needs: everything in bin/ that is not a test.
+add_custom_target(programs)
+
 # linchpin_program(NAME SOURCES … LIBS …): an executable in bin/.
 function(linchpin_program name)
   cmake_parse_arguments(R "" "" "SOURCES;LIBS" ${ARGN})
   linchpin_expect_sources(sources ${R_SOURCES})
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE ${R_LIBS} linchpin_flags)
+  if(NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "/tests(/|$)")
+    add_dependencies(programs ${name})
+  endif()
 endfunction()
 
 # linchpin_test(NAME SOURCES … LIBS …): one GoogleTest binary a room; ctest runs it whole.
