@@ -69,7 +69,8 @@ absl::StatusOr<std::string> ReadSerial(const X509* x509) {
   return bytes;
 }
 
-// RFC 5280 §4.2: "A certificate MUST NOT include more than one instance of a particular extension."
+// RFC 5280 §4.2: "A certificate MUST NOT include more than one instance of a particular
+// extension."
 absl::Status CheckExtensions(X509* x509) {
   const int count = X509_get_ext_count(x509);
   if (count > kMostExtensions) {

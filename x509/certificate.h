@@ -22,11 +22,11 @@ namespace linchpin::x509 {
 
 // What a certificate says of itself, decoded once.
 struct CertificateFields {
-  std::string subject;           // RFC 2253 text
+  std::string subject;  // RFC 2253 text
   std::string issuer;
-  std::string subject_der;       // for comparing names
+  std::string subject_der;  // for comparing names
   std::string issuer_der;
-  std::string serial;            // big-endian bytes without leading zeros
+  std::string serial;  // big-endian bytes without leading zeros
   absl::Time not_before;
   absl::Time not_after;
   bool has_basic_constraints = false;
@@ -43,21 +43,23 @@ struct CertificateFields {
   bool san_critical = false;
   std::vector<std::string> uri_sans;
   std::vector<std::string> dns_sans;
-  size_t other_sans = 0;               // of other kinds
-  std::string subject_key_id;          // empty if absent
-  std::string authority_key_id;        // keyIdentifier only; empty if absent
-  bool weak_signature = false;         // below 112 bits of security, or an unknown algorithm
+  size_t other_sans = 0;         // of other kinds
+  std::string subject_key_id;    // empty if absent
+  std::string authority_key_id;  // keyIdentifier only; empty if absent
+  bool weak_signature = false;   // below 112 bits of security, or an unknown algorithm
 };
 
 class Certificate {
  public:
   static constexpr size_t kMaxDer = 16 * 1024;
 
-  // INVALID_ARGUMENT: no certificate, trailing bytes, over kMaxDer, duplicate or unparsable
-  // extensions, a key that cannot be decoded.
+  // INVALID_ARGUMENT: no certificate, trailing bytes, over kMaxDer, not DER, duplicate or
+  // unparsable extensions, a key that cannot be decoded, a serial number that is negative or over
+  // 20 bytes, dates that RFC 5280 does not allow.
   static absl::StatusOr<Certificate> FromDer(absl::string_view der);
   static absl::StatusOr<Certificate> FromPem(absl::string_view pem);  // just one
 
+  // The references below are valid while a copy of this certificate lives.
   const std::string& der() const;
   std::string ToPem() const;
   const CertificateFields& fields() const;
@@ -79,7 +81,7 @@ class Certificate {
 using Chain = std::vector<Certificate>;  // leaf first
 
 // All certificates of a PEM text, in order; at most `most`. INVALID_ARGUMENT names the position of
-// a bad one; RESOURCE_EXHAUSTED if there are more.
+// a bad one, or says that there is none; RESOURCE_EXHAUSTED if there are more, or over 1 MiB.
 absl::StatusOr<Chain> ParsePemChain(absl::string_view pem, size_t most);
 absl::StatusOr<Chain> ParseDerChain(absl::Span<const std::string> ders);
 std::string ToPem(absl::Span<const Certificate> chain);

@@ -16,10 +16,10 @@
 namespace linchpin::x509 {
 
 struct CertificateSpec {
-  std::string organization;     // O; may be empty
-  std::string common_name;      // CN; may be empty. With both empty the SAN is critical.
-  std::string serial;           // big-endian, 1 to 20 bytes, positive
-  absl::Time not_before;        // whole seconds
+  std::string organization;  // O; may be empty
+  std::string common_name;   // CN; may be empty. With both empty the SAN is critical.
+  std::string serial;        // big-endian, 1 to 20 bytes, positive
+  absl::Time not_before;     // whole seconds
   absl::Time not_after;
   bool is_ca = false;
   std::optional<int> path_length;
@@ -33,11 +33,12 @@ struct CertificateSpec {
 };
 
 // Signs `spec` for `subject_key`. Subject key id is the SHA-1 of the key's bits (RFC 5280
-// §4.2.1.2 (1)), authority key id that of the issuer, key id only. INVALID_ARGUMENT: a spec that is
-// inconsistent or outlives `issuer`.
+// §4.2.1.2 (1)), authority key id that of the issuer, key id only. Basic constraints and key usage
+// are critical; the SAN is where the subject is empty. INVALID_ARGUMENT: a spec that is
+// inconsistent or outlives `issuer`, a weak subject key, a signing key that is not the issuer's.
+// Whether the issuer may issue this (CA flag, pathLen, constraints) is for path.h to judge.
 absl::StatusOr<Certificate> SignCertificate(const CertificateSpec& spec,
-                                            const PublicKey& subject_key,
-                                            const Certificate& issuer,
+                                            const PublicKey& subject_key, const Certificate& issuer,
                                             const PrivateKey& issuer_key);
 absl::StatusOr<Certificate> SelfSign(const CertificateSpec& spec, const PrivateKey& key);
 

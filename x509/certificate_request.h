@@ -23,7 +23,8 @@ class CertificateRequest {
   static constexpr size_t kMaxDer = 8 * 1024;
 
   // Parses and verifies the proof of possession. INVALID_ARGUMENT: empty, over kMaxDer, malformed,
-  // trailing bytes, a key that CheckLeafKey() refuses; PERMISSION_DENIED: the proof does not verify.
+  // trailing bytes, a key that CheckLeafKey() refuses, a signature by less than SHA-256.
+  // PERMISSION_DENIED: the proof does not verify.
   static absl::StatusOr<CertificateRequest> FromDer(absl::string_view der);
 
   const PublicKey& public_key() const { return public_key_; }

@@ -31,11 +31,17 @@ std::string TimeText(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
 }
 
+// A name in an error: an attacker chose it, and its length.
+std::string Short(const std::string& name) {
+  constexpr size_t kMost = 160;
+  if (name.empty()) return "an empty name";
+  return name.size() <= kMost ? name : absl::StrCat(name.substr(0, kMost), "...");
+}
+
 std::string NameOf(size_t depth, const Certificate& certificate) {
-  return absl::StrFormat(
-      "certificate %d of the path (%s, serial %s)", depth,
-      certificate.fields().subject.empty() ? "no subject" : certificate.fields().subject,
-      SerialText(certificate.fields().serial));
+  return absl::StrFormat("certificate %d of the path (%s, serial %s)", depth,
+                         Short(certificate.fields().subject),
+                         SerialText(certificate.fields().serial));
 }
 
 PathResult Failure(PathError error, size_t depth, std::string detail) {
@@ -225,7 +231,7 @@ class Search {
     return Failure(
         PathError::kNoPath, longest_.size() - 1,
         absl::StrCat(NameOf(longest_.size() - 1, last), " was issued by ",
-                     last.fields().issuer.empty() ? "nobody named" : last.fields().issuer,
+                     Short(last.fields().issuer),
                      ", which is neither an anchor nor among the certificates sent or known"));
   }
 

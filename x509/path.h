@@ -16,22 +16,22 @@ namespace linchpin::x509 {
 
 enum class PathError {
   kNone,
-  kNoPath,           // no path from the leaf to an anchor
+  kNoPath,  // no path from the leaf to an anchor
   kExpired,
   kNotYetValid,
   kBadSignature,
   kPathLength,
   kNameConstraint,
-  kIssuerNotCa,      // a certificate issued another without being allowed to
+  kIssuerNotCa,  // a certificate issued another without being allowed to
   kWeakKey,
   kWeakSignature,
-  kInvalid,          // anything else
+  kInvalid,  // anything else
 };
 
 struct PathResult {
   PathError error = PathError::kInvalid;
-  size_t depth = 0;      // which certificate of the path failed, the leaf being 0
-  std::string detail;    // a sentence: which certificate, what was expected, what was found
+  size_t depth = 0;    // which certificate of the path failed, the leaf being 0
+  std::string detail;  // a sentence: which certificate, what was expected, what was found
   // Leaf first, anchor last; set when error is kNone.
   Chain path;
   bool ok() const { return error == PathError::kNone; }
@@ -42,7 +42,7 @@ struct PathInputs {
   const Chain& anchors;     // trusted roots
   const Chain& candidates;  // issuers known beforehand; never trusted by themselves
   absl::Time now;
-  absl::Duration skew;      // allowance on NotBefore only
+  absl::Duration skew;  // allowance on NotBefore only
 };
 
 // Verified paths, so that a chain seen before costs no signature. Keyed by the hash of chain,
@@ -62,9 +62,12 @@ class PathMemo {
   std::unique_ptr<Impl> impl_;
 };
 
-// Builds a path from chain[0] over the rest of the chain and the candidates to an anchor and checks
-// every rule of RFC 5280 §6.1 (strict), keys and signatures at 112 bits of security or better. Only
-// successes are memoised. `memo` may be null.
+// Builds a path from chain[0] over the candidates and the rest of the chain to an anchor, trying
+// every one that names and key ids allow (at most 16, of at most 8 intermediates), and checks each
+// rule of RFC 5280 §6.1 (strict), keys and signatures at 112 bits of security or better. Extended
+// key usage is the caller's to judge. An anchor is held to its own dates and constraints; only its
+// signature counts for nothing. The leaf is never itself the anchor, so a path has at least two
+// certificates. At most 16 may be sent. Only successes are memoised. `memo` may be null.
 PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo);
 
 }  // namespace linchpin::x509

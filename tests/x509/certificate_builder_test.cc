@@ -213,6 +213,16 @@ TEST(MakeTwin, RefusesRogueIntermediates) {
 TEST(MakeTwin, CopiesConstraints) {
   const Certificate constrained = Golden("constrained");
   EXPECT_FALSE(IsTwinOf(Golden("root"), constrained));
+  ASSERT_OK_AND_ASSIGN(const PrivateKey key,
+                       PrivateKey::FromPkcs8(SecretBytes(GoldenFile("key-constrained.der"))));
+  ASSERT_OK_AND_ASSIGN(const Certificate twin, MakeTwin(constrained, key, "\x05"));
+  EXPECT_TRUE(IsTwinOf(twin, constrained));
+  EXPECT_EQ(OpenSslVerify(twin, {}, Golden("leaf-permitted")).exit_code, 0);
+  EXPECT_NE(OpenSslVerify(twin, {}, Golden("leaf-excluded")).exit_code, 0);
+  const Chain anchors = {twin};
+  const Chain excluded = {Golden("leaf-excluded")};
+  EXPECT_EQ(ValidatePath({excluded, anchors, {}, GoldenNow(), {}}, nullptr).error,
+            PathError::kNameConstraint);
   EXPECT_THAT(MakeTwin(constrained, NewKey(), "\x05"), StatusIs(kInvalid, HasSubstr("own key")));
 }
 

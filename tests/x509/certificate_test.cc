@@ -58,6 +58,13 @@ TEST(Certificate, ReadsIssuersAndRoots) {
   EXPECT_THAT(Golden("leaf-bare").fields().uri_sans, IsEmpty());
 }
 
+// Parsing says only that it is a certificate; a path refuses it.
+TEST(Certificate, ReadsVersion1) {
+  const CertificateFields fields = Golden("version-1").fields();
+  EXPECT_EQ(SerialText(fields.serial), "07");
+  EXPECT_FALSE(fields.has_basic_constraints || fields.has_key_usage || fields.is_ca);
+}
+
 TEST(Certificate, KnowsAWeakSignature) {
   EXPECT_TRUE(Golden("leaf-sha1").fields().weak_signature);
   EXPECT_TRUE(Golden("root-sha1").fields().weak_signature);

@@ -72,6 +72,12 @@ TEST(PrivateKey, ReadsKeysOfTheOpensslProgramByteForByte) {
   EXPECT_EQ(key.ToPem().Reveal(), GoldenFile("key-p256.pem"));
 }
 
+TEST(PrivateKey, WorksOutAPublicHalfThatIsMissing) {
+  ASSERT_OK_AND_ASSIGN(const PrivateKey key,
+                       PrivateKey::FromPkcs8(SecretBytes(GoldenFile("key-no-public.der"))));
+  EXPECT_EQ(key.public_key().spki(), GoldenFile("public-leaf.der"));
+}
+
 TEST(PrivateKey, RefusesWhatIsNotOnePlainPkcs8Key) {
   const std::string der = GoldenFile("key-p256.der");
   for (size_t size = 0; size < der.size(); ++size) {

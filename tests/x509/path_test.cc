@@ -3,14 +3,20 @@
 
 #include "x509/path.h"
 
+#include <openssl/err.h>
+
+#include <atomic>
+#include <thread>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/x509/golden.h"
+#include "x509/certificate_builder.h"
+#include "x509/certificate_request.h"
 
 namespace linchpin::x509 {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 Chain Certificates(const std::vector<std::string>& names) {
@@ -98,6 +104,8 @@ TEST(ValidatePath, RefusesEachFaultByItsName) {
       {{{"leaf-of-rsa1024", "issuer-rsa1024"}}, PathError::kWeakKey, 1, "CN=small"},
       {{{"leaf-explicit", "issuer"}}, PathError::kWeakKey, 0, "CN=web"},
       {{{"leaf-sha1", "issuer"}}, PathError::kWeakSignature, 0, "CN=web"},
+      {{{"leaf-unknown-critical", "issuer"}}, PathError::kInvalid, 0, "unhandled critical"},
+      {{{"leaf-no-key-id", "issuer"}}, PathError::kInvalid, 0, "Authority Key Identifier"},
       {{{"leaf-of-namesake", "issuer"}}, PathError::kBadSignature, 0, "CN=web"},
       {{{"leaf-of-namesake"}, {"twin"}}, PathError::kBadSignature, 0, "CN=web"},
       {{{"leaf-of-namesake", "namesake"}, {"twin"}}, PathError::kBadSignature, 0, "CN=web"},
@@ -191,6 +199,77 @@ TEST(ValidatePath, BoundsWhatItLooksAt) {
   const Chain anchors = Certificates({"root"});
   EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).error,
             PathError::kInvalid);
+}
+
+CertificateSpec CaSpec(const std::string& name, int serial) {
+  CertificateSpec spec;
+  spec.common_name = name;
+  spec.serial = std::string(1, static_cast<char>(serial + 1));
+  spec.not_before = GoldenNow();
+  spec.not_after = GoldenNow() + absl::Hours(1);
+  spec.is_ca = spec.key_cert_sign = true;
+  return spec;
+}
+
+TEST(ValidatePath, GoesEightIssuersDeepAndNoDeeper) {
+  const PrivateKey key = PrivateKey::Generate(KeyType::kP256).value();
+  const Chain anchors = {SelfSign(CaSpec("ca 0", 0), key).value()};
+  Chain chain = anchors;  // leaf first
+  for (int i = 1; i <= 10; ++i) {
+    const CertificateSpec spec = CaSpec(absl::StrCat("ca ", i), i);
+    chain.insert(chain.begin(),
+                 SignCertificate(spec, key.public_key(), chain.front(), key).value());
+    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr);
+    EXPECT_EQ(result.ok(), i <= 9) << i << ": " << result.detail;
+    if (!result.ok()) {
+      EXPECT_EQ(result.error, PathError::kNoPath);
+    }
+  }
+}
+
+// Each of them may by its names have issued each other one: without bounds, 15! paths.
+TEST(ValidatePath, GivesUpOnAMazeOfNamesakes) {
+  const PrivateKey key = PrivateKey::Generate(KeyType::kP256).value();
+  const PrivateKey signing = PrivateKey::Generate(KeyType::kP256).value();
+  const Certificate above = SelfSign(CaSpec("same", 0), signing).value();
+  Chain chain;
+  for (int i = 1; i <= 16; ++i) {
+    chain.push_back(SignCertificate(CaSpec("same", i), key.public_key(), above, signing).value());
+  }
+  const Chain anchors = Certificates({"root"});
+  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).error, PathError::kNoPath);
+}
+
+TEST(ValidatePath, LeavesOpensslsErrorQueueEmpty) {
+  for (const char* name : {"leaf-sha1", "leaf-excluded", "leaf-of-namesake", "leaf-rsa1024"}) {
+    EXPECT_FALSE(Validate({{name, "issuer"}}).ok());
+    EXPECT_FALSE(Certificate::FromDer(name).ok());
+    EXPECT_FALSE(CertificateRequest::FromDer(name).ok());
+    EXPECT_FALSE(PublicKey::FromSpki(name).ok());
+    EXPECT_FALSE(PrivateKey::FromPem(SecretBytes(name)).ok());
+    EXPECT_FALSE(Golden("leaf").IsSignedBy(Golden("root").public_key()));
+    EXPECT_FALSE(Golden("leaf").public_key().Verify("data", name).ok());
+    EXPECT_EQ(ERR_peek_error(), 0u) << name;
+  }
+}
+
+TEST(ValidatePath, IsSafeForConcurrentUse) {
+  const Chain chain = Certificates({"leaf", "issuer"});
+  const Chain anchors = Certificates({"root"});
+  PathMemo memo(1);
+  std::vector<std::thread> threads;
+  std::atomic<int> sound = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      const Chain candidates(static_cast<size_t>(i % 2), chain[1]);
+      for (int round = 0; round < 50; ++round) {
+        PathMemo* used = round % 5 == 0 ? nullptr : &memo;
+        if (ValidatePath({chain, anchors, candidates, GoldenNow(), {}}, used).ok()) ++sound;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(sound, 200);
 }
 
 TEST(PathMemo, AnswersTheSecondTime) {

@@ -61,6 +61,16 @@ subjectAltName=URI:spiffe://elsewhere.test/web
 [bare]
 subjectKeyIdentifier=hash
 authorityKeyIdentifier=keyid
+[unknown_critical]
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+authorityKeyIdentifier=keyid
+1.2.3.4=critical,DER:0500
+[no_key_id]
+subjectKeyIdentifier=none
+authorityKeyIdentifier=none
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
 [none]
 [ask_san]
 subjectAltName=URI:spiffe://example.org/web
@@ -130,11 +140,17 @@ sed "s/^\[issuer\]/[namesake]/; t; s/^\[/[unused_/" ca.cnf |
   sed -n '/^\[namesake\]/,/^\[unused/ { /^\[unused/!p }' >> ca.cnf
 sign namesake namesake root root namesake "/O=Example/CN=issuer 1" $from $to
 sign leaf-of-namesake leaf namesake namesake leaf "/O=Example/CN=web" $from $to
+sign leaf-unknown-critical leaf issuer issuer unknown_critical "/O=Example/CN=web" $from $to
+sign leaf-no-key-id leaf issuer issuer no_key_id "/O=Example/CN=web" $from $to
+openssl x509 -req -in leaf.csr -CA issuer.crt -CAkey issuer.key -set_serial 7 -days 3650 \
+  -out "$out/version-1.pem" 2> /dev/null
 # A serial number whose first bit is set.
 openssl req -x509 -new -key leaf.key -subj "/CN=serial" -days 3650 -config ca.cnf -extensions none \
   -addext basicConstraints=CA:FALSE -set_serial 0x80FF -outform DER -out "$out/serial-80ff.der"
 
-request() { openssl req -new -key "$2.key" -config ca.cnf -outform DER -out "$out/request-$1.der" "${@:3}"; }
+request() {
+  openssl req -new -key "$2.key" -config ca.cnf -outform DER -out "$out/request-$1.der" "${@:3}"
+}
 request plain leaf -subj "/CN=web"
 request p384 p384 -subj "/" -sha384
 request san leaf -subj "/" -reqexts ask_san
@@ -148,6 +164,9 @@ request sha1 leaf -subj "/" -sha1
 
 openssl pkcs8 -topk8 -nocrypt -in leaf.key -out "$out/key-p256.pem"
 openssl pkcs8 -topk8 -nocrypt -in leaf.key -outform DER -out "$out/key-p256.der"
+openssl ec -in leaf.key -no_public -outform DER 2> /dev/null |
+  openssl pkcs8 -topk8 -nocrypt -inform DER -outform DER -out "$out/key-no-public.der"
+openssl pkcs8 -topk8 -nocrypt -in sub.key -outform DER -out "$out/key-constrained.der"
 openssl pkcs8 -topk8 -nocrypt -in p384.key -outform DER -out "$out/key-p384.der"
 openssl pkcs8 -topk8 -nocrypt -in rsa2048.key -outform DER -out "$out/key-rsa2048.der"
 openssl ec -in leaf.key -out "$out/key-traditional.pem" 2> /dev/null
