@@ -29,16 +29,17 @@ absl::Status PeerAlert(int alert, absl::string_view doing) {
 
 absl::Status TlsError(const SSL* ssl, int result, absl::string_view doing) {
   const int saved_errno = errno;
-  x509::ErrorQueueScope errors;
-  const SslState* state = FindState(ssl);
-  if (state != nullptr && !state->verdict.reason.empty()) {
-    if (state->context == nullptr) return absl::UnavailableError(state->verdict.ToString());
-    return absl::PermissionDeniedError(state->verdict.ToString());
-  }
   const int kind = SSL_get_error(ssl, result);
   const unsigned long error = ERR_peek_error();
   const int reason = ERR_GET_REASON(error);
+  const SslState* state = FindState(ssl);
+  if (state != nullptr && !state->verdict.reason.empty()) {
+    ERR_clear_error();
+    if (state->context == nullptr) return absl::UnavailableError(state->verdict.ToString());
+    return absl::PermissionDeniedError(state->verdict.ToString());
+  }
   if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET) {
+    ERR_clear_error();
     return PeerAlert(reason - SSL_AD_REASON_OFFSET, doing);
   }
   if (kind == SSL_ERROR_ZERO_RETURN) {
