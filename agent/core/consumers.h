@@ -50,7 +50,8 @@ class ConsumerTable {
   void Delivered(const ConsumerId& id, std::shared_ptr<const agent::v1::MtlsContexts> contexts,
                  std::vector<std::pair<std::string, std::string>> identities);
   // FAILED_PRECONDITION: speaks of what was not delivered; NOT_FOUND: of no open stream.
-  absl::Status Reported(const agent::v1::ReportRequest& report);
+  absl::Status Check(const agent::v1::ReportRequest& report) const;
+  void Reported(const agent::v1::ReportRequest& report);  // one that passed Check()
 
   const std::map<ConsumerId, Consumer>& all() const { return consumers_; }
   std::map<ConsumerId, Consumer>& all() { return consumers_; }

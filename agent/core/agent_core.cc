@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/core/agent_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "trust/text.h"
+
+namespace linchpin::agent {
+
+AgentCore::AgentCore(CoreOptions options, base::Random& random)
+    : options_(std::move(options)), random_(random) {}
+
+Actions AgentCore::Step(absl::Time now, const Event& event) {
+  Actions out;
+  std::visit([&](const auto& e) { On(now, e, &out); }, event);
+  SealChanges(now, &out);
+  UseIdentity(now, &out);
+  Bootstrap(now, &out);
+  RenewNode(now, &out);
+  OpenSync(now, &out);
+  IssueDue(now, &out);
+  DeliverChanged(now, &out);
+  Acknowledge(now, &out);
+  PassRefusals(now, &out);
+  SetTimer(now, &out);
+  return out;
+}
+
+void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
+  timer_ = absl::InfiniteFuture();
+  if (!event.state.has_value()) return;
+  absl::StatusOr<Model> model =
+      DecodeState(*event.state, options_.trust_domain, now, options_.skew);
+  if (!model.ok()) {
+    out->push_back(action::Alarm{std::string(model.status().message())});
+    return;
+  }
+  latest_ = *std::move(model);
+  sealed_ = std::make_shared<const Model>(latest_);
+  latest_registrations_.emplace(latest_.projection);
+  Serve(sealed_);
+  UpdateWanted();
+}
+
+void AgentCore::On(absl::Time, const event::TimerFired&, Actions*) {
+  timer_ = absl::InfiniteFuture();
+}
+
+void AgentCore::Serve(std::shared_ptr<const Model> model) {
+  if (!registrations_.has_value() || registrations_->projection() != model->projection) {
+    registrations_.emplace(model->projection);
+  }
+  served_ = std::move(model);
+  std::erase_if(contexts_,
+                [&](const auto& entry) { return !served_->certificates.contains(entry.first); });
+  for (const auto& [id, consumer] : consumers_.all()) {
+    if (consumer.open) undelivered_.insert(id);
+  }
+}
+
+void AgentCore::SealChanges(absl::Time now, Actions* out) {
+  if (seal_.under_way || kept_ == changes_) return;
+  if (tried_ == changes_ && now < seal_.at) return;
+  seal_.under_way = true;
+  tried_ = changes_;
+  sealing_ = std::make_shared<const Model>(latest_);
+  seal_ticket_ = ++last_ticket_;
+  out->push_back(action::Seal{seal_ticket_, std::make_shared<const state::v1::AgentState>(
+                                                EncodeState(latest_, options_.trust_domain))});
+}
+
+void AgentCore::On(absl::Time now, const event::Sealed& event, Actions* out) {
+  if (event.ticket != seal_ticket_ || !seal_.under_way) return;
+  std::shared_ptr<const Model> model = std::move(sealing_);
+  if (event.status.ok()) {
+    if (seal_.failures > 0) out->push_back(action::Note{"the state is sealed again"});
+    seal_ = Attempts();
+    kept_ = tried_;
+    sealed_ = model;
+    if (sealed_->trust != nullptr && sealed_->trust == trust_in_use_) held_trust_ = trust_in_use_;
+  } else {
+    Retry(now, event.status, &seal_);
+    out->push_back(action::Alarm{
+        absl::StrCat("the state cannot be sealed, a restart would begin from an older one: ",
+                     event.status.message()),
+        "linchpin_agent_seals_failed_total"});
+  }
+  // What could not be sealed is served from memory: it is better than what it replaces.
+  Serve(std::move(model));
+}
+
+void AgentCore::UseIdentity(absl::Time, Actions* out) {
+  if (served_->node == nullptr || served_->trust == nullptr) return;
+  if (served_->node == asked_node_ && served_->trust == asked_trust_) return;
+  trust::MtlsContextParts parts;
+  parts.chain = served_->node->chain;
+  parts.key = served_->node->key;
+  parts.trust.emplace(options_.trust_domain, served_->trust->state);
+  absl::StatusOr<ContextPtr> context = trust::MtlsContext::Make(std::move(parts));
+  asked_node_ = served_->node;
+  asked_trust_ = served_->trust;
+  if (!context.ok()) {
+    out->push_back(action::Alarm{
+        absl::StrCat("the node's own certificate cannot be used: ", context.status().message())});
+    return;
+  }
+  asked_context_ = *std::move(context);
+  out->push_back(action::UseNodeIdentity{++generation_, asked_context_});
+}
+
+void AgentCore::On(absl::Time now, const event::IdentityInUse& event, Actions* out) {
+  if (event.generation != generation_) return;  // a newer one is asked for
+  node_in_use_ = asked_node_;
+  trust_in_use_ = asked_trust_;
+  context_in_use_ = asked_context_;
+  if (sealed_ != nullptr && sealed_->trust == trust_in_use_) held_trust_ = trust_in_use_;
+  if (sync_ != Sync::kOpen || closing_) return;
+  bool stale = stream_node_ != node_in_use_;
+  if (!stale && !ca_chain_.empty()) {
+    const trust::Verdict verdict =
+        trust::Judge(ca_chain_, *context_in_use_, trust::Direction::kOutbound, trust::Expect::Ca(),
+                     now, nullptr);
+    stale = !verdict.allowed;
+    if (stale) {
+      out->push_back(action::Alarm{absl::StrCat(
+          "the CA does not pass the trust that is now in force: ", verdict.ToString())});
+    }
+  }
+  if (stale) {
+    closing_ = true;
+    out->push_back(action::CloseSync{stream_});
+  }
+}
+
+void AgentCore::Retry(absl::Time now, const absl::Status& why, Attempts* attempts) {
+  const bool refused = absl::IsPermissionDenied(why) || absl::IsUnauthenticated(why) ||
+                       absl::IsFailedPrecondition(why);
+  attempts->under_way = false;
+  attempts->at = now + RetryDelay(attempts->failures, refused, absl::ZeroDuration(),
+                                  base::RandomFraction(random_));
+  ++attempts->failures;
+}
+
+bool AgentCore::HasValidNode(absl::Time now) const {
+  return served_->node != nullptr && served_->node->expires_at() > now;
+}
+
+std::string AgentCore::ClockText(absl::Time now) const {
+  if (latest_.last_ca_time == 0) return "";
+  return absl::StrCat(" (it is ", trust::TimeText(now), " here and ",
+                      trust::TimeText(now - clock_ahead_), " at the CA)");
+}
+
+void AgentCore::CompareClocks(absl::Time now, int64_t ca_time, Actions* out) {
+  if (ca_time == 0) return;
+  latest_.last_ca_time = ca_time;
+  clock_ahead_ = now - absl::FromUnixSeconds(ca_time);
+  const bool off = absl::AbsDuration(clock_ahead_) > options_.skew + absl::Seconds(5);
+  if (off && !clock_alarmed_) {
+    out->push_back(action::Alarm{
+        absl::StrCat("the clocks differ: it is ", trust::TimeText(now), " here and ",
+                     trust::TimeText(absl::FromUnixSeconds(ca_time)),
+                     " at the CA; certificates may be refused until one of them is set right"),
+        "linchpin_agent_clock_alarms_total"});
+  }
+  clock_alarmed_ = off;
+}
+
+std::string AgentCore::NotReady(absl::Time now) const {
+  if (served_->node == nullptr) return "the node is not attested yet";
+  if (!HasValidNode(now)) {
+    return absl::StrCat("the node's certificate expired at ",
+                        trust::TimeText(served_->node->expires_at()));
+  }
+  return "";
+}
+
+void AgentCore::SetTimer(absl::Time now, Actions* out) {
+  absl::Time next = consumers_.NextExpiry();
+  const auto consider = [&next](absl::Time at) { next = std::min(next, at); };
+  if (!seal_.under_way && kept_ != changes_) consider(seal_.at);
+  if (!HasValidNode(now)) {
+    for (const Attempts* attempts : {&node_key_, &contact_, &attest_}) {
+      if (!attempts->under_way && attempts->at > now) consider(attempts->at);
+    }
+  } else {
+    consider(served_->node->expires_at());
+    if (context_in_use_ != nullptr) {
+      if (options_.renewals && !renew_node_.under_way && latest_.node == served_->node) {
+        consider(std::max(renew_node_.at, served_->node->renew_at));
+      }
+      if (sync_ == Sync::kClosed) consider(stream_tries_.at);
+      if (issue_ticket_ == 0) {
+        consider(schedule_.Next(latest_.certificates, options_.renewals));
+      }
+    }
+  }
+  if (!refusals_.empty() && sync_ == Sync::kOpen && !closing_) consider(refusals_at_);
+  for (const auto& [id, certified] : served_->certificates) {
+    if (!expired_alarmed_.contains(id)) consider(certified->expires_at());
+  }
+  if (next == absl::InfiniteFuture()) return;
+  next = std::max(next, now + absl::Milliseconds(1));
+  // A timer that fires early does no harm.
+  if (timer_ > now && timer_ <= next) return;
+  timer_ = next;
+  out->push_back(action::SetTimer{timer_});
+}
+
+}  // namespace linchpin::agent

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/core/certified.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "trust/text.h"
+
+namespace linchpin::agent {
+namespace {
+
+// Judges with `trust` as somebody who is allowed to talk to `id` would.
+absl::StatusOr<trust::Verdict> JudgeOwn(const std::vector<std::string>& chain,
+                                        const trust::SpiffeId& id,
+                                        const std::shared_ptr<const trust::TrustState>& trust,
+                                        absl::Time now) {
+  trust::MtlsContextParts parts;
+  parts.trust.emplace(trust->trust_domain(), trust);
+  trust::Expect expect = trust::Expect::Node();
+  if (!id.IsNode()) {
+    trust::v1::PeerRule rule;
+    rule.set_from(id.ToString());
+    rule.set_to(id.ToString());
+    rule.set_outbound(true);
+    ASSIGN_OR_RETURN(parts.policy, trust::PeerPolicy::ForIdentity(id, {rule}));
+    expect = trust::Expect::Id(id);
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const trust::MtlsContext> context,
+                   trust::MtlsContext::Make(std::move(parts)));
+  return trust::Judge(chain, *context, trust::Direction::kOutbound, expect, now, nullptr);
+}
+
+}  // namespace
+
+absl::Time Certified::expires_at() const {
+  absl::Time soonest = absl::InfiniteFuture();
+  for (const x509::Certificate& certificate : chain) {
+    soonest = std::min(soonest, certificate.fields().not_after);
+  }
+  return soonest;
+}
+
+absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction) {
+  const absl::Time from = std::max(now, leaf.fields().not_before);
+  const absl::Duration half = (leaf.fields().not_after - from) / 2;
+  return from + half * (0.9 + 0.2 * fraction);
+}
+
+absl::StatusOr<x509::Chain> CheckIssued(const Wanted& wanted,
+                                        const std::vector<std::string>& chain) {
+  const std::string id = wanted.id.ToString();
+  if (chain.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("the certificate for ", id, " is missing"));
+  }
+  if (chain.size() > trust::kMaxChainCertificates) {
+    return absl::InvalidArgumentError(absl::StrCat("the chain for ", id, " has ", chain.size(),
+                                                   " certificates, at most ",
+                                                   trust::kMaxChainCertificates, " are allowed"));
+  }
+  absl::StatusOr<x509::Chain> parsed = x509::ParseDerChain(chain);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the certificate for ", id, ": ", parsed.status().message()));
+  }
+  const x509::PublicKey& certified = parsed->front().public_key();
+  if (!(certified == wanted.key.public_key())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the certificate for ", id, " certifies the key ", certified.pin().ToString(),
+                     ", expected ", wanted.key.public_key().pin().ToString()));
+  }
+  const std::vector<std::string>& uris = parsed->front().fields().uri_sans;
+  if (uris.size() != 1 || uris[0] != id) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the certificate for ", id, " names ",
+        uris.size() == 1 ? trust::Quoted(uris[0]) : absl::StrCat(uris.size(), " URIs")));
+  }
+  ASSIGN_OR_RETURN(const trust::Verdict verdict,
+                   JudgeOwn(chain, wanted.id, wanted.trust, wanted.now));
+  if (!verdict.allowed) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the certificate for ", id, " does not pass this node's own trust: ", verdict.ToString()));
+  }
+  return parsed;
+}
+
+bool StillPasses(const Certified& certified, const trust::SpiffeId& id,
+                 const std::shared_ptr<const trust::TrustState>& trust, absl::Time now) {
+  std::vector<std::string> chain;
+  for (const x509::Certificate& certificate : certified.chain) chain.push_back(certificate.der());
+  const absl::StatusOr<trust::Verdict> verdict = JudgeOwn(chain, id, trust, now);
+  return verdict.ok() && verdict->allowed;
+}
+
+state::v1::KeyedCertificate Encode(const std::string& identity_id, const Certified& certified) {
+  state::v1::KeyedCertificate message;
+  message.set_identity_id(identity_id);
+  message.set_private_key(std::string(certified.key.ToPkcs8().Reveal()));
+  for (const x509::Certificate& certificate : certified.chain) {
+    message.add_chain(certificate.der());
+  }
+  message.set_renew_at_ms(absl::ToUnixMillis(certified.renew_at));
+  return message;
+}
+
+absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message) {
+  ASSIGN_OR_RETURN(x509::PrivateKey key,
+                   x509::PrivateKey::FromPkcs8(x509::SecretBytes(message.private_key())));
+  ASSIGN_OR_RETURN(x509::Chain chain, x509::ParseDerChain(std::vector<std::string>(
+                                          message.chain().begin(), message.chain().end())));
+  if (chain.empty() || !(chain.front().public_key() == key.public_key())) {
+    return absl::DataLossError(absl::StrCat("the sealed certificate of identity ",
+                                            message.identity_id(), " is not that of its key"));
+  }
+  return std::make_shared<Certified>(
+      Certified{.key = std::move(key),
+                .chain = std::move(chain),
+                .renew_at = absl::FromUnixMillis(message.renew_at_ms())});
+}
+
+}  // namespace linchpin::agent

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The stream from the CA: what it says is taken, what is held and enforced is acknowledged.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/core/agent_core.h"
+#include "trust/text.h"
+
+namespace linchpin::agent {
+namespace {
+
+constexpr int kMaxRowsInMessage = 256;
+constexpr absl::Duration kMostComeBack = absl::Minutes(10);
+constexpr absl::Duration kBetweenReports = absl::Seconds(1);
+
+}  // namespace
+
+void AgentCore::OpenSync(absl::Time now, Actions* out) {
+  if (sync_ != Sync::kClosed || context_in_use_ == nullptr || !HasValidNode(now)) return;
+  if (now < stream_tries_.at) return;
+  sync_ = Sync::kOpening;
+  closing_ = false;
+  stream_ = ++last_ticket_;
+  stream_node_ = node_in_use_;
+  ca_chain_.clear();
+  receiver_.emplace(*latest_.projection);
+  out->push_back(action::OpenSync{stream_, MakeHello()});
+}
+
+ca::v1::Hello AgentCore::MakeHello() {
+  ca::v1::Hello hello;
+  if (!want_snapshot_) {
+    hello.set_incarnation(latest_.incarnation);
+    hello.set_revision(latest_.revision);
+    hello.set_projection_digest(latest_.projection->Digest());
+  }
+  hello.set_trust_epoch(held_epoch());
+  hello.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
+  hello.set_agent_version(options_.version);
+  rows_acknowledged_.clear();
+  for (auto& [name, row] : consumers_.Rows()) {
+    if (hello.consumers_size() >= kMaxRowsInMessage) break;  // the others follow
+    rows_acknowledged_[name] = row.SerializeAsString();
+    *hello.add_consumers() = std::move(row);
+  }
+  acknowledged_.Clear();
+  acknowledged_.set_revision(hello.revision());
+  acknowledged_.set_trust_epoch(hello.trust_epoch());
+  acknowledged_.set_pin_set_version(hello.pin_set_version());
+  return hello;
+}
+
+void AgentCore::On(absl::Time now, const event::SyncOpened& event, Actions*) {
+  if (event.stream != stream_ || sync_ != Sync::kOpening) return;
+  sync_ = Sync::kOpen;
+  ca_chain_ = event.ca_chain;
+  schedule_.RetryAll(now);
+}
+
+void AgentCore::On(absl::Time now, const event::SyncClosed& event, Actions* out) {
+  if (event.stream != stream_ || sync_ == Sync::kClosed) return;
+  const bool wanted = closing_;
+  sync_ = Sync::kClosed;
+  receiver_.reset();
+  if (come_back_after_ > absl::ZeroDuration()) {
+    stream_tries_ = Attempts{.at = now + come_back_after_};
+    come_back_after_ = absl::ZeroDuration();
+    return;
+  }
+  if (wanted && !want_snapshot_) {
+    stream_tries_ = Attempts();
+    return;
+  }
+  if (stream_tries_.failures == 0) {
+    out->push_back(
+        action::Alarm{absl::StrCat("the stream from the CA ended: ", event.status.message()),
+                      "linchpin_agent_disconnects_total"});
+  }
+  // However the CA refused, it may have been mended a moment later.
+  Retry(now, absl::UnavailableError(""), &stream_tries_);
+}
+
+void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* out) {
+  if (event.stream != stream_ || sync_ != Sync::kOpen || closing_) return;
+  stream_tries_ = Attempts();
+  CompareClocks(now, event.message.ca_time(), out);
+  if (event.message.has_goodbye()) {
+    come_back_after_ = std::clamp(absl::Milliseconds(event.message.goodbye().reconnect_after_ms()),
+                                  absl::Milliseconds(100), kMostComeBack);
+    closing_ = true;
+    out->push_back(action::CloseSync{stream_});
+    return;
+  }
+  const absl::StatusOr<bool> complete = receiver_->Add(event.message);
+  if (!complete.ok()) {
+    out->push_back(action::Alarm{absl::StrCat("what the CA sent is not taken, a snapshot is asked "
+                                              "for: ",
+                                              complete.status().message()),
+                                 "linchpin_agent_bad_messages_total"});
+    want_snapshot_ = true;
+    closing_ = true;
+    out->push_back(action::CloseSync{stream_});
+    return;
+  }
+  if (!*complete) return;
+  want_snapshot_ = false;
+  sync::Receiver::Change change = receiver_->Take();
+  const bool new_incarnation = change.stamp.incarnation != latest_.incarnation;
+  if (change.has_trust) TakeTrust(now, change.trust, new_incarnation, out);
+  if (latest_.incarnation != change.stamp.incarnation ||
+      latest_.revision != change.stamp.revision) {
+    latest_.incarnation = change.stamp.incarnation;
+    latest_.revision = change.stamp.revision;
+    Changed();
+  }
+  TakeProjection(now, std::move(change.projection));
+}
+
+void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
+                          Actions* out) {
+  absl::StatusOr<trust::TrustHeld> accepted =
+      trust::AcceptTrust(*latest_.trust, trust,
+                         {.now = now, .epoch_may_regress = new_incarnation, .skew = options_.skew});
+  if (!accepted.ok()) {
+    refused_ = std::string(accepted.status().message());
+    out->push_back(action::Alarm{absl::StrCat("trust epoch ", trust.epoch(), " is refused, epoch ",
+                                              latest_.trust_epoch(), " stays in force: ", refused_),
+                                 "linchpin_agent_trust_refused_total"});
+    return;
+  }
+  refused_.clear();
+  if (accepted->message.SerializeAsString() == latest_.trust->message.SerializeAsString()) return;
+  const uint64_t before = latest_.trust_epoch();
+  latest_.trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
+  Changed();
+  for (const auto& [id, certified] : latest_.certificates) {
+    const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
+    if (identity == nullptr) continue;
+    const absl::StatusOr<trust::SpiffeId> spiffe_id = trust::SpiffeId::Parse(identity->spiffe_id());
+    if (spiffe_id.ok() && !StillPasses(*certified, *spiffe_id, latest_.trust->state, now)) {
+      schedule_.Hasten(id, now);
+    }
+  }
+  const trust::v1::EffectivePins& pins = latest_.trust->state->pins();
+  out->push_back(action::Note{absl::StrCat(
+      "trust epoch ", latest_.trust_epoch(), " follows ", before, ", pins ",
+      pins.is_signed() ? absl::StrCat("version ", pins.version(), ", signed") : "unsigned")});
+}
+
+void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
+  if (projection.Digest() == latest_.projection->Digest()) return;
+  const std::shared_ptr<const sync::Projection> before = latest_.projection;
+  latest_.projection = std::make_shared<const sync::Projection>(std::move(projection));
+  latest_registrations_.emplace(latest_.projection);
+  Changed();
+  std::erase_if(latest_.certificates, [&](const auto& entry) {
+    const ca::v1::NodeIdentity* is = latest_registrations_->Find(entry.first);
+    const auto was = before->identities.find(entry.first);
+    return is == nullptr ||
+           (was != before->identities.end() && was->second.spiffe_id() != is->spiffe_id());
+  });
+  UpdateWanted();
+  for (const auto& [id, is] : latest_.projection->identities) {
+    const auto was = before->identities.find(id);
+    if (was == before->identities.end()) continue;
+    const bool same = was->second.ttl_seconds() == is.ttl_seconds() &&
+                      std::equal(was->second.dns_names().begin(), was->second.dns_names().end(),
+                                 is.dns_names().begin(), is.dns_names().end());
+    if (!same) schedule_.Hasten(id, now);
+  }
+}
+
+void AgentCore::Acknowledge(absl::Time, Actions* out) {
+  if (sync_ != Sync::kOpen || closing_ || sealed_ == nullptr) return;
+  ca::v1::Ack base;
+  base.set_revision(sealed_->revision);
+  base.set_trust_epoch(held_epoch());
+  base.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
+  base.set_refused(refused_);
+  std::map<std::string, ca::v1::Consumer> rows = consumers_.Rows();
+  ca::v1::Ack ack = base;
+  bool more = base.SerializeAsString() != acknowledged_.SerializeAsString();
+  const auto flush = [&] {
+    out->push_back(action::SendAck{stream_, ack});
+    ack = base;
+    more = false;
+  };
+  for (auto it = rows_acknowledged_.begin(); it != rows_acknowledged_.end();) {
+    if (rows.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    ack.add_gone(it->first);
+    more = true;
+    it = rows_acknowledged_.erase(it);
+    if (ack.gone_size() >= kMaxRowsInMessage) flush();
+  }
+  for (auto& [name, row] : rows) {
+    std::string bytes = row.SerializeAsString();
+    std::string& last = rows_acknowledged_[name];
+    if (last == bytes) continue;
+    last = std::move(bytes);
+    *ack.add_consumers() = std::move(row);
+    more = true;
+    if (ack.consumers_size() >= kMaxRowsInMessage) flush();
+  }
+  if (more) flush();
+  acknowledged_ = std::move(base);
+}
+
+void AgentCore::PassRefusals(absl::Time now, Actions* out) {
+  if (refusals_.empty() || sync_ != Sync::kOpen || closing_ || now < refusals_at_) return;
+  refusals_at_ = now + kBetweenReports;
+  out->push_back(action::SendVerdicts{stream_, refusals_.Take()});
+}
+
+}  // namespace linchpin::agent
