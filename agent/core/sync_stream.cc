@@ -27,7 +27,9 @@ void AgentCore::OpenSync(absl::Time now, Actions* out) {
   stream_ = ++last_ticket_;
   stream_node_ = node_in_use_;
   ca_chain_.clear();
-  receiver_.emplace(*latest_.projection);
+  sync::Stamp at;
+  if (!want_snapshot_) at = {.incarnation = latest_.incarnation, .revision = latest_.revision};
+  receiver_.emplace(*latest_.projection, std::move(at));
   out->push_back(action::OpenSync{stream_, MakeHello()});
 }
 
