@@ -23,10 +23,11 @@ inline constexpr size_t kMaxMessageBytes = 64 * 1024;
 // What a node may hold at most; a CA that sends more is refused.
 inline constexpr size_t kMaxIdentities = 20000;
 inline constexpr size_t kMaxRules = 200000;
+inline constexpr size_t kMaxTrustBytes = 16 * 1024 * 1024;
 
 // The part of the registry that concerns one node.
 struct Projection {
-  std::map<std::string, ca::v1::NodeIdentity> identities;  // by identity id
+  std::map<std::string, ca::v1::NodeIdentity> identities;                    // by identity id
   std::map<std::pair<std::string, std::string>, trust::v1::PeerRule> rules;  // by (from, to)
 
   // Equal digests: the node holds what it should, whatever the revision says.
@@ -45,10 +46,14 @@ struct Stamp {
   std::string incarnation;
   uint64_t revision = 0;
   int64_t ca_time = 0;
+  // The revision of the change sent before on this stream (of the Hello for the first one), so that
+  // a lost one is noticed. 0: not stated.
+  uint64_t base_revision = 0;
 };
 
-// The messages that turn `from` into `to`: trust first (if given), each at most kMaxMessageBytes,
-// the last with `complete`. Empty change: one complete message that carries the revision.
+// The messages that turn `from` into `to`, which may be the same slices of two projections: trust
+// first (if given), each at most kMaxMessageBytes unless a single entry is larger, the last with
+// `complete`. Empty change: one complete message that carries the revision.
 std::vector<ca::v1::CaMessage> Difference(const Projection& from, const Projection& to,
                                           const trust::v1::TrustState* trust, const Stamp& stamp);
 // The same as a snapshot that replaces (`reset`).
@@ -64,22 +69,32 @@ class Receiver {
     bool has_trust = false;
     trust::v1::TrustState trust;
   };
-  // `held` is the projection that the next difference applies to.
-  explicit Receiver(Projection held) : held_(std::move(held)) {}
+  // `held` is the projection that the next difference applies to, `at` the stamp that it came with
+  // (an empty incarnation: unknown, the first message decides).
+  explicit Receiver(Projection held, Stamp at = {}) : held_(std::move(held)), at_(std::move(at)) {}
 
-  // True when `message` completed a change, which Take() then hands over (and which becomes the base
-  // of the next). INVALID_ARGUMENT, and the partial change forgotten: too many entries, a malformed
-  // ID, another stamp in the middle of a change. FAILED_PRECONDITION: the revision goes back without
-  // `reset`.
+  // True when `message` completed a change, which Take() then hands over (and which becomes the
+  // base of the next). INVALID_ARGUMENT, and the partial change forgotten: too many entries, a
+  // malformed ID, another stamp or a missing part in the middle of a change. FAILED_PRECONDITION:
+  // without `reset`, the revision goes back, changes another revision than the one held, or belongs
+  // to another incarnation. After an error nothing more of that change is taken: ask anew (Hello).
+  // A goodbye is none of a change's business: false.
   absl::StatusOr<bool> Add(const ca::v1::CaMessage& message);
+  // Once after each true.
   Change Take();
 
  private:
-  absl::Status AddToPending(const ca::v1::CaMessage& message);
+  absl::Status Begin(const ca::v1::CaMessage& message);
+  absl::Status CheckFollows(const ca::v1::CaMessage& message) const;
+  absl::Status CheckContinues(const ca::v1::CaMessage& message) const;
+  absl::Status AddEntries(const ca::v1::CaMessage& message);
+  absl::Status AddTrust(const trust::v1::TrustState& part);
+
   Projection held_;
+  Stamp at_;
   bool pending_ = false;
-  uint64_t revision_ = 0;
-  std::string incarnation_;
+  uint32_t next_part_ = 0;
+  size_t trust_bytes_ = 0;
   Change change_;
 };
 
