@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+import sys
+import pathlib
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from deployment import Deployment  # noqa: E402
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    """Nothing runs yet; everything that is started through it is killed at the end."""
+    made = Deployment(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ca(deployment):
+    deployment.start_ca()
+    return deployment

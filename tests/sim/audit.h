@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Looks at the world from outside and says when a promise is broken.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/sim/operator.h"
+#include "tests/sim/sim_ca.h"
+#include "tests/sim/sim_node.h"
+#include "tests/sim/world.h"
+
+namespace linchpin::sim {
+
+class Audit {
+ public:
+  Audit(World& world, SimCa& ca) : world_(world), ca_(ca) {}
+
+  // A handshake as both ends would judge it now. A pair allowed at every state between its two
+  // ends' must pass, one forbidden at each must not; a live connection comes of it if it passed.
+  void Handshake(SimService& caller, SimService& callee);
+  // The end of a connection, from either side.
+  void EndConnection(tls::ConnectionId id);
+  // Complete coverage means what it says.
+  void CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes);
+  // Nothing fails any more and time has passed: everybody has what he should.
+  void CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, const Operator& oper);
+
+  size_t passed() const { return passed_; }
+  size_t refused() const { return refused_; }
+
+ private:
+  void CheckSettledService(const SimService& service, const Operator& oper);
+
+  World& world_;
+  SimCa& ca_;
+  std::map<tls::ConnectionId, std::pair<SimService*, SimService*>> connections_;
+  tls::ConnectionId last_connection_ = 0;
+  size_t passed_ = 0;
+  size_t refused_ = 0;
+};
+
+}  // namespace linchpin::sim

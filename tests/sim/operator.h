@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The operator in the simulation: changes one thing after another and remembers what was answered.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/sim/sim_ca.h"
+#include "tests/sim/world.h"
+#include "x509/key.h"
+
+namespace linchpin::sim {
+
+class Operator {
+ public:
+  Operator(World& world, SimCa& ca, std::vector<std::string> services);
+
+  std::string SpiffeId(const std::string& service) const;
+  // A join token for `node`; nothing if the CA did not answer.
+  void MakeToken(const std::string& node, std::function<void(const std::string&)> then);
+  // One change; the next waits for its answer or for the CA's death.
+  void Act();
+  void Register(const std::string& service);
+  void Allow(const History::Pair& pair);
+  void PublishPins();
+  void CaDied();
+  bool busy() const { return busy_; }
+  // Whatever was answered with OK is in the store still.
+  void CheckKept() const;
+  // As last answered; nothing while that is uncertain.
+  std::optional<bool> IsRegistered(const std::string& service) const;
+
+ private:
+  enum class Known { kPresent, kAbsent, kUncertain };
+  // `key` becomes `then` if the CA says OK, and is uncertain until it has answered.
+  void Ask(const std::string& key, Known then, ca::AdminRequest request,
+           std::function<void(const SimCa::Message&)> answered = nullptr);
+  void Unregister(const std::string& service);
+  void Forbid(const History::Pair& pair);
+  void PublishPinSet(const trust::v1::PinSet& set);
+  History::Pair AnyPair();
+
+  World& world_;
+  SimCa& ca_;
+  const std::vector<std::string> services_;
+  const x509::PrivateKey signer_;
+  bool busy_ = false;
+  uint64_t asked_ = 0;
+  std::map<std::string, Known> known_;               // "identity svc1", "rule a b", "pins 3"
+  std::map<std::string, std::string> identity_ids_;  // by service
+};
+
+}  // namespace linchpin::sim

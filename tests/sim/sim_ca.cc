@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "tests/sim/sim_ca.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "ca/core/issuing.h"
+#include "trust/pin_set.h"
+
+namespace linchpin::sim {
+namespace {
+
+constexpr absl::Duration kDisk = absl::Milliseconds(8);
+constexpr uint64_t kFaultOneIn = 60;
+
+ca::CoreOptions Options() {
+  ca::Profile profile{.trust_domain = *trust::TrustDomain::FromName("sim.example")};
+  profile.leaf_ttl = absl::Minutes(10);
+  profile.node_ttl = absl::Minutes(60);
+  return {.profile = profile};
+}
+
+}  // namespace
+
+SimCa::SimCa(World& world, absl::Duration clock_offset)
+    : world_(world),
+      clock_offset_(clock_offset),
+      options_(Options()),
+      core_random_(world.random().Next()) {}
+
+void SimCa::Start() {
+  ++life_;
+  const absl::Status set_up = ca::EnsureAuthorities(options_.profile, x509::KeyType::kP256, clock(),
+                                                    core_random_, keys_, store_);
+  if (!set_up.ok()) return world_.Broken("the CA starts", set_up.ToString());
+  auto core = ca::CaCore::Make(options_, *store_.List(""), core_random_);
+  if (!core.ok()) return world_.Broken("the CA starts", core.status().ToString());
+  core_ = *std::move(core);
+  world_.Say("CA up");
+  Record();
+  Step(ca::event::Started{});
+  Tick();
+}
+
+void SimCa::Crash() {
+  world_.Say("CA killed");
+  ++life_;
+  core_.reset();
+  calls_.clear();
+  auto sessions = std::move(sessions_);
+  sessions_.clear();
+  context_.reset();
+  serving_chain_.clear();
+  serving_key_.reset();
+  for (auto& [id, session] : sessions) session.closed(absl::UnavailableError("the CA is gone"));
+}
+
+trust::RawChain SimCa::shown() const {
+  trust::RawChain shown;
+  for (const x509::Certificate& certificate : serving_chain_) shown.push_back(certificate.der());
+  return shown;
+}
+
+void SimCa::Call(const std::function<ca::Event(ca::CallId)>& make, Reply reply) {
+  const ca::CallId call = ++last_id_;
+  calls_[call] = std::move(reply);
+  Step(make(call));
+}
+
+ca::SessionId SimCa::OpenSession(const std::string& node_id, const ca::v1::Hello& hello,
+                                 Session session) {
+  const ca::SessionId id = ++last_id_;
+  sessions_[id] = std::move(session);
+  Step(ca::event::NodeHello{id, node_id, hello});
+  return id;
+}
+
+void SimCa::Tell(ca::Event event) {
+  if (up()) Step(std::move(event));
+}
+
+void SimCa::Leave(ca::SessionId session) {
+  if (sessions_.erase(session) > 0) Tell(ca::event::NodeGone{session});
+}
+
+void SimCa::Step(ca::Event event) {
+  for (const ca::Action& action : core_->Step(clock(), std::move(event))) {
+    std::visit([&](const auto& a) { Do(a); }, action);
+    if (world_.broken()) return;
+  }
+}
+
+void SimCa::Later(std::function<void()> work) {
+  world_.After(world_.UpTo(kDisk), [this, life = life_, work = std::move(work)] {
+    if (life == life_) work();
+  });
+}
+
+void SimCa::Record() {
+  auto registry = ca::Registry::FromListing(*store_.List(""));
+  if (!registry.ok()) return world_.Broken("the store can be read", registry.status().ToString());
+  history_.Record(*registry);
+}
+
+void SimCa::Do(const ca::action::Commit& action) {
+  Later([this, action] {
+    const bool fault = faulty_ && world_.OneIn(kFaultOneIn);
+    if (fault && world_.OneIn(2)) {
+      return Step(ca::event::Committed{action.ticket, absl::UnavailableError("not applied")});
+    }
+    absl::StatusOr<ca::Revision> result = store_.Commit(action.batch);
+    if (result.ok()) Record();
+    if (fault) result = absl::UnavailableError("applied, but nobody knows");
+    Later([this, action, result] { Step(ca::event::Committed{action.ticket, result}); });
+  });
+}
+
+void SimCa::Do(const ca::action::SignAndLog& action) {
+  Later([this, action] {
+    if (faulty_ && world_.OneIn(kFaultOneIn)) {
+      return Step(ca::event::Issued{action.ticket, absl::UnavailableError("the signer is away")});
+    }
+    auto key = keys_.Open(action.key_name);
+    if (!key.ok()) return Step(ca::event::Issued{action.ticket, key.status()});
+    auto made = ca::SignOrders(action.orders, action.issuer, *key, clock());
+    if (!made.ok()) return Step(ca::event::Issued{action.ticket, made.status()});
+    // A crash between here and the reply: the log has what nobody received.
+    for (const ca::v1::LogEntry& entry : made->entries) logged_.insert(entry.certificate_sha256());
+    Later([this, action, certificates = made->certificates] {
+      Step(ca::event::Issued{action.ticket, certificates});
+    });
+  });
+}
+
+void SimCa::Do(const ca::action::Reload&) {
+  Later([this] { Step(ca::event::Reloaded{store_.List("")}); });
+}
+
+void SimCa::Do(const ca::action::Reply& action) {
+  auto call = calls_.extract(action.call);
+  if (call.empty()) return world_.Broken("a call is answered once", absl::StrCat(action.call));
+  call.mapped()(action.status, action.message);
+}
+
+void SimCa::Do(const ca::action::Push& action) {
+  if (auto it = sessions_.find(action.session); it != sessions_.end())
+    it->second.push(action.message);
+}
+
+void SimCa::Do(const ca::action::CloseSession& action) {
+  auto session = sessions_.extract(action.session);
+  if (!session.empty()) session.mapped().closed(action.status);
+}
+
+void SimCa::Do(const ca::action::MakeServingKey&) {
+  Later([this] {
+    serving_key_ = *x509::PrivateKey::Generate(x509::KeyType::kP256);
+    Step(ca::event::ServingKeyMade{serving_key_->public_key()});
+  });
+}
+
+void SimCa::Do(const ca::action::UseServingCertificate& action) {
+  serving_chain_ = action.chain;
+  UseContext();
+}
+
+void SimCa::Do(const ca::action::UseTrust& action) {
+  trust_ = action.trust;
+  UseContext();
+}
+
+void SimCa::UseContext() {
+  if (trust_ == nullptr || serving_chain_.empty()) return;
+  auto context = trust::MtlsContext::Make({.chain = serving_chain_,
+                                           .key = serving_key_,
+                                           .trust = {{trust_domain(), trust_}},
+                                           .policy = {}});
+  if (!context.ok()) return world_.Broken("the CA can serve", context.status().ToString());
+  context_ = *context;
+}
+
+void SimCa::Do(const ca::action::Prove& action) {
+  Later([this, action] {
+    auto key = keys_.Open(action.key_name);
+    if (!key.ok()) return Step(ca::event::PossessionProved{action.call, key.status()});
+    Step(ca::event::PossessionProved{action.call,
+                                     trust::ProvePossession(trust_domain(), *key, clock())});
+  });
+}
+
+void SimCa::Do(const ca::action::Note& action) {
+  if (action.warning) world_.Say(absl::StrCat("CA: ", action.message));
+}
+
+void SimCa::Tick() {
+  Step(ca::event::Tick{});
+  world_.After(absl::Seconds(2), [this, life = life_] {
+    if (life == life_) Tick();
+  });
+}
+
+}  // namespace linchpin::sim

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The CA in the simulation: the production core on a store, a log and keys that survive its
+// crashes.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ca/core/ca_core.h"
+#include "ca/keys/memory_key_manager.h"
+#include "ca/store/memory_store.h"
+#include "tests/sim/history.h"
+#include "tests/sim/world.h"
+#include "trust/judge.h"
+#include "trust/mtls_context.h"
+
+namespace linchpin::sim {
+
+class SimCa {
+ public:
+  using Message = std::shared_ptr<const google::protobuf::Message>;
+  using Reply = std::function<void(const absl::Status&, const Message&)>;
+  struct Session {
+    std::function<void(std::shared_ptr<const ca::v1::CaMessage>)> push;
+    std::function<void(absl::Status)> closed;
+  };
+
+  SimCa(World& world, absl::Duration clock_offset);
+
+  void Start();
+  void Crash();
+  bool up() const { return core_ != nullptr; }
+  // Does this CA fail at storing and signing now and then?
+  void set_faulty(bool faulty) { faulty_ = faulty; }
+
+  // What it shows in a handshake (DER, leaf first) and judges nodes with; empty before there is
+  // one.
+  trust::RawChain shown() const;
+  std::shared_ptr<const trust::MtlsContext> context() const { return context_; }
+  absl::Time clock() const { return world_.now() + clock_offset_; }
+
+  // `reply` is called unless the CA crashes first.
+  void Call(const std::function<ca::Event(ca::CallId)>& make, Reply reply);
+  ca::SessionId OpenSession(const std::string& node_id, const ca::v1::Hello& hello,
+                            Session session);
+  void Tell(ca::Event event);
+  void Leave(ca::SessionId session);  // the stream broke
+
+  const ca::CaCore& core() const { return *core_; }
+  const History& history() const { return history_; }
+  bool Logged(const std::string& certificate_sha256) const {
+    return logged_.contains(certificate_sha256);
+  }
+  const trust::TrustDomain& trust_domain() const { return options_.profile.trust_domain; }
+  ca::MemoryKeyManager& keys() { return keys_; }
+
+ private:
+  void Step(ca::Event event);
+  void Later(std::function<void()> work);  // unless the CA crashes first
+  void Record();
+  void Do(const ca::action::Commit& action);
+  void Do(const ca::action::SignAndLog& action);
+  void Do(const ca::action::Reload& action);
+  void Do(const ca::action::Reply& action);
+  void Do(const ca::action::Push& action);
+  void Do(const ca::action::CloseSession& action);
+  void Do(const ca::action::MakeServingKey& action);
+  void Do(const ca::action::UseServingCertificate& action);
+  void Do(const ca::action::UseTrust& action);
+  void Do(const ca::action::Prove& action);
+  void Do(const ca::action::Note& action);
+  void Tick();
+  void UseContext();
+
+  World& world_;
+  const absl::Duration clock_offset_;
+  ca::CoreOptions options_;
+  test::SeededRandom core_random_;
+  bool faulty_ = true;
+
+  // What survives.
+  ca::MemoryStore store_;
+  ca::MemoryKeyManager keys_;
+  std::set<std::string> logged_;  // SHA-256 of the certificates
+  History history_;
+
+  // What does not.
+  uint64_t life_ = 0;
+  std::unique_ptr<ca::CaCore> core_;
+  std::map<ca::CallId, Reply> calls_;
+  std::map<ca::SessionId, Session> sessions_;
+  uint64_t last_id_ = 0;
+  std::optional<x509::PrivateKey> serving_key_;
+  x509::Chain serving_chain_;
+  std::shared_ptr<const trust::TrustState> trust_;
+  std::shared_ptr<const trust::MtlsContext> context_;
+};
+
+}  // namespace linchpin::sim

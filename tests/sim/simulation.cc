@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "tests/sim/simulation.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/operator.h"
+#include "tests/sim/sim_ca.h"
+#include "tests/sim/sim_node.h"
+#include "tests/sim/world.h"
+
+namespace linchpin::sim {
+namespace {
+
+constexpr absl::Duration kLength = absl::Minutes(30);
+// Longer than every backoff, report interval and lease.
+constexpr absl::Duration kSettling = absl::Minutes(2);
+
+class Fleet {
+ public:
+  explicit Fleet(uint64_t seed)
+      : world_(seed), ca_(world_, Offset()), audit_(world_, ca_), operator_(world_, ca_, Names()) {
+    for (size_t i = 0; i < node_count_; ++i) {
+      nodes_.push_back(std::make_unique<SimNode>(
+          world_, ca_,
+          SimNode::Parts{
+              .name = absl::StrCat("node", i),
+              .clock_offset = Offset(),
+              .end_connection = [this](tls::ConnectionId id) { audit_.EndConnection(id); }}));
+    }
+    const std::vector<std::string> names = Names();
+    for (size_t i = 0; i < names.size(); ++i) {
+      services_.push_back(
+          nodes_[i % node_count_]->AddService(absl::StrCat("sim:service:", names[i])));
+    }
+  }
+
+  Outcome Run() {
+    ca_.Start();
+    for (auto& node : nodes_) Invite(*node);
+    for (SimService* service : services_) service->Start();
+    Every(absl::Seconds(6), [this] { operator_.Act(); });
+    Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
+    Every(absl::Seconds(10), [this] { audit_.CheckCoverage(nodes_); });
+    Every(absl::Minutes(5), [this] { CrashCa(); });
+    Every(absl::Minutes(2), [this] { CrashAgent(); });
+    Every(absl::Minutes(2), [this] { CrashService(); });
+    Every(absl::Minutes(3), [this] { CutOff(); });
+    world_.RunUntil(world_.now() + kLength);
+    Settle();
+    return {.clean = !world_.broken(),
+            .report = world_.report(),
+            .steps = world_.steps(),
+            .passed = audit_.passed(),
+            .refused = audit_.refused()};
+  }
+
+ private:
+  // Within the allowance that certificates and contexts give.
+  absl::Duration Offset() { return world_.UpTo(absl::Seconds(40)) - absl::Seconds(20); }
+
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < 2 * node_count_; ++i) names.push_back(absl::StrCat("service", i));
+    return names;
+  }
+
+  // At random intervals around `period`, until the end of the story.
+  void Every(absl::Duration period, std::function<void()> work) {
+    world_.After(world_.UpTo(2 * period), [this, period, work = std::move(work)] {
+      if (settling_) return;
+      work();
+      Every(period, work);
+    });
+  }
+
+  void Invite(SimNode& node) {
+    if (settled_invitations_.contains(node.name())) return;
+    operator_.MakeToken(node.name(), [this, &node](const std::string& token) {
+      settled_invitations_.insert(node.name());
+      node.Start(token);
+    });
+    world_.After(absl::Seconds(2), [this, &node] { Invite(node); });
+  }
+
+  void AnyHandshake() {
+    SimService* caller = services_[world_.random().Below(services_.size())];
+    SimService* callee = services_[world_.random().Below(services_.size())];
+    audit_.Handshake(*caller, *callee);
+  }
+
+  void CrashCa() {
+    if (!ca_.up()) return;
+    ca_.Crash();
+    operator_.CaDied();
+    world_.After(world_.UpTo(absl::Seconds(30)), [this] { ReviveCa(); });
+  }
+
+  void ReviveCa() {
+    if (ca_.up()) return;
+    ca_.Start();
+    operator_.CheckKept();
+  }
+
+  void CrashAgent() {
+    SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
+    if (!node.up()) return;
+    node.Crash();
+    world_.After(world_.UpTo(absl::Seconds(15)), [this, &node] { ReviveAgent(node); });
+  }
+
+  void ReviveAgent(SimNode& node) {
+    if (!node.up() && settled_invitations_.contains(node.name())) node.Start("");
+  }
+
+  void CrashService() {
+    SimService* service = services_[world_.random().Below(services_.size())];
+    if (!service->running()) return;
+    SimNode& node = NodeOf(service);
+    const std::string process = service->process();
+    for (const auto& [id, live] : std::map(service->live())) audit_.EndConnection(id);
+    node.Exited(process);
+    service->Crash();
+    world_.After(world_.UpTo(absl::Seconds(5)), [service] {
+      if (!service->running()) service->Start();
+    });
+  }
+
+  SimNode& NodeOf(const SimService* service) {
+    for (auto& node : nodes_) {
+      for (auto& one : node->services()) {
+        if (one.get() == service) return *node;
+      }
+    }
+    return *nodes_[0];
+  }
+
+  void CutOff() {
+    SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
+    node.set_partitioned(true);
+    world_.After(world_.UpTo(absl::Seconds(40)), [&node] { node.set_partitioned(false); });
+  }
+
+  void Settle() {
+    if (world_.broken()) return;
+    world_.Say("nothing fails any more");
+    settling_ = true;
+    ca_.set_faulty(false);
+    for (auto& node : nodes_) {
+      node->set_faulty(false);
+      node->set_partitioned(false);
+    }
+    ReviveCa();
+    for (auto& node : nodes_) ReviveAgent(*node);
+    for (SimService* service : services_) {
+      if (!service->running()) service->Start();
+    }
+    world_.RunUntil(world_.now() + kSettling);
+    if (world_.broken()) return;
+    operator_.CheckKept();
+    audit_.CheckSettled(nodes_, operator_);
+    for (SimService* caller : services_) {
+      for (SimService* callee : services_) audit_.Handshake(*caller, *callee);
+    }
+  }
+
+  World world_;
+  const size_t node_count_ = 1 + world_.random().Below(4);
+  SimCa ca_;
+  Audit audit_;
+  Operator operator_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::vector<SimService*> services_;
+  std::set<std::string> settled_invitations_;
+  bool settling_ = false;
+};
+
+}  // namespace
+
+Outcome Simulate(uint64_t seed) { return Fleet(seed).Run(); }
+
+}  // namespace linchpin::sim

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// One run: half an hour in the life of a small fleet, told by a seed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace linchpin::sim {
+
+struct Outcome {
+  bool clean = false;
+  std::string report;  // the end of the story, and the rule that was broken
+  size_t steps = 0;
+  size_t passed = 0;  // handshakes
+  size_t refused = 0;
+};
+
+Outcome Simulate(uint64_t seed);
+
+}  // namespace linchpin::sim
