@@ -31,7 +31,7 @@ struct TrustStateParts {
 
 class TrustState {
  public:
-  // Keeps only the anchors whose key is among pins.anchors (the rest is named in dropped_anchors()).
+  // Keeps only the anchors whose key is among pins.anchors; dropped_anchors() names the rest.
   // FAILED_PRECONDITION if none is left; INVALID_ARGUMENT for pins that are not 32 bytes.
   static absl::StatusOr<std::shared_ptr<const TrustState>> Make(TrustStateParts parts);
 

@@ -19,7 +19,8 @@ struct LeafCheck {
   std::vector<Finding> findings;   // empty: conforms
 };
 
-// Every rule that is broken, not just the first. A key or signature below 112 bits is a finding too.
+// Every rule that is broken, not just the first. A key or signature below 112 bits is a finding
+// too.
 LeafCheck CheckLeaf(const x509::Certificate& leaf);
 
 }  // namespace linchpin::trust

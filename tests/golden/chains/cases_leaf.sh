@@ -33,7 +33,10 @@ profile escaped-id 'the SPIFFE ID has a percent-encoded byte' \
   "$NOT_CA"$'\n'"$USAGE"$'\n'"$BOTH"$'\nsubjectAltName=URI:spiffe://example.org/p%61yments' \
   INVALID_SPIFFE_ID
 profile leaf-is-ca 'the leaf says CA:TRUE' \
-  "basicConstraints=critical,CA:TRUE"$'\n'"keyUsage=critical,digitalSignature,keyCertSign"$'\n'"$BOTH"$'\n'"$SAN" \
+  "basicConstraints=critical,CA:TRUE
+keyUsage=critical,digitalSignature,keyCertSign
+$BOTH
+$SAN" \
   LEAF_IS_CA LEAF_SIGNS_CERTIFICATES
 profile leaf-key-cert-sign 'the leaf may sign certificates' \
   "$NOT_CA"$'\nkeyUsage=critical,digitalSignature,keyCertSign\n'"$BOTH"$'\n'"$SAN" \
@@ -75,7 +78,10 @@ send sha-1 issuer
 verdict refused WEAK_SIGNATURE
 
 begin several-faults 'every broken rule of the profile is reported, not just the first'
-odd_leaf several-faults "$NOT_CA"$'\nkeyUsage=digitalSignature,cRLSign\nextendedKeyUsage=serverAuth\n'"$SAN"
+odd_leaf several-faults "$NOT_CA
+keyUsage=digitalSignature,cRLSign
+extendedKeyUsage=serverAuth
+$SAN"
 send several-faults issuer
 verdict refused LEAF_SIGNS_CERTIFICATES LEAF_KEY_USAGE LEAF_EXTENDED_KEY_USAGE
 

@@ -4,7 +4,8 @@
 #
 # Makes every golden chain again, with the openssl program alone: common/ holds the authorities'
 # certificates, each other folder is a case (README.md says what is in it). The outputs are
-# committed, so tests need no openssl; keys and signatures differ from run to run, verdicts must not.
+# committed, so tests need no openssl; keys and signatures differ from run to run, verdicts must
+# not.
 set -euo pipefail
 cd "$(dirname "$0")"
 work=$(mktemp -d)
