@@ -20,18 +20,22 @@ namespace {
 constexpr int kReportSeconds = 5;
 }
 
+// What calls under way hold. Not the stub: whoever drops the last reference to a channel joins
+// gRPC's callback threads, so that must never be one of them. For the same reason a call's
+// ClientContext, which refers to its channel, goes before the call is counted as ended.
 struct AgentStream::Shared {
   Sink sink;
-  std::unique_ptr<agent::v1::MtlsContextService::Stub> stub;
   base::Mutex mutex;
   base::CondVar idle;
   bool stopping = false;
-  std::set<grpc::ClientContext*> calls;  // under way
+  std::set<grpc::ClientContext*> calls;  // that may be cancelled
+  int under_way = 0;
 
   bool Begin(grpc::ClientContext* call) {
     base::MutexLock lock(mutex);
     if (stopping) return false;
     calls.insert(call);
+    ++under_way;
     return true;
   }
   void Emit(Event event) {
@@ -41,11 +45,13 @@ struct AgentStream::Shared {
     }
     sink(std::move(event));
   }
-  // The last thing that a call does with this.
-  void End(grpc::ClientContext* call, Event event) {
-    Emit(std::move(event));
+  void Forget(grpc::ClientContext* call) {
     base::MutexLock lock(mutex);
     calls.erase(call);
+  }
+  void End() {
+    base::MutexLock lock(mutex);
+    --under_way;
     idle.notify_all();
   }
 };
@@ -54,9 +60,9 @@ class AgentStream::Watcher : public grpc::ClientReadReactor<agent::v1::MtlsConte
  public:
   explicit Watcher(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
 
-  bool Start() {
+  bool Start(agent::v1::MtlsContextService::Stub* stub) {
     if (!shared_->Begin(&context_)) return false;
-    shared_->stub->async()->Watch(&context_, &request_, this);
+    stub->async()->Watch(&context_, &request_, this);
     StartRead(&message_);
     StartCall();
     return true;
@@ -72,8 +78,11 @@ class AgentStream::Watcher : public grpc::ClientReadReactor<agent::v1::MtlsConte
   void OnDone(const grpc::Status& status) override {
     absl::Status why = rpc::FromGrpc(status);
     if (why.ok()) why = absl::UnavailableError("the agent has ended the stream");
-    shared_->End(&context_, event::StreamLost{std::move(why)});
+    const std::shared_ptr<Shared> shared = shared_;
+    shared->Emit(event::StreamLost{std::move(why)});
+    shared->Forget(&context_);
     delete this;
+    shared->End();
   }
 
  private:
@@ -90,9 +99,9 @@ struct AgentStream::ReportCall {
 };
 
 AgentStream::AgentStream(const std::string& socket, Sink sink)
-    : shared_(std::make_shared<Shared>()) {
+    : shared_(std::make_shared<Shared>()),
+      stub_(agent::v1::MtlsContextService::NewStub(rpc::UnixChannel(socket))) {
   shared_->sink = std::move(sink);
-  shared_->stub = agent::v1::MtlsContextService::NewStub(rpc::UnixChannel(socket));
 }
 
 AgentStream::~AgentStream() { Shutdown(); }
@@ -100,7 +109,7 @@ AgentStream::~AgentStream() { Shutdown(); }
 void AgentStream::Open() {
   auto watcher = std::make_unique<Watcher>(shared_);
   shared_->Emit(event::StreamOpened{});
-  if (watcher->Start()) watcher.release();  // deletes itself when done
+  if (watcher->Start(stub_.get())) watcher.release();  // deletes itself when done
 }
 
 void AgentStream::Report(const agent::v1::ReportRequest& request) {
@@ -108,18 +117,24 @@ void AgentStream::Report(const agent::v1::ReportRequest& request) {
   call->request = request;
   call->context.set_deadline(gpr_time_from_seconds(kReportSeconds, GPR_TIMESPAN));
   if (!shared_->Begin(&call->context)) return;
-  shared_->stub->async()->Report(&call->context, &call->request, &call->response,
-                                 [shared = shared_, call](const grpc::Status& status) {
-                                   shared->End(&call->context,
-                                               event::ReportDone{rpc::FromGrpc(status)});
-                                 });
+  grpc::ClientContext* const context = &call->context;
+  const agent::v1::ReportRequest* const sent = &call->request;
+  agent::v1::ReportResponse* const response = &call->response;
+  stub_->async()->Report(
+      context, sent, response,
+      [shared = shared_, call = std::move(call)](const grpc::Status& status) mutable {
+        shared->Emit(event::ReportDone{rpc::FromGrpc(status)});
+        shared->Forget(&call->context);
+        call.reset();
+        shared->End();
+      });
 }
 
 void AgentStream::Shutdown() {
   base::MutexLock lock(shared_->mutex);
   shared_->stopping = true;
   for (grpc::ClientContext* call : shared_->calls) call->TryCancel();
-  shared_->idle.wait(lock, [this] { return shared_->calls.empty(); });
+  shared_->idle.wait(lock, [this] { return shared_->under_way == 0; });
 }
 
 }  // namespace linchpin::tls

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "linchpin/agent/v1/mtls_context.pb.h"
+#include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "sdk/sdk_core.h"
 
 namespace linchpin::tls {
@@ -31,7 +31,8 @@ class AgentStream {
   struct Shared;
   class Watcher;
   struct ReportCall;
-  std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<Shared> shared_;
+  const std::unique_ptr<agent::v1::MtlsContextService::Stub> stub_;
 };
 
 }  // namespace linchpin::tls
