@@ -99,6 +99,16 @@ TEST(Certificate, RefusesGarbage) {
   EXPECT_THAT(Certificate::FromDer(GoldenFile("leaf.pem")), StatusIs(kInvalid));
 }
 
+// BER has many encodings of one certificate; only the one that is hashed and signed will do.
+TEST(Certificate, RefusesBerThatIsNotDer) {
+  const std::string der = Golden("leaf").der();
+  ASSERT_EQ(der.substr(0, 2), "\x30\x82");
+  const std::string longer_length = std::string("\x30\x83\0", 3) + der.substr(2);
+  EXPECT_THAT(Certificate::FromDer(longer_length), StatusIs(kInvalid, HasSubstr("DER")));
+  const std::string indefinite = "\x30\x80" + der.substr(4) + std::string(2, '\0');
+  EXPECT_THAT(Certificate::FromDer(indefinite), StatusIs(kInvalid, HasSubstr("DER")));
+}
+
 // Whatever byte is changed, parsing answers; and what parses is what was given.
 TEST(Certificate, SurvivesAnyChangedByte) {
   const std::string der = Golden("leaf").der();

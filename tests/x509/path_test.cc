@@ -103,6 +103,7 @@ TEST(ValidatePath, RefusesEachFaultByItsName) {
       {{{"leaf-rsa1024", "issuer"}}, PathError::kWeakKey, 0, "CN=web"},
       {{{"leaf-of-rsa1024", "issuer-rsa1024"}}, PathError::kWeakKey, 1, "CN=small"},
       {{{"leaf-explicit", "issuer"}}, PathError::kWeakKey, 0, "CN=web"},
+      {{{"leaf-secp256k1", "issuer"}}, PathError::kWeakKey, 0, "found an elliptic curve key"},
       {{{"leaf-sha1", "issuer"}}, PathError::kWeakSignature, 0, "CN=web"},
       {{{"leaf-unknown-critical", "issuer"}}, PathError::kInvalid, 0, "unhandled critical"},
       {{{"leaf-no-key-id", "issuer"}}, PathError::kInvalid, 0, "Authority Key Identifier"},

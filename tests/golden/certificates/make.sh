@@ -104,6 +104,7 @@ openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa2048.key 2>
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384.key
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
   -pkeyopt ec_param_enc:explicit -out explicit.key
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out secp256k1.key
 openssl genpkey -algorithm ED25519 -out ed25519.key
 
 sign root root self root root "/O=Example/CN=root" $from $to
@@ -130,6 +131,7 @@ sign leaf-excluded leaf constrained sub foreign "/O=Example/CN=web" $from $to
 sign leaf-rsa1024 rsa1024 issuer issuer leaf "/O=Example/CN=web" $from $to
 sign leaf-rsa2048 rsa2048 issuer issuer leaf "/O=Example/CN=web" $from $to
 sign leaf-explicit explicit issuer issuer leaf "/O=Example/CN=web" $from $to
+sign leaf-secp256k1 secp256k1 issuer issuer leaf "/O=Example/CN=web" $from $to
 sign leaf-sha1 leaf issuer issuer leaf "/O=Example/CN=web" $from $to -md sha1
 sign issuer-rsa1024 rsa1024 root root issuer "/O=Example/CN=small" $from $to
 sign leaf-of-rsa1024 leaf issuer-rsa1024 rsa1024 leaf "/O=Example/CN=web" $from $to
