@@ -19,12 +19,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/random.h"
+#include "ca/core/actions.h"
 #include "ca/core/authorities.h"
 #include "ca/core/coverage.h"
 #include "ca/core/events.h"
 #include "ca/core/profile.h"
 #include "ca/core/registry.h"
-#include "ca/core/sessions.h"
 
 namespace linchpin::ca {
 
@@ -53,54 +53,132 @@ class CaCore {
   const Registry& registry() const { return registry_; }
   const Authorities& authorities() const { return authorities_; }
   size_t connected_nodes() const { return sessions_.size(); }
-  bool idle() const;  // nothing is under way: a drained core may be destroyed
+  // Nothing is under way: a drained core may be destroyed.
+  bool idle() const { return !under_way_.has_value() && queue_.empty() && issuing_.empty(); }
   // Why the CA cannot do its work now; empty if it can.
   std::string NotReady(absl::Time now) const;
+  // Sentences that an operator should act on.
+  std::vector<std::string> Warnings(absl::Time now) const;
 
  private:
   // A change, prepared against the tables as they are when its turn comes.
   struct Change {
     std::vector<Write> batch;  // empty: nothing to store, `then` runs at once
-    absl::AnyInvocable<void(absl::Time, Actions*)> then;  // after the commit
+    absl::AnyInvocable<void(absl::Time, Actions*)> then;  // after the commit; may be empty
   };
   using Prepare = absl::AnyInvocable<absl::StatusOr<Change>(absl::Time)>;
   struct Queued {
-    std::optional<CallId> call;
+    std::optional<CallId> call;  // is told if it fails
     Prepare prepare;
   };
   struct UnderWay {
     Ticket ticket = 0;
     std::optional<CallId> call;
     Change change;
-    absl::Status ambiguous;  // not OK: waits for Reloaded
+    absl::Status fault;  // not OK: whether it was stored is known after a reload
   };
-  using Done = absl::AnyInvocable<void(absl::Time, absl::StatusOr<std::vector<x509::Certificate>>,
-                                       Actions*)>;
+  using Certificates = std::vector<x509::Certificate>;
+  using Done = absl::AnyInvocable<void(absl::Time, absl::StatusOr<Certificates>, Actions*)>;
+  using Slices = std::map<SessionId, sync::Projection>;
 
-  CaCore(CoreOptions options, base::Random& random);
-  absl::Status Load(const Store::Listing& listing);
+  CaCore(CoreOptions options, base::Random& random)
+      : options_(std::move(options)), random_(random) {}
 
+  // ca_core.cc
   void On(absl::Time now, event::Started event, Actions* out);
-  void On(absl::Time now, event::GetTrustAsked event, Actions* out);
+  void On(absl::Time now, event::Committed event, Actions* out);
+  void On(absl::Time now, event::Issued event, Actions* out);
+  void On(absl::Time now, event::Reloaded event, Actions* out);
+  void On(absl::Time now, event::Tick event, Actions* out);
+  void On(absl::Time now, event::Draining event, Actions* out);
+  void Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out);
+  void StartNext(absl::Time now, Actions* out);
+  void Finish(absl::Time now, const absl::Status& status, Actions* out);
+  void SignAndLog(std::vector<LeafOrder> orders, Done done, Actions* out);
+  absl::Status Apply(const std::vector<Write>& batch, Revision revision);
+  void PruneTokens(absl::Time now, Actions* out);
+
+  // ca_core_nodes.cc
   void On(absl::Time now, event::AttestAsked event, Actions* out);
   void On(absl::Time now, event::RenewAsked event, Actions* out);
   void On(absl::Time now, event::IssueAsked event, Actions* out);
+  void On(absl::Time now, event::ServingKeyMade event, Actions* out);
+  absl::Status CheckNode(const std::string& node_id) const;
+  absl::StatusOr<state::v1::TokenRecord> CheckToken(absl::Time now, const TokenEvidence& evidence,
+                                                    const x509::PublicKey& key) const;
+  absl::StatusOr<std::string> CheckExpired(absl::Time now,
+                                           const ExpiredCertificateEvidence& evidence,
+                                           const x509::PublicKey& key) const;
+  absl::StatusOr<Change> PrepareAttest(absl::Time now, const event::AttestAsked& asked);
+  absl::StatusOr<Change> CertifyNode(absl::Time now, CallId call, state::v1::NodeRecord node,
+                                     const x509::CertificateRequest& request);
+  absl::StatusOr<LeafOrder> OrderFor(absl::Time now, const std::string& node_id,
+                                     const IssueAskedItem& item);
+  void UseServing(absl::Time now, absl::StatusOr<Certificates> made, Actions* out);
+
+  // ca_core_sync.cc
+  void On(absl::Time now, event::GetTrustAsked event, Actions* out);
   void On(absl::Time now, event::NodeHello event, Actions* out);
   void On(absl::Time now, event::NodeAck event, Actions* out);
   void On(absl::Time now, event::NodeVerdicts event, Actions* out);
   void On(absl::Time now, event::NodeGone event, Actions* out);
+  void CloseSessionOf(const std::string& node_id, const absl::Status& status, Actions* out);
+  Slices SlicesOf(const Touched& touched) const;
+  void PushChanges(absl::Time now, const Touched& touched, const Slices& before, Actions* out);
+  void UseTrust(Actions* out);
+  sync::Stamp StampNow(absl::Time now) const;
+
+  // ca_core_admin.cc, ca_core_registry.cc, ca_core_trust.cc
   void On(absl::Time now, event::AdminAsked event, Actions* out);
-  void On(absl::Time now, event::Committed event, Actions* out);
-  void On(absl::Time now, event::Issued event, Actions* out);
-  void On(absl::Time now, event::Reloaded event, Actions* out);
-  void On(absl::Time now, event::ServingKeyMade event, Actions* out);
   void On(absl::Time now, event::PossessionProved event, Actions* out);
   void On(absl::Time now, event::KeysSeen event, Actions* out);
-  void On(absl::Time now, event::Tick event, Actions* out);
-  void On(absl::Time now, event::Draining event, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::GetAuthoritiesRequest&, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::CreateJoinTokenRequest& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::ListNodesRequest&, Actions* out);
+  void Admin(absl::Time now, CallId call, const BanNode& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const ForgetNode& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const CreateIdentity& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::ListIdentitiesRequest&, Actions* out);
+  void Admin(absl::Time now, CallId call, const UpdateIdentity& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::DeleteIdentityRequest& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const AllowPeer& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::ListPolicyRequest&, Actions* out);
+  void Admin(absl::Time now, CallId call, const DeletePolicy& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::GetTrustStateRequest&, Actions* out);
+  void Admin(absl::Time now, CallId call, const PublishPinSet& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::ProvePossessionRequest& asked, Actions* out);
+  void Admin(absl::Time now, CallId call, const v1::CoverageRequest& asked, Actions* out);
+  absl::StatusOr<const Row<state::v1::NodeRecord>*> ResolveNode(const std::string& node) const;
+  absl::StatusOr<const Row<state::v1::IdentityRecord>*> ResolveIdentity(
+      const std::string& identity_id, const std::string& spiffe_id) const;
+  v1::Node NodeMessage(const state::v1::NodeRecord& node) const;
+  absl::StatusOr<Change> PrepareToken(absl::Time now, CallId call,
+                                      const v1::CreateJoinTokenRequest& asked);
+  absl::StatusOr<Change> PreparePublish(absl::Time now, CallId call,
+                                        const trust::v1::SignedPinSet& set);
+  absl::Duration GateLife(const std::string& node_id) const;
+  std::string WarningOf(const Authority& authority, absl::Time now) const;
 
-  CoreOptions options_;
+  const CoreOptions options_;
   base::Random& random_;
+  Registry registry_;
+  Authorities authorities_;
+  Coverage coverage_;
+
+  std::map<SessionId, std::string> sessions_;  // node ids
+  std::map<std::string, SessionId> session_of_;
+
+  std::deque<Queued> queue_;
+  std::optional<UnderWay> under_way_;
+  bool reload_due_ = false;  // the last Reload failed
+  std::map<Ticket, Done> issuing_;
+  Ticket next_ticket_ = 1;
+
+  std::set<std::string> keys_;  // names that the key manager has
+  absl::Time serving_renew_at_ = absl::InfiniteFuture();
+  absl::Time serving_expires_ = absl::InfinitePast();
+  absl::Time prune_at_ = absl::InfinitePast();
+  bool draining_ = false;
 };
 
 }  // namespace linchpin::ca

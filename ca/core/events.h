@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// What happens to CaCore and what it wants done: plain values, no I/O.
+// What happens to CaCore, as plain values. What it then wants done: actions.h.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <set>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "ca/core/issuing.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
-#include "trust/trust_state.h"
 #include "x509/certificate.h"
 #include "x509/certificate_request.h"
 
@@ -151,63 +147,5 @@ using Event = std::variant<event::Started, event::GetTrustAsked, event::AttestAs
                            event::NodeVerdicts, event::NodeGone, event::AdminAsked,
                            event::Committed, event::Issued, event::Reloaded, event::ServingKeyMade,
                            event::PossessionProved, event::KeysSeen, event::Tick, event::Draining>;
-
-namespace action {
-
-// Answer: Committed. At most one is under way.
-struct Commit {
-  Ticket ticket = 0;
-  std::vector<Write> batch;
-};
-// Sign with SignOrders() under the named key, append to the log, then answer: Issued.
-struct SignAndLog {
-  Ticket ticket = 0;
-  std::vector<LeafOrder> orders;
-  x509::Certificate issuer;
-  std::string key_name;
-};
-struct Reload {};  // answer: Reloaded
-struct Reply {
-  CallId call = 0;
-  absl::Status status;
-  std::shared_ptr<const google::protobuf::Message> message;  // null if status is an error
-};
-// In order within a session. An adaptor that cannot keep up ends the session.
-struct Push {
-  SessionId session = 0;
-  std::shared_ptr<const v1::CaMessage> message;
-};
-struct CloseSession {  // after what was pushed; NodeGone need not follow
-  SessionId session = 0;
-  absl::Status status;
-};
-struct MakeServingKey {};  // answer: ServingKeyMade
-// For the newest serving key: leaf, issuer, root.
-struct UseServingCertificate {
-  x509::Chain chain;
-};
-struct UseTrust {  // what the CA itself judges nodes with
-  std::shared_ptr<const trust::TrustState> trust;
-};
-struct Prove {  // answer: PossessionProved
-  CallId call = 0;
-  std::string key_name;
-};
-// Worth a line in the log, and one more in `counter` if that is not empty.
-struct Note {
-  bool warning = false;
-  std::string message;
-  std::vector<std::pair<std::string, std::string>> fields;
-  std::string counter;
-  std::vector<std::pair<std::string, std::string>> labels;
-};
-
-}  // namespace action
-
-using Action =
-    std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply, action::Push,
-                 action::CloseSession, action::MakeServingKey, action::UseServingCertificate,
-                 action::UseTrust, action::Prove, action::Note>;
-using Actions = std::vector<Action>;
 
 }  // namespace linchpin::ca

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/authorities.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "trust/pin_set.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr absl::Duration kSkew = absl::Seconds(60);
+
+absl::StatusOr<Authority> Decode(const std::string& key, const state::v1::AuthorityRecord& record) {
+  const auto fault = [&](const absl::Status& status) {
+    return absl::DataLossError(absl::StrCat("the store's record ", key,
+                                            " cannot be read: ", std::string(status.message()),
+                                            "; restore the store from a backup"));
+  };
+  auto certificate = x509::Certificate::FromDer(record.certificate());
+  if (!certificate.ok()) return fault(certificate.status());
+  Authority authority{.is_root = absl::StartsWith(key, "authority/root/"),
+                      .state = record.state(),
+                      .certificate = *certificate,
+                      .key_name = record.key_name(),
+                      .twin = std::nullopt};
+  if (!record.twin().empty()) {
+    auto twin = x509::Certificate::FromDer(record.twin());
+    if (!twin.ok()) return fault(twin.status());
+    authority.twin = *twin;
+  }
+  return authority;
+}
+
+absl::Status NeedsOneActive(size_t found) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the store has ", found,
+                   " active issuers under a root of its own, just one is expected; restore the "
+                   "store from a backup"));
+}
+
+Write RecordOf(bool is_root, absl::string_view state, const x509::Certificate& certificate,
+               absl::string_view key_name) {
+  state::v1::AuthorityRecord record;
+  record.set_state(std::string(state));
+  record.set_certificate(certificate.der());
+  record.set_key_name(std::string(key_name));
+  record.set_created_at(absl::ToUnixSeconds(certificate.fields().not_before));
+  return {.key = AuthorityKey(is_root, certificate.public_key().pin().bytes()),
+          .value = record.SerializeAsString(),
+          .expected = 0};
+}
+
+struct Root {
+  const Profile& profile;
+  const x509::Certificate& certificate;
+  const x509::PrivateKey& key;
+};
+
+absl::StatusOr<Write> MakeIssuer(const Root& root, const x509::PrivateKey& key,
+                                 absl::string_view state, absl::Time now, base::Random& random) {
+  ASSIGN_OR_RETURN(const x509::Certificate issuer,
+                   x509::SignCertificate(
+                       IssuerSpec(root.profile, key.public_key(), root.certificate, now, random),
+                       key.public_key(), root.certificate, root.key));
+  // Made now, while the key is at hand: the backup's is about to be taken away.
+  ASSIGN_OR_RETURN(const x509::Certificate twin, x509::MakeTwin(issuer, key, NewSerial(random)));
+  Write write = RecordOf(false, state, issuer, state == kActive ? kActiveKeyName : kBackupKeyName);
+  state::v1::AuthorityRecord record;
+  record.ParseFromString(*write.value);
+  record.set_twin(twin.der());
+  write.value = record.SerializeAsString();
+  return write;
+}
+
+}  // namespace
+
+absl::StatusOr<Authorities> Authorities::FromRegistry(const Registry& registry) {
+  Authorities authorities;
+  for (const auto& [key, row] : registry.authorities()) {
+    ASSIGN_OR_RETURN(Authority authority, Decode(key, row.record));
+    authorities.all_.push_back(std::move(authority));
+  }
+  std::stable_sort(authorities.all_.begin(), authorities.all_.end(),
+                   [](const Authority& a, const Authority& b) { return a.is_root > b.is_root; });
+  size_t found = 0;
+  for (size_t i = 0; i < authorities.all_.size(); ++i) {
+    const Authority& authority = authorities.all_[i];
+    if (authority.is_root || authority.state != kActive) continue;
+    if (authorities.RootOf(authority) == nullptr) continue;
+    authorities.active_ = i;
+    ++found;
+  }
+  if (found != 1) return NeedsOneActive(found);
+  return authorities;
+}
+
+const Authority* Authorities::RootOf(const Authority& issuer) const {
+  for (const Authority& root : all_) {
+    if (root.is_root &&
+        root.certificate.fields().subject_der == issuer.certificate.fields().issuer_der &&
+        issuer.certificate.IsSignedBy(root.certificate.public_key())) {
+      return &root;
+    }
+  }
+  return nullptr;
+}
+
+const Authority* Authorities::FindIssuer(absl::string_view pin_bytes) const {
+  for (const Authority& authority : all_) {
+    if (!authority.is_root && authority.certificate.public_key().pin().bytes() == pin_bytes) {
+      return &authority;
+    }
+  }
+  return nullptr;
+}
+
+trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& authorities,
+                                   uint64_t pin_set_version) {
+  trust::v1::TrustState message;
+  message.set_trust_domain(registry.meta().trust_domain());
+  message.set_epoch(registry.trust().record.epoch());
+  for (const Authority& authority : authorities.all()) {
+    if (authority.is_root) {
+      message.add_anchors(authority.certificate.der());
+    } else {
+      message.add_issuers(authority.certificate.der());
+      message.add_declared_issuers(authority.certificate.public_key().pin().bytes());
+    }
+  }
+  const auto& sets = registry.trust().record.pin_sets();
+  for (int i = 0; i < sets.size(); ++i) {
+    trust::v1::PinSet set;
+    const bool known = set.ParseFromString(sets[i].payload()) && set.version() <= pin_set_version;
+    if (!known || i + 1 == sets.size()) *message.add_pin_sets() = sets[i];
+  }
+  for (const auto& [key, row] : registry.revocations()) {
+    *message.add_revocations() = row.record.revocation();
+  }
+  return message;
+}
+
+absl::StatusOr<std::shared_ptr<const trust::TrustState>> OwnTrust(const Registry& registry,
+                                                                  const Authorities& authorities) {
+  ASSIGN_OR_RETURN(trust::TrustDomain trust_domain,
+                   trust::TrustDomain::FromName(registry.meta().trust_domain()));
+  const trust::v1::TrustState message = TrustMessage(registry, authorities, 0);
+  ASSIGN_OR_RETURN(trust::Revocations revocations,
+                   trust::Revocations::FromMessages(
+                       {message.revocations().begin(), message.revocations().end()}));
+  x509::Chain anchors, issuers;
+  std::vector<x509::SpkiPin> anchor_pins, issuer_pins;
+  for (const Authority& authority : authorities.all()) {
+    const x509::Certificate& certificate = authority.certificate;
+    (authority.is_root ? anchors : issuers).push_back(certificate);
+    (authority.is_root ? anchor_pins : issuer_pins).push_back(certificate.public_key().pin());
+  }
+  return trust::TrustState::Make({.trust_domain = std::move(trust_domain),
+                                  .epoch = message.epoch(),
+                                  .anchors = std::move(anchors),
+                                  .issuers = std::move(issuers),
+                                  .pins = trust::SetZero(anchor_pins, issuer_pins),
+                                  .revocations = std::move(revocations),
+                                  .skew = kSkew});
+}
+
+absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
+                                                absl::Time now, base::Random& random) {
+  ASSIGN_OR_RETURN(
+      const x509::Certificate root,
+      x509::SelfSign(RootSpec(profile, keys.root.public_key(), now, random), keys.root));
+  const Root made{.profile = profile, .certificate = root, .key = keys.root};
+  ASSIGN_OR_RETURN(Write active, MakeIssuer(made, keys.active, kActive, now, random));
+  ASSIGN_OR_RETURN(Write backup, MakeIssuer(made, keys.backup, kBackup, now, random));
+
+  state::v1::Meta meta;
+  meta.set_format(Registry::kFormat);
+  meta.set_trust_domain(profile.trust_domain.name());
+  meta.set_incarnation(base::RandomBytes(random, 16));
+  state::v1::TrustRecord trust;
+  trust.set_epoch(1);
+  std::vector<Write> batch;
+  batch.push_back({.key = kMetaKey, .value = meta.SerializeAsString(), .expected = 0});
+  batch.push_back({.key = kTrustKey, .value = trust.SerializeAsString(), .expected = 0});
+  batch.push_back(RecordOf(true, kActive, root, kRootKeyName));
+  batch.push_back(std::move(active));
+  batch.push_back(std::move(backup));
+  return batch;
+}
+
+}  // namespace linchpin::ca

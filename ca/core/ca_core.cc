@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/ca_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ca/core/reply.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr absl::Duration kPruneEvery = absl::Minutes(1);
+constexpr absl::Duration kTokenKept = absl::Hours(24);  // after its expiry, to say that it expired
+constexpr size_t kMaxPruned = 256;
+// A fleet that reconnects after a shutdown is spread over this much a node.
+constexpr absl::Duration kReconnectSpread = absl::Microseconds(500);
+
+// Failures of a commit that say for certain that nothing was stored.
+bool IsDefinite(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool Holds(const Store::Listing& listing, const std::vector<Write>& batch) {
+  std::map<absl::string_view, absl::string_view> values;
+  for (const Record& record : listing.records) values[record.key] = record.value;
+  return std::all_of(batch.begin(), batch.end(), [&](const Write& write) {
+    const auto it = values.find(write.key);
+    if (!write.value.has_value()) return it == values.end();
+    return it != values.end() && it->second == *write.value;
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CaCore>> CaCore::Make(CoreOptions options,
+                                                     const Store::Listing& listing,
+                                                     base::Random& random) {
+  RETURN_IF_ERROR(options.profile.Check());
+  std::unique_ptr<CaCore> core(new CaCore(std::move(options), random));
+  ASSIGN_OR_RETURN(core->registry_, Registry::FromListing(listing));
+  const std::string& expected = core->options_.profile.trust_domain.name();
+  if (core->registry_.meta().trust_domain() != expected) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the store is of the trust domain ", core->registry_.meta().trust_domain(), ", not of ",
+        expected, "; give the data directory of ", expected, ", or a new one"));
+  }
+  ASSIGN_OR_RETURN(core->authorities_, Authorities::FromRegistry(core->registry_));
+  RETURN_IF_ERROR(OwnTrust(core->registry_, core->authorities_).status());
+  return core;
+}
+
+Actions CaCore::Step(absl::Time now, Event event) {
+  Actions out;
+  std::visit([&](auto&& happened) { On(now, std::move(happened), &out); }, std::move(event));
+  return out;
+}
+
+std::string CaCore::NotReady(absl::Time now) const {
+  if (draining_) return "shutting down";
+  if (now >= serving_expires_) return "no valid serving certificate";
+  const absl::Time issuer_ends = authorities_.active().certificate.fields().not_after;
+  if (now >= issuer_ends)
+    return absl::StrCat("the issuer expired at ", trust::TimeText(issuer_ends));
+  if (reload_due_) return "the store cannot be read";
+  return "";
+}
+
+void CaCore::On(absl::Time now, event::Started, Actions* out) {
+  prune_at_ = now + kPruneEvery;
+  UseTrust(out);
+  out->push_back(action::MakeServingKey{});
+}
+
+void CaCore::Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out) {
+  absl::Status refused;
+  if (draining_) {
+    refused = absl::UnavailableError("the CA is shutting down; try again");
+  } else if (queue_.size() >= kMaxQueued) {
+    refused = absl::ResourceExhaustedError(
+        absl::StrCat(kMaxQueued, " changes wait already; try again later"));
+  }
+  if (!refused.ok()) {
+    if (call.has_value()) ReplyError(*call, std::move(refused), out);
+    return;
+  }
+  queue_.push_back({.call = call, .prepare = std::move(prepare)});
+  StartNext(now, out);
+}
+
+void CaCore::StartNext(absl::Time now, Actions* out) {
+  while (!under_way_.has_value() && !queue_.empty()) {
+    Queued next = std::move(queue_.front());
+    queue_.pop_front();
+    absl::StatusOr<Change> change = next.prepare(now);
+    if (!change.ok()) {
+      if (next.call.has_value()) ReplyError(*next.call, change.status(), out);
+    } else if (change->batch.empty()) {
+      if (change->then) change->then(now, out);
+    } else {
+      const Ticket ticket = next_ticket_++;
+      out->push_back(action::Commit{.ticket = ticket, .batch = change->batch});
+      under_way_ =
+          UnderWay{.ticket = ticket, .call = next.call, .change = *std::move(change), .fault = {}};
+    }
+  }
+}
+
+// The change under way has come to its end; the tables show it if it was stored.
+void CaCore::Finish(absl::Time now, const absl::Status& status, Actions* out) {
+  UnderWay done = *std::move(under_way_);
+  under_way_.reset();
+  if (!status.ok()) {
+    if (done.call.has_value()) ReplyError(*done.call, status, out);
+  } else if (done.change.then) {
+    done.change.then(now, out);
+  }
+  StartNext(now, out);
+}
+
+void CaCore::On(absl::Time now, event::Committed event, Actions* out) {
+  if (!under_way_.has_value() || under_way_->ticket != event.ticket) return;
+  if (!under_way_->fault.ok()) return;  // a reload decides
+  if (!event.result.ok() && IsDefinite(event.result.status())) {
+    return Finish(now, event.result.status(), out);
+  }
+  if (!event.result.ok()) {
+    under_way_->fault = event.result.status();
+    out->push_back(action::Reload{});
+    return;
+  }
+  const std::vector<Write>& batch = under_way_->change.batch;
+  const Touched touched = registry_.TouchedBy(batch);
+  const Slices before = SlicesOf(touched);
+  if (absl::Status applied = Apply(batch, *event.result); !applied.ok()) {
+    under_way_->fault = applied;
+    out->push_back(action::Reload{});
+    return;
+  }
+  PushChanges(now, touched, before, out);
+  Finish(now, absl::OkStatus(), out);
+}
+
+absl::Status CaCore::Apply(const std::vector<Write>& batch, Revision revision) {
+  RETURN_IF_ERROR(registry_.Apply(batch, revision));
+  ASSIGN_OR_RETURN(authorities_, Authorities::FromRegistry(registry_));
+  return absl::OkStatus();
+}
+
+void CaCore::On(absl::Time now, event::Reloaded event, Actions* out) {
+  absl::Status status = event.listing.status();
+  Registry registry;
+  Authorities authorities;
+  const auto take = [&]() -> absl::Status {
+    RETURN_IF_ERROR(status);
+    ASSIGN_OR_RETURN(registry, Registry::FromListing(*event.listing));
+    ASSIGN_OR_RETURN(authorities, Authorities::FromRegistry(registry));
+    return absl::OkStatus();
+  };
+  status = take();
+  reload_due_ = !status.ok();  // tried again at the next tick
+  if (!status.ok()) {
+    out->push_back(action::Note{.warning = true,
+                                .message = "the store cannot be read",
+                                .fields = {{"error", std::string(status.message())}},
+                                .counter = "linchpin_ca_reload_failures_total",
+                                .labels = {}});
+    return;
+  }
+  const Touched everything{.everything = true, .trust = true, .identities = {}, .rules = {}};
+  const Slices before = SlicesOf(everything);
+  registry_ = std::move(registry);
+  authorities_ = std::move(authorities);
+  PushChanges(now, everything, before, out);
+  if (!under_way_.has_value() || under_way_->fault.ok()) return;
+  if (Holds(*event.listing, under_way_->change.batch)) return Finish(now, absl::OkStatus(), out);
+  const absl::Status fault = under_way_->fault;
+  Finish(now,
+         absl::Status(
+             absl::IsAborted(fault) ? absl::StatusCode::kAborted : absl::StatusCode::kUnavailable,
+             absl::StrCat("nothing was stored, try again: ", std::string(fault.message()))),
+         out);
+}
+
+void CaCore::SignAndLog(std::vector<LeafOrder> orders, Done done, Actions* out) {
+  const Ticket ticket = next_ticket_++;
+  const Authority& issuer = authorities_.active();
+  issuing_.emplace(ticket, std::move(done));
+  out->push_back(action::SignAndLog{.ticket = ticket,
+                                    .orders = std::move(orders),
+                                    .issuer = issuer.certificate,
+                                    .key_name = issuer.key_name});
+}
+
+void CaCore::On(absl::Time now, event::Issued event, Actions* out) {
+  const auto it = issuing_.find(event.ticket);
+  if (it == issuing_.end()) return;
+  Done done = std::move(it->second);
+  issuing_.erase(it);
+  done(now, std::move(event.certificates), out);
+}
+
+void CaCore::On(absl::Time now, event::Tick, Actions* out) {
+  if (reload_due_) {
+    reload_due_ = false;
+    out->push_back(action::Reload{});
+  }
+  if (now >= serving_renew_at_ && !draining_) {
+    serving_renew_at_ = absl::InfiniteFuture();  // until ServingKeyMade has its answer
+    out->push_back(action::MakeServingKey{});
+  }
+  if (now >= prune_at_) {
+    prune_at_ = now + kPruneEvery;
+    PruneTokens(now, out);
+  }
+}
+
+void CaCore::PruneTokens(absl::Time now, Actions* out) {
+  const int64_t before = absl::ToUnixSeconds(now - kTokenKept);
+  const auto old = [before](const auto& entry) {
+    return entry.second.record.expires_at() < before;
+  };
+  if (draining_ || std::none_of(registry_.tokens().begin(), registry_.tokens().end(), old)) return;
+  Enqueue(
+      now, std::nullopt,
+      [this, old](absl::Time) -> absl::StatusOr<Change> {
+        Change change;
+        for (const auto& entry : registry_.tokens()) {
+          if (!old(entry) || change.batch.size() == kMaxPruned) continue;
+          change.batch.push_back(
+              {.key = entry.first, .value = std::nullopt, .expected = entry.second.revision});
+        }
+        return change;
+      },
+      out);
+}
+
+void CaCore::On(absl::Time now, event::Draining, Actions* out) {
+  if (draining_) return;
+  draining_ = true;
+  const absl::Duration spread =
+      std::max(absl::Milliseconds(200), kReconnectSpread * sessions_.size());
+  for (const auto& [session, node_id] : sessions_) {
+    auto message = std::make_shared<v1::CaMessage>();
+    message->set_ca_time(absl::ToUnixSeconds(now));
+    message->mutable_goodbye()->set_reconnect_after_ms(
+        static_cast<uint32_t>(absl::ToInt64Milliseconds(spread * base::RandomFraction(random_))));
+    out->push_back(action::Push{.session = session, .message = std::move(message)});
+    out->push_back(action::CloseSession{
+        .session = session, .status = absl::UnavailableError("the CA is shutting down")});
+  }
+  sessions_.clear();
+  session_of_.clear();
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Certificates: of nodes, of workloads, and the CA's own.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ca/core/ca_core.h"
+#include "ca/core/reply.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr absl::Duration kServingRetry = absl::Seconds(5);
+
+absl::Status TooManyIssuing(size_t most) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(most, " calls wait for certificates already; try again later"));
+}
+
+std::vector<std::string> WireChain(const x509::Certificate& leaf, const x509::Certificate& issuer) {
+  return {leaf.der(), issuer.der()};
+}
+
+action::Note Counted(absl::string_view kind, const absl::Status& status, int64_t count) {
+  return {.warning = false,
+          .message = "",
+          .fields = {{"count", absl::StrCat(count)}},
+          .counter = "linchpin_ca_issued_total",
+          .labels = {{"kind", std::string(kind)},
+                     {"result", status.ok() ? "ok" : absl::StatusCodeToString(status.code())}}};
+}
+
+}  // namespace
+
+absl::Status CaCore::CheckNode(const std::string& node_id) const {
+  const auto* row = registry_.FindNode(node_id);
+  if (row == nullptr || row->record.state() == "invited") {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the node ", trust::Quoted(node_id),
+                     " is not known; it was forgotten: give its agent a new join token"));
+  }
+  if (row->record.state() == "banned") {
+    return absl::PermissionDeniedError(absl::StrCat("the node ", node_id, " is banned"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<state::v1::TokenRecord> CaCore::CheckToken(absl::Time now,
+                                                          const TokenEvidence& evidence,
+                                                          const x509::PublicKey& key) const {
+  const auto* row = registry_.FindToken(evidence.token_sha256);
+  if (row == nullptr) {
+    return absl::PermissionDeniedError(
+        "the join token is not known here; make a new one (linchpin node token)");
+  }
+  const state::v1::TokenRecord& token = row->record;
+  const absl::Time expires = absl::FromUnixSeconds(token.expires_at());
+  if (now >= expires) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the join token for ", token.node_id(), " expired at ", trust::TimeText(expires),
+        " and it is ", trust::TimeText(now), " here; make a new one (linchpin node token)"));
+  }
+  if (!token.bound_key_sha256().empty() && token.bound_key_sha256() != key.pin().bytes()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the join token for ", token.node_id(),
+                     " was already redeemed by another key; if that was not you, ban the node"));
+  }
+  return token;
+}
+
+absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
+                                                 const ExpiredCertificateEvidence& evidence,
+                                                 const x509::PublicKey& key) const {
+  const x509::Certificate& certificate = evidence.certificate;
+  const x509::CertificateFields& fields = certificate.fields();
+  const bool ours = std::any_of(
+      authorities_.all().begin(), authorities_.all().end(), [&](const Authority& authority) {
+        return !authority.is_root && certificate.IsSignedBy(authority.certificate.public_key());
+      });
+  if (!ours || fields.is_ca || fields.uri_sans.size() != 1) {
+    return absl::PermissionDeniedError("the node certificate shown was not issued by this CA");
+  }
+  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(fields.uri_sans[0]));
+  const std::string node_id = id.ToString();
+  if (!id.IsNode()) {
+    return absl::PermissionDeniedError(absl::StrCat(node_id, " is no node"));
+  }
+  if (!(certificate.public_key() == key)) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the request of ", node_id, " is not signed with the key of the certificate it shows"));
+  }
+  RETURN_IF_ERROR(CheckNode(node_id));
+  const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
+  const std::string pin = key.pin().bytes();
+  if (node.key_sha256() != pin && node.previous_key_sha256() != pin) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the node ", node_id, " has attested with another key since; give its agent a join token"));
+  }
+  if (now > fields.not_after + options_.reattest_grace) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the certificate of ", node_id, " expired at ", trust::TimeText(fields.not_after),
+        ", longer ago than the grace of ", absl::FormatDuration(options_.reattest_grace),
+        "; it is ", trust::TimeText(now), " here: give its agent a join token"));
+  }
+  return node_id;
+}
+
+void CaCore::On(absl::Time now, event::AttestAsked event, Actions* out) {
+  const CallId call = event.call;
+  Enqueue(
+      now, call,
+      [this, event = std::move(event)](absl::Time then) { return PrepareAttest(then, event); },
+      out);
+}
+
+absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
+                                                     const event::AttestAsked& asked) {
+  const x509::PublicKey& key = asked.request.public_key();
+  state::v1::NodeRecord node;
+  std::optional<Write> token_write;
+  if (const auto* evidence = std::get_if<TokenEvidence>(&asked.evidence)) {
+    ASSIGN_OR_RETURN(state::v1::TokenRecord token, CheckToken(now, *evidence, key));
+    const auto* row = registry_.FindNode(token.node_id());
+    if (row == nullptr) {
+      return absl::PermissionDeniedError(absl::StrCat(
+          "the node ", token.node_id(), " of the join token was forgotten; make a new token"));
+    }
+    node = row->record;
+    node.clear_previous_key_sha256();
+    node.set_attested_by("join_token");
+    if (token.bound_key_sha256().empty()) {
+      token.set_bound_key_sha256(key.pin().bytes());
+      token_write = Write{.key = TokenKey(evidence->token_sha256),
+                          .value = token.SerializeAsString(),
+                          .expected = registry_.FindToken(evidence->token_sha256)->revision};
+    }
+  } else {
+    const auto& expired = std::get<ExpiredCertificateEvidence>(asked.evidence);
+    ASSIGN_OR_RETURN(const std::string node_id, CheckExpired(now, expired, key));
+    node = registry_.FindNode(node_id)->record;
+    node.set_attested_by("expired_certificate");
+  }
+  if (node.state() == "banned") {
+    return absl::PermissionDeniedError(absl::StrCat("the node ", node.node_id(), " is banned"));
+  }
+  node.set_state("attested");
+  node.set_attested_at(absl::ToUnixSeconds(now));
+  ASSIGN_OR_RETURN(Change change, CertifyNode(now, asked.call, std::move(node), asked.request));
+  if (token_write.has_value()) change.batch.push_back(*std::move(token_write));
+  return change;
+}
+
+void CaCore::On(absl::Time now, event::RenewAsked event, Actions* out) {
+  const CallId call = event.call;
+  Enqueue(
+      now, call,
+      [this, event = std::move(event)](absl::Time then) -> absl::StatusOr<Change> {
+        RETURN_IF_ERROR(CheckNode(event.node_id));
+        state::v1::NodeRecord node = registry_.FindNode(event.node_id)->record;
+        if (node.key_sha256() != event.request.public_key().pin().bytes()) {
+          node.set_previous_key_sha256(node.key_sha256());
+        }
+        return CertifyNode(then, event.call, std::move(node), event.request);
+      },
+      out);
+}
+
+// The record first, then the certificate, then the log, then the answer.
+absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
+                                                   state::v1::NodeRecord node,
+                                                   const x509::CertificateRequest& request) {
+  if (issuing_.size() >= kMaxIssuing) return TooManyIssuing(kMaxIssuing);
+  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(node.node_id()));
+  RETURN_IF_ERROR(CheckAsks(request, id, {}));
+  ASSIGN_OR_RETURN(
+      x509::CertificateSpec spec,
+      LeafSpec(options_.profile, {.spiffe_id = node.node_id(), .dns_names = {}},
+               options_.profile.node_ttl, authorities_.active().certificate, now, random_));
+  node.set_key_sha256(request.public_key().pin().bytes());
+  node.set_serial(spec.serial);
+  node.set_certificate_expires_at(absl::ToUnixSeconds(spec.not_after));
+  LeafOrder order{.spec = std::move(spec),
+                  .key = request.public_key(),
+                  .spiffe_id = node.node_id(),
+                  .node_id = node.node_id()};
+  const auto* row = registry_.FindNode(node.node_id());
+  Change change;
+  change.batch.push_back({.key = NodeKey(node.node_id()),
+                          .value = node.SerializeAsString(),
+                          .expected = row == nullptr ? 0 : row->revision});
+  change.then = [this, call, order = std::move(order)](absl::Time, Actions* then) mutable {
+    const std::string node_id = order.node_id;
+    SignAndLog(
+        {std::move(order)},
+        [this, call, node_id, issuer = authorities_.active().certificate](
+            absl::Time later, absl::StatusOr<Certificates> made, Actions* answers) {
+          answers->push_back(Counted("node", made.status(), 1));
+          if (!made.ok()) return ReplyError(call, made.status(), answers);
+          v1::AttestResponse response;
+          response.set_node_id(node_id);
+          for (std::string& der : WireChain(made->front(), issuer)) {
+            response.add_chain(std::move(der));
+          }
+          *response.mutable_trust() = TrustMessage(registry_, authorities_, 0);
+          response.set_ca_time(absl::ToUnixSeconds(later));
+          ReplyWith(call, std::move(response), answers);
+        },
+        then);
+  };
+  return change;
+}
+
+absl::StatusOr<LeafOrder> CaCore::OrderFor(absl::Time now, const std::string& node_id,
+                                           const IssueAskedItem& item) {
+  const auto* row = registry_.FindIdentity(item.identity_id);
+  if (row == nullptr) {
+    return absl::NotFoundError(absl::StrCat("the identity ", trust::Quoted(item.identity_id),
+                                            " is not registered any more"));
+  }
+  const v1::Identity& identity = row->record.identity();
+  if (!registry_.Sees(node_id, identity)) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(node_id, " may not issue ", identity.spiffe_id()));
+  }
+  RETURN_IF_ERROR(item.request.status());
+  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(identity.spiffe_id()));
+  LeafNames names{.spiffe_id = identity.spiffe_id(),
+                  .dns_names = {identity.dns_names().begin(), identity.dns_names().end()}};
+  RETURN_IF_ERROR(CheckAsks(*item.request, id, names.dns_names));
+  const absl::Duration ttl = identity.ttl_seconds() > 0 ? absl::Seconds(identity.ttl_seconds())
+                                                        : options_.profile.leaf_ttl;
+  ASSIGN_OR_RETURN(x509::CertificateSpec spec,
+                   LeafSpec(options_.profile, std::move(names), ttl,
+                            authorities_.active().certificate, now, random_));
+  return LeafOrder{.spec = std::move(spec),
+                   .key = item.request->public_key(),
+                   .spiffe_id = identity.spiffe_id(),
+                   .node_id = node_id};
+}
+
+void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
+  absl::Status status = CheckNode(event.node_id);
+  if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
+  if (status.ok() && issuing_.size() >= kMaxIssuing) status = TooManyIssuing(kMaxIssuing);
+  if (status.ok() && event.items.size() > kMaxIssueItems) {
+    status = absl::InvalidArgumentError(absl::StrCat("the call asks for ", event.items.size(),
+                                                     " certificates; at most ", kMaxIssueItems,
+                                                     " are allowed"));
+  }
+  if (!status.ok()) return ReplyError(event.call, std::move(status), out);
+
+  v1::IssueResponse response;
+  std::vector<LeafOrder> orders;
+  std::vector<int> places;  // of the orders among the results
+  for (const IssueAskedItem& item : event.items) {
+    v1::IssueResult* result = response.add_results();
+    absl::StatusOr<LeafOrder> order = OrderFor(now, event.node_id, item);
+    if (order.ok()) {
+      places.push_back(response.results_size() - 1);
+      orders.push_back(*std::move(order));
+    } else {
+      result->set_code(static_cast<uint32_t>(order.status().code()));
+      result->set_message(std::string(order.status().message()));
+      out->push_back(Counted("workload", order.status(), 1));
+    }
+  }
+  if (orders.empty()) return ReplyWith(event.call, std::move(response), out);
+  const int64_t count = static_cast<int64_t>(orders.size());
+  SignAndLog(
+      std::move(orders),
+      [call = event.call, issuer = authorities_.active().certificate,
+       response = std::move(response), count, places = std::move(places)](
+          absl::Time, absl::StatusOr<Certificates> made, Actions* then) mutable {
+        then->push_back(Counted("workload", made.status(), count));
+        if (!made.ok()) return ReplyError(call, made.status(), then);
+        for (size_t i = 0; i < places.size(); ++i) {
+          for (std::string& der : WireChain((*made)[i], issuer)) {
+            response.mutable_results(places[i])->add_chain(std::move(der));
+          }
+        }
+        ReplyWith(call, std::move(response), then);
+      },
+      out);
+}
+
+void CaCore::On(absl::Time now, event::ServingKeyMade event, Actions* out) {
+  serving_renew_at_ = now + kServingRetry;  // unless it is made
+  const std::string ca_id = trust::CaId(options_.profile.trust_domain).ToString();
+  auto spec = LeafSpec(options_.profile, {.spiffe_id = ca_id, .dns_names = {}},
+                       options_.profile.node_ttl, authorities_.active().certificate, now, random_);
+  if (!spec.ok()) return UseServing(now, spec.status(), out);
+  SignAndLog(
+      {{.spec = *std::move(spec), .key = event.key, .spiffe_id = ca_id, .node_id = ""}},
+      [this](absl::Time later, absl::StatusOr<Certificates> made, Actions* then) {
+        UseServing(later, std::move(made), then);
+      },
+      out);
+}
+
+void CaCore::UseServing(absl::Time now, absl::StatusOr<Certificates> made, Actions* out) {
+  out->push_back(Counted("ca", made.status(), 1));
+  if (!made.ok()) {
+    out->push_back(action::Note{.warning = true,
+                                .message = "the CA's own certificate was not renewed",
+                                .fields = {{"error", std::string(made.status().message())}},
+                                .counter = "",
+                                .labels = {}});
+    return;
+  }
+  const x509::Certificate& leaf = made->front();
+  // The issuer that was asked for it, which need not be the active one any more.
+  x509::Chain chain = {leaf};
+  for (const Authority& authority : authorities_.all()) {
+    if (authority.is_root || !leaf.IsSignedBy(authority.certificate.public_key())) continue;
+    chain.push_back(authority.certificate);
+    if (const Authority* root = authorities_.RootOf(authority)) chain.push_back(root->certificate);
+  }
+  serving_expires_ = leaf.fields().not_after;
+  serving_renew_at_ = now + (serving_expires_ - now) / 2;
+  out->push_back(action::UseServingCertificate{.chain = std::move(chain)});
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The streams of the nodes: what each is sent, and what it says it holds.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "ca/core/ca_core.h"
+#include "ca/core/reply.h"
+#include "trust/text.h"
+#include "trust/verdict.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr int kMaxRefusals = 1024;  // of a report
+using Messages = std::vector<std::shared_ptr<const v1::CaMessage>>;
+
+Messages Share(std::vector<v1::CaMessage> messages) {
+  Messages shared;
+  for (v1::CaMessage& message : messages) {
+    shared.push_back(std::make_shared<const v1::CaMessage>(std::move(message)));
+  }
+  return shared;
+}
+
+void PushAll(SessionId session, const Messages& messages, Actions* out) {
+  for (const auto& message : messages) {
+    out->push_back(action::Push{.session = session, .message = message});
+  }
+}
+
+}  // namespace
+
+sync::Stamp CaCore::StampNow(absl::Time now) const {
+  return {.incarnation = registry_.meta().incarnation(),
+          .revision = registry_.revision(),
+          .ca_time = absl::ToUnixSeconds(now)};
+}
+
+void CaCore::UseTrust(Actions* out) {
+  auto trust = OwnTrust(registry_, authorities_);
+  if (trust.ok()) {
+    out->push_back(action::UseTrust{.trust = *std::move(trust)});
+    return;
+  }
+  out->push_back(action::Note{.warning = true,
+                              .message = "the CA's own trust state is unusable; the last stays",
+                              .fields = {{"error", std::string(trust.status().message())}},
+                              .counter = "",
+                              .labels = {}});
+}
+
+void CaCore::On(absl::Time, event::GetTrustAsked event, Actions* out) {
+  const std::string& own = registry_.meta().trust_domain();
+  if (event.request.trust_domain() != own) {
+    return ReplyError(event.call,
+                      absl::FailedPreconditionError(absl::StrCat(
+                          "this CA is of the trust domain ", own, ", not of ",
+                          trust::Quoted(event.request.trust_domain()), "; check --ca")),
+                      out);
+  }
+  v1::GetTrustResponse response;
+  for (const trust::v1::SignedPinSet& signed_set : registry_.trust().record.pin_sets()) {
+    trust::v1::PinSet set;
+    if (!set.ParseFromString(signed_set.payload())) continue;
+    if (set.version() > event.request.version_held()) *response.add_pin_sets() = signed_set;
+  }
+  ReplyWith(event.call, std::move(response), out);
+}
+
+void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
+  absl::Status status = CheckNode(event.node_id);
+  if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
+  if (status.ok() && sessions_.size() >= kMaxSessions) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat(kMaxSessions, " nodes are connected, which is the most"));
+  }
+  if (!status.ok()) {
+    out->push_back(action::CloseSession{.session = event.session, .status = std::move(status)});
+    return;
+  }
+  CloseSessionOf(event.node_id, absl::AbortedError("another stream of this node took over"), out);
+  sessions_[event.session] = event.node_id;
+  session_of_[event.node_id] = event.session;
+  coverage_.Hello(event.node_id, event.hello, now);
+
+  const v1::Hello& hello = event.hello;
+  const sync::Stamp stamp = StampNow(now);
+  const sync::Projection projection = registry_.ProjectionFor(event.node_id);
+  const bool same_life =
+      hello.incarnation() == stamp.incarnation && hello.revision() <= stamp.revision;
+  const bool same_trust = same_life && hello.trust_epoch() == registry_.trust().record.epoch();
+  trust::v1::TrustState trust;
+  if (!same_trust) trust = TrustMessage(registry_, authorities_, hello.pin_set_version());
+  const trust::v1::TrustState* news = same_trust ? nullptr : &trust;
+  const bool holds_all = same_life && hello.projection_digest() == projection.Digest();
+  PushAll(event.session,
+          Share(holds_all ? sync::Difference(projection, projection, news, stamp)
+                          : sync::Snapshot(projection, news, stamp)),
+          out);
+}
+
+void CaCore::On(absl::Time now, event::NodeAck event, Actions* out) {
+  const auto it = sessions_.find(event.session);
+  if (it == sessions_.end()) return;
+  const NodeHolds* before = coverage_.Find(it->second);
+  const std::string refused_before = before == nullptr ? "" : before->refused;
+  coverage_.Ack(it->second, event.ack, now);
+  if (event.ack.refused().empty() || coverage_.Find(it->second)->refused == refused_before) return;
+  out->push_back(
+      action::Note{.warning = true,
+                   .message = "a node refuses the trust state",
+                   .fields = {{"node", it->second}, {"why", coverage_.Find(it->second)->refused}},
+                   .counter = "linchpin_ca_trust_refused_total",
+                   .labels = {}});
+}
+
+void CaCore::On(absl::Time now, event::NodeVerdicts event, Actions* out) {
+  const auto it = sessions_.find(event.session);
+  if (it == sessions_.end()) return;
+  coverage_.Seen(it->second, now);
+  const auto& refusals = event.report.refusals();
+  for (int i = 0; i < std::min(refusals.size(), kMaxRefusals); ++i) {
+    const v1::Refusal& refusal = refusals[i];
+    if (!trust::v1::VerdictReason_IsValid(refusal.reason())) continue;
+    const std::string& reason = trust::ReasonName(refusal.reason());
+    out->push_back(
+        action::Note{.warning = false,
+                     .message = "a node reports refused connections",
+                     .fields = {{"node", it->second},
+                                {"reason", reason},
+                                {"self", refusal.self_id().substr(0, Coverage::kMaxText)},
+                                {"peer", refusal.peer_id().substr(0, Coverage::kMaxText)},
+                                {"direction", refusal.inbound() ? "inbound" : "outbound"},
+                                {"count", absl::StrCat(refusal.count())}},
+                     .counter = "linchpin_ca_refusal_reports_total",
+                     .labels = {{"reason", reason}}});
+  }
+}
+
+void CaCore::On(absl::Time now, event::NodeGone event, Actions*) {
+  const auto it = sessions_.find(event.session);
+  if (it == sessions_.end()) return;
+  coverage_.Seen(it->second, now);
+  session_of_.erase(it->second);
+  sessions_.erase(it);
+}
+
+void CaCore::CloseSessionOf(const std::string& node_id, const absl::Status& status, Actions* out) {
+  const auto it = session_of_.find(node_id);
+  if (it == session_of_.end()) return;
+  out->push_back(action::CloseSession{.session = it->second, .status = status});
+  sessions_.erase(it->second);
+  session_of_.erase(it);
+}
+
+CaCore::Slices CaCore::SlicesOf(const Touched& touched) const {
+  Slices slices;
+  if (touched.nothing()) return slices;
+  for (const auto& [session, node_id] : sessions_) {
+    slices.emplace(session, registry_.SliceFor(node_id, touched));
+  }
+  return slices;
+}
+
+// Nodes with the same part in a change share its messages.
+void CaCore::PushChanges(absl::Time now, const Touched& touched, const Slices& before,
+                         Actions* out) {
+  if (touched.nothing()) return;
+  if (touched.trust) UseTrust(out);
+  const sync::Stamp stamp = StampNow(now);
+  std::map<std::string, Messages> made;
+  for (const auto& [session, held] : before) {
+    const std::string& node_id = sessions_.at(session);
+    const sync::Projection after = registry_.SliceFor(node_id, touched);
+    const std::string from = held.Digest(), to = after.Digest();
+    if (from == to && !touched.trust) continue;
+    const NodeHolds* node = coverage_.Find(node_id);
+    const uint64_t version = touched.trust && node != nullptr ? node->pin_set_version : 0;
+    Messages& messages = made[absl::StrCat(from, to, version)];
+    if (messages.empty()) {
+      trust::v1::TrustState trust;
+      if (touched.trust) trust = TrustMessage(registry_, authorities_, version);
+      messages = Share(sync::Difference(held, after, touched.trust ? &trust : nullptr, stamp));
+    }
+    PushAll(session, messages, out);
+  }
+}
+
+}  // namespace linchpin::ca

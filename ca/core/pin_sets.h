@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Which signed pin sets this CA carries to its nodes. Pure.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "ca/core/authorities.h"
+#include "linchpin/state/v1/ca_state.pb.h"
+#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/spiffe_id.h"
+
+namespace linchpin::ca {
+
+inline constexpr int kMaxPinSets = 64;  // kept, so that nodes can follow changes of signers
+
+// `held` with `set` as its newest, which must follow from the last by its signers and its version.
+// A set between two of the same signers is dropped: nobody needs it to follow them. The codes of
+// trust::FollowPinSets; FAILED_PRECONDITION: already expired; RESOURCE_EXHAUSTED.
+absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trust_domain,
+                                                  state::v1::TrustRecord held,
+                                                  const trust::v1::SignedPinSet& set,
+                                                  absl::Time now);
+
+// FAILED_PRECONDITION if nodes that enforce the set would refuse this CA: a root or an issuer in
+// use is not pinned, or the active issuer is named as a backup.
+absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& authorities,
+                         absl::Time now);
+
+}  // namespace linchpin::ca

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The store's records as tables: nodes, tokens, identities, policy, trust. Changed by applying
+// records only, so that loading and committing are one path. Pure; one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "ca/store/store.h"
+#include "linchpin/state/v1/ca_state.pb.h"
+#include "sync/projection.h"
+#include "trust/spiffe_id.h"
+
+namespace linchpin::ca {
+
+// The keys of the store's records.
+inline constexpr char kMetaKey[] = "meta";
+inline constexpr char kTrustKey[] = "trust";
+std::string AuthorityKey(bool is_root, absl::string_view pin_bytes);  // pin as hex
+std::string NodeKey(absl::string_view node_id);                       // its last segment
+std::string TokenKey(absl::string_view token_sha256);                 // hex of 32 bytes
+std::string IdentityKey(absl::string_view identity_id);
+std::string PolicyKey(absl::string_view from, absl::string_view to);
+
+template <typename T>
+struct Row {
+  T record;
+  Revision revision = 0;  // of the key's last change
+};
+
+// What a change may have altered in the projections of nodes.
+struct Touched {
+  bool everything = false;
+  bool trust = false;
+  std::set<std::string> identities;  // by identity id
+  std::set<std::pair<std::string, std::string>> rules;
+  bool nothing() const { return !everything && !trust && identities.empty() && rules.empty(); }
+};
+
+class Registry {
+ public:
+  static constexpr uint32_t kFormat = 1;
+  using RuleKey = std::pair<std::string, std::string>;  // from, to
+
+  // DATA_LOSS names the record that cannot be read; FAILED_PRECONDITION: a newer format.
+  static absl::StatusOr<Registry> FromListing(const Store::Listing& listing);
+
+  // Takes over a batch that was committed as `revision`.
+  absl::Status Apply(const std::vector<Write>& batch, Revision revision);
+  // What Apply(batch) may change for nodes; asked before it.
+  Touched TouchedBy(const std::vector<Write>& batch) const;
+
+  Revision revision() const { return revision_; }
+  const state::v1::Meta& meta() const { return meta_; }
+  const Row<state::v1::TrustRecord>& trust() const { return trust_; }
+  const std::map<std::string, Row<state::v1::AuthorityRecord>>& authorities() const {
+    return authorities_;  // by key
+  }
+  const std::map<std::string, Row<state::v1::NodeRecord>>& nodes() const { return nodes_; }
+  const std::map<std::string, Row<state::v1::TokenRecord>>& tokens() const {
+    return tokens_;  // by key
+  }
+  const std::map<std::string, Row<state::v1::IdentityRecord>>& identities() const {
+    return identities_;  // by identity id
+  }
+  const std::map<RuleKey, Row<state::v1::PolicyRecord>>& rules() const { return rules_; }
+  const std::map<std::string, Row<state::v1::RevocationRecord>>& revocations() const {
+    return revocations_;  // by key
+  }
+
+  // Null if there is none.
+  const Row<state::v1::NodeRecord>* FindNode(absl::string_view node_id) const;
+  const Row<state::v1::TokenRecord>* FindToken(absl::string_view token_sha256) const;
+  const Row<state::v1::IdentityRecord>* FindIdentity(absl::string_view identity_id) const;
+  // Identity ids of the registrations of a SPIFFE ID.
+  const std::set<std::string>& IdentitiesOf(const std::string& spiffe_id) const;
+  uint64_t next_order() const { return next_order_; }
+
+  // May this node have this identity?
+  bool Sees(const std::string& node_id, const v1::Identity& identity) const;
+  // Identity ids of the registrations that name this node.
+  const std::set<std::string>& IdentitiesNaming(const std::string& node_id) const;
+  size_t IdentityCountOf(const std::string& node_id) const;
+  size_t GreatestIdentityCount() const;  // of any node
+  sync::Projection ProjectionFor(const std::string& node_id) const;
+  // The part of it that is among `touched`.
+  sync::Projection SliceFor(const std::string& node_id, const Touched& touched) const;
+
+ private:
+  absl::Status Put(const std::string& key, const std::string& value, Revision revision);
+  void Remove(const std::string& key);
+  void PutIdentity(state::v1::IdentityRecord record, Revision revision);
+  void RemoveIdentity(const std::string& identity_id);
+  void PutRule(state::v1::PolicyRecord record, Revision revision);
+  void RemoveRule(const std::string& key);
+  bool SeesAny(const std::string& node_id, const std::string& spiffe_id) const;
+  void AddRulesOf(const std::string& spiffe_id, std::set<RuleKey>* keys) const;
+
+  Revision revision_ = 0;
+  state::v1::Meta meta_;
+  Row<state::v1::TrustRecord> trust_;
+  std::map<std::string, Row<state::v1::AuthorityRecord>> authorities_;
+  std::map<std::string, Row<state::v1::NodeRecord>> nodes_;  // by node id
+  std::map<std::string, Row<state::v1::TokenRecord>> tokens_;
+  std::map<std::string, Row<state::v1::IdentityRecord>> identities_;
+  std::map<RuleKey, Row<state::v1::PolicyRecord>> rules_;
+  std::map<std::string, Row<state::v1::RevocationRecord>> revocations_;
+  uint64_t next_order_ = 1;
+
+  // Indices over the tables above.
+  std::set<RuleKey> rules_by_callee_;                          // to, from
+  std::map<std::string, RuleKey> rules_by_key_;                // of the record
+  std::map<std::string, std::set<std::string>> by_spiffe_id_;  // identity ids
+  std::map<std::string, std::set<std::string>> by_node_;       // identity ids
+  std::set<std::string> of_any_node_;                          // identity ids
+};
+
+}  // namespace linchpin::ca
