@@ -125,3 +125,26 @@ put direction inbound
 put expect operator
 send node issuer
 verdict refused UNEXPECTED_PEER
+
+profile upper-case-trust-domain 'the trust domain has an upper-case letter' \
+  "$LEAF_USAGE"$'\nsubjectAltName=URI:spiffe://Example.org/payments' INVALID_SPIFFE_ID
+profile unknown-critical-extension 'a critical extension that nobody knows' \
+  "$LEAF_USAGE"$'\n'"$SAN"$'\n1.3.6.1.4.1.55555.2=critical,ASN1:NULL' PATH_INVALID
+
+begin dns-san-beside 'a DNS name beside the SPIFFE ID is for others'
+odd_leaf dns-san-beside "$LEAF_USAGE"$'\n'"$SAN,DNS:payments.example.org"
+send dns-san-beside issuer
+verdict allowed
+
+begin ed25519 'a leaf with an Ed25519 key is strong enough to be judged'
+key ed25519 -algorithm ED25519
+leaf ed25519 issuer $PAYMENTS
+send ed25519 issuer
+verdict allowed
+
+begin role-node-of-several-segments 'a node is named by one segment'
+leaf deep-node issuer spiffe://example.org/linchpin/node/n1/x
+put direction inbound
+put expect node
+send deep-node issuer
+verdict refused UNEXPECTED_PEER

@@ -137,3 +137,54 @@ leaf under-weak weak-issuer $PAYMENTS
 put pinned_issuers weak-issuer.pem
 send under-weak weak-issuer
 verdict refused WEAK_KEY
+
+begin weak-issuer-signature 'the issuer is signed over SHA-1'
+certificate sha-1-issuer /O=Linchpin/CN=sha-1-issuer root $ISSUER_FROM $ISSUER_TO "$CA_USAGE" \
+  -md sha1
+leaf under-sha-1 sha-1-issuer $PAYMENTS
+cp "$work/sha-1-issuer.pem" common/
+put pinned_issuers sha-1-issuer.pem
+send under-sha-1 sha-1-issuer
+verdict refused WEAK_SIGNATURE
+
+begin issuer-may-not-sign 'the issuer is a CA whose key usage lacks keyCertSign'
+certificate crl-issuer /O=Linchpin/CN=crl-issuer root $ISSUER_FROM $ISSUER_TO \
+  'basicConstraints=critical,CA:TRUE,pathlen:0
+keyUsage=critical,cRLSign'
+leaf under-crl crl-issuer $PAYMENTS
+cp "$work/crl-issuer.pem" common/
+put pinned_issuers crl-issuer.pem
+send under-crl crl-issuer
+verdict refused ISSUER_NOT_CA
+
+begin p-384 'issuer and leaf with P-384 keys'
+key p-384-issuer -algorithm EC -pkeyopt ec_paramgen_curve:P-384
+key under-p-384 -algorithm EC -pkeyopt ec_paramgen_curve:P-384
+issuer p-384-issuer root
+leaf under-p-384 p-384-issuer $PAYMENTS -md sha384
+cp "$work/p-384-issuer.pem" common/
+put pinned_issuers p-384-issuer.pem
+send under-p-384 p-384-issuer
+verdict allowed
+
+begin cross-signed 'a stranger has certified the true issuer too; that one is sent'
+cp "$work/issuer.key" "$work/cross-signed.key"
+certificate cross-signed /O=Linchpin/CN=issuer rogue-root $ISSUER_FROM $ISSUER_TO "$CA_USAGE"
+send payments cross-signed rogue-root
+verdict allowed
+
+begin cross-signed-alone 'the same, and the true certificate of the issuer is not held'
+put issuers ''
+send payments cross-signed rogue-root
+verdict refused NO_PATH
+
+begin twin-sent 'the twin of the issuer is no anchor, and does no harm'
+cp "$work/issuer.key" "$work/twin.key"
+certificate twin /O=Linchpin/CN=issuer self $ISSUER_FROM $ISSUER_TO "$CA_USAGE"
+send payments twin
+verdict allowed
+
+begin twin-alone 'the twin leads to no anchor'
+put issuers ''
+send payments twin
+verdict refused NO_PATH
