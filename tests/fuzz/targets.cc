@@ -9,6 +9,7 @@
 
 #include "base/config_file.h"
 #include "ca/log/log_format.h"
+#include "google/protobuf/stubs/logging.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
 #include "linchpin/config/v1/config.pb.h"
@@ -147,6 +148,7 @@ void Sealed(absl::string_view bytes) {
 }  // namespace
 
 const std::map<std::string, Target>& Targets() {
+  google::protobuf::SetLogHandler(nullptr);  // it reports each malformed string on stderr
   static const auto* const targets = new std::map<std::string, Target>{
       {"certificate", Certificate},
       {"certificate_request", CertificateRequest},
