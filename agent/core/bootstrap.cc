@@ -55,16 +55,22 @@ void AgentCore::On(absl::Time now, const event::NodeKeyMade& event, Actions* out
 }
 
 void AgentCore::On(absl::Time now, const event::FirstContactDone& event, Actions* out) {
-  absl::StatusOr<trust::TrustHeld> held = event.shown.status();
-  if (event.shown.ok()) {
+  absl::StatusOr<trust::TrustHeld> held = absl::UnknownError("");
+  if (!event.shown.ok()) {
+    held = event.shown.status();
+  } else {
     held = options_.signers.has_value()
                ? trust::BeginSigned(*options_.signers, event.shown->pin_sets, event.shown->chain,
                                     now, options_.skew)
                : trust::BeginSetZero(options_.trust_domain, event.shown->chain, options_.ca_pins,
                                      now, options_.skew);
   }
-  absl::StatusOr<ContextPtr> context = held.status();
-  if (held.ok()) context = BootstrapContext(*held, event.shown->chain, now);
+  absl::StatusOr<ContextPtr> context = ContextPtr();
+  if (held.ok()) {
+    context = BootstrapContext(*held, event.shown->chain, now);
+  } else {
+    context = held.status();
+  }
   if (!context.ok()) {
     out->push_back(
         action::Alarm{absl::StrCat("first contact with the CA: ", context.status().message()),

@@ -58,7 +58,7 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
   const auto held = latest_.certificates.find(result.identity_id);
   const bool renewal = held != latest_.certificates.end();
   absl::Status status = result.item.status();
-  absl::StatusOr<x509::Chain> chain = status;
+  absl::StatusOr<x509::Chain> chain = x509::Chain();
   if (status.ok()) {
     const absl::StatusOr<trust::SpiffeId> id = trust::SpiffeId::Parse(identity->spiffe_id());
     chain =

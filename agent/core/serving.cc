@@ -116,6 +116,7 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   std::vector<std::pair<std::string, std::string>> identities;
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;
   bool awaited = false;
+  bool expired = false;
   if (registrations_.has_value()) {
     for (const ca::v1::NodeIdentity* identity : registrations_->Match(consumer->selectors)) {
       if (identities.size() >= kMaxIdentities) break;
@@ -125,7 +126,10 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
             awaited || (HasValidNode(now) && schedule_.failures(identity->identity_id()) == 0);
         continue;
       }
-      if (context->expires_at() <= now) continue;
+      if (context->expires_at() <= now) {
+        expired = true;
+        continue;
+      }
       *contexts->add_identities() = trust::EncodeIdentity(*context, identity->hint());
       identities.emplace_back(identity->identity_id(), identity->spiffe_id());
       policies.emplace(*context->id(), context->policy());
@@ -133,6 +137,8 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   }
   // The first message is complete, or says that there is nothing.
   if (awaited && consumer->delivered == nullptr) return;
+  // It knows when its certificate ends; that nothing follows yet is no news.
+  if (expired && identities.empty() && consumer->delivered != nullptr) return;
   for (const std::string& selector : consumer->selectors) contexts->add_selectors(selector);
   contexts->set_consumer_id(id);
   contexts->set_trust_epoch(served_->trust_epoch());
