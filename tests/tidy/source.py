@@ -57,7 +57,7 @@ def _clean(head):
 def _classify(head, inside):
     if any(block.kind in ("function", "other") for block in inside):
         return "other"
-    if re.match(r"(inline )?namespace\b|extern\b", head):
+    if re.match(r'(inline )?namespace\b|extern ""$', head):
         return "namespace"
     if re.match(r"(typedef )?(class|struct|union|enum)\b", head) and not head.endswith(")"):
         return "class"

@@ -62,6 +62,8 @@ BAD = [
     (rules.lines_are_short, "trust/a.cc", "x" * 101),
     (rules.functions_are_short, "a.cc", function(71)),
     (rules.functions_are_short, "a.cc", "namespace a {\n" + function(71) + "}\n"),
+    (rules.functions_are_short, "a.cc", function(71, 'extern "C" int F() {')),
+    (rules.functions_are_short, "a.cc", 'extern "C" {\n' + function(71) + "}\n"),
     (rules.functions_are_short, "a.cc", function(71, "Foo::Foo() : a_{1}, b_(2) {")),
     (rules.functions_are_short, "a.cc", function(71, "TEST(A, B) {")),
     (rules.functions_are_short, "a.cc", function(71, "template <class T>\nstruct X F(T t) {")),
