@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/ca_core.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/ca/core_world.h"
+#include "tests/support/status_matchers.h"
+#include "trust/judge.h"
+#include "trust/mtls_context.h"
+
+namespace linchpin::test {
+namespace {
+
+using absl::StatusCode;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+x509::PrivateKey NewKey() { return *x509::PrivateKey::Generate(x509::KeyType::kP256); }
+
+// Tokens.
+
+TEST(JoinToken, GivesTheSameNodeToTheSameKeyAgain) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  ASSERT_OK_AND_ASSIGN(const auto first, world.Attest(token, world.node_key));
+  ASSERT_OK_AND_ASSIGN(const auto again, world.Attest(token, world.node_key));
+  EXPECT_EQ(first.node_id(), Id("/linchpin/node/a"));
+  EXPECT_EQ(again.node_id(), first.node_id());
+  EXPECT_THAT(world.core->registry().nodes(), SizeIs(1));
+}
+
+TEST(JoinToken, IsRefusedToAnotherKey) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  ASSERT_OK(world.Attest(token, world.node_key));
+  EXPECT_THAT(world.Attest(token, NewKey()),
+              StatusIs(StatusCode::kPermissionDenied, "already redeemed by another key"));
+}
+
+TEST(JoinToken, IsRefusedToAnotherKeyAfterARestartToo) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  ASSERT_OK(world.Attest(token, world.node_key));
+  world.Restart();
+  EXPECT_THAT(world.Attest(token, NewKey()), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_OK(world.Attest(token, world.node_key));
+}
+
+TEST(JoinToken, IsRefusedOnceExpired) {
+  CoreWorld world;
+  const std::string token = world.Token("a", 60);
+  world.now += absl::Seconds(60);
+  EXPECT_THAT(world.Attest(token, world.node_key),
+              StatusIs(StatusCode::kPermissionDenied, "expired at"));
+}
+
+TEST(JoinToken, OfNobodyIsRefused) {
+  CoreWorld world;
+  EXPECT_THAT(world.Attest("lpt_guess", world.node_key),
+              StatusIs(StatusCode::kPermissionDenied, "not known"));
+}
+
+TEST(JoinToken, IsNotInTheStore) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  ASSERT_OK_AND_ASSIGN(const ca::Store::Listing listing, world.store.List(""));
+  for (const ca::Record& record : listing.records) {
+    EXPECT_THAT(record.key + record.value, ::testing::Not(HasSubstr(token)));
+  }
+  EXPECT_GE(token.size(), 32u);
+}
+
+TEST(JoinToken, HasABoundedLife) {
+  CoreWorld world;
+  ca::v1::CreateJoinTokenRequest asked;
+  asked.set_ttl_seconds(8 * 24 * 3600);
+  EXPECT_THAT(world.Admin<ca::v1::JoinToken>(asked), StatusIs(StatusCode::kInvalidArgument));
+  asked.set_ttl_seconds(60);
+  asked.set_node_name("no/slash");
+  EXPECT_THAT(world.Admin<ca::v1::JoinToken>(asked), StatusIs(StatusCode::kInvalidArgument));
+}
+
+TEST(JoinToken, IsForgottenADayAfterItExpired) {
+  CoreWorld world;
+  world.Token("a", 60);
+  world.now += absl::Hours(25);
+  world.Step(ca::event::Tick{});
+  EXPECT_THAT(world.core->registry().tokens(), IsEmpty());
+}
+
+// Nodes.
+
+TEST(Node, ThatIsBannedIsRefusedEverything) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  ASSERT_OK_AND_ASSIGN(const auto attested, world.Attest(token, world.node_key));
+  const std::string node = attested.node_id();
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  world.Hello(1, node);
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::BanNode{node}));
+  EXPECT_THAT(world.closed.at(1), StatusIs(StatusCode::kPermissionDenied, "banned"));
+  EXPECT_THAT(world.Attest(token, world.node_key),
+              StatusIs(StatusCode::kPermissionDenied, "banned"));
+  EXPECT_THAT(world.Answer<ca::v1::IssueResponse>(world.AskIssue(node, identity.identity_id())),
+              StatusIs(StatusCode::kPermissionDenied, "banned"));
+  world.Hello(2, node);
+  EXPECT_THAT(world.closed.at(2), StatusIs(StatusCode::kPermissionDenied));
+  const ca::CallId renew = world.next_call++;
+  world.Step(ca::event::RenewAsked{renew, node, CoreWorld::Request(world.node_key)});
+  EXPECT_THAT(world.Answer<ca::v1::AttestResponse>(renew), StatusIs(StatusCode::kPermissionDenied));
+}
+
+TEST(Node, RenewsWithANewKey) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  const x509::PrivateKey key = NewKey();
+  const ca::CallId call = world.next_call++;
+  world.Step(ca::event::RenewAsked{call, node, CoreWorld::Request(key)});
+  ASSERT_OK_AND_ASSIGN(const auto renewed, world.Answer<ca::v1::AttestResponse>(call));
+  ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(renewed.chain(0)));
+  EXPECT_EQ(leaf.public_key(), key.public_key());
+  EXPECT_THAT(leaf.fields().uri_sans, ElementsAre(node));
+}
+
+TEST(Node, ComesBackWithAnExpiredCertificateWithinTheGrace) {
+  CoreWorld world;
+  ASSERT_OK_AND_ASSIGN(const auto attested, world.Attest(world.Token("a"), world.node_key));
+  ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(attested.chain(0)));
+  const auto again = [&](const x509::PrivateKey& key) {
+    const ca::CallId call = world.next_call++;
+    world.Step(ca::event::AttestAsked{call, CoreWorld::Request(key),
+                                      ca::ExpiredCertificateEvidence{leaf}});
+    return world.Answer<ca::v1::AttestResponse>(call);
+  };
+  world.now += absl::Hours(24 * 7);
+  EXPECT_OK(again(world.node_key));
+  EXPECT_THAT(again(NewKey()), StatusIs(StatusCode::kPermissionDenied, "not signed with the key"));
+  world.now += absl::Hours(25);
+  EXPECT_THAT(again(world.node_key), StatusIs(StatusCode::kPermissionDenied, "grace"));
+}
+
+TEST(Node, WithAForeignExpiredCertificateIsRefused) {
+  CoreWorld world, other;
+  world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto theirs, other.Attest(other.Token("a"), other.node_key));
+  const ca::CallId call = world.next_call++;
+  world.Step(ca::event::AttestAsked{
+      call, CoreWorld::Request(other.node_key),
+      ca::ExpiredCertificateEvidence{*x509::Certificate::FromDer(theirs.chain(0))}});
+  EXPECT_THAT(world.Answer<ca::v1::AttestResponse>(call),
+              StatusIs(StatusCode::kPermissionDenied, "not issued by this CA"));
+}
+
+TEST(Node, IsNotForgottenWhileAnIdentityNamesIt) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK(world.Register("/web", {node}));
+  EXPECT_THAT(world.Admin<ca::v1::Node>(ca::ForgetNode{"a"}),
+              StatusIs(StatusCode::kFailedPrecondition));
+}
+
+// Issuing.
+
+TEST(Issue, AnswersOnlyAfterTheLogHasIt) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  world.hold_issues = true;
+  const ca::CallId call = world.AskIssue(node, identity.identity_id());
+  EXPECT_EQ(world.ReplyOf(call), nullptr);
+  const size_t logged = world.log.size();
+  world.CompleteAll();
+  ASSERT_OK_AND_ASSIGN(const auto answer, world.Answer<ca::v1::IssueResponse>(call));
+  ASSERT_THAT(answer.results(), SizeIs(1));
+  EXPECT_THAT(answer.results(0).chain(), SizeIs(2));
+  ASSERT_THAT(world.log, SizeIs(logged + 1));
+  EXPECT_EQ(world.log.back().spiffe_id(), Id("/web"));
+  EXPECT_EQ(world.log.back().certificate_sha256(), x509::Sha256(answer.results(0).chain(0)));
+}
+
+TEST(Issue, OfALogThatFailedGivesNoCertificate) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  world.issue_fault = absl::DataLossError("the log ended");
+  EXPECT_THAT(world.Answer<ca::v1::IssueResponse>(world.AskIssue(node, identity.identity_id())),
+              StatusIs(StatusCode::kDataLoss));
+}
+
+TEST(Issue, RefusesWhatTheRegistryDoesNotGiveThisNode) {
+  CoreWorld world;
+  const std::string a = world.Join("a"), b = world.Join("b");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web", {b}));
+  const auto code = [&](const std::string& node, const std::string& id, const std::string& asks) {
+    auto answer = world.Answer<ca::v1::IssueResponse>(world.AskIssue(node, id, asks));
+    return static_cast<StatusCode>(answer->results(0).code());
+  };
+  EXPECT_EQ(code(a, identity.identity_id(), ""), StatusCode::kPermissionDenied);
+  EXPECT_EQ(code(b, "no-such", ""), StatusCode::kNotFound);
+  EXPECT_EQ(code(b, identity.identity_id(), Id("/db")), StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(b, identity.identity_id(), Id("/web")), StatusCode::kOk);
+}
+
+TEST(Issue, TellsEachItemItsOwnResult) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  const ca::CallId call = world.next_call++;
+  world.Step(ca::event::IssueAsked{
+      call,
+      node,
+      {{"gone", CoreWorld::Request(world.node_key)},
+       {identity.identity_id(), CoreWorld::Request(world.node_key)},
+       {identity.identity_id(), absl::InvalidArgumentError("the request is empty")}}});
+  ASSERT_OK_AND_ASSIGN(const auto answer, world.Answer<ca::v1::IssueResponse>(call));
+  EXPECT_EQ(answer.results(0).code(), 5u);
+  EXPECT_THAT(answer.results(1).chain(), SizeIs(2));
+  EXPECT_EQ(answer.results(2).message(), "the request is empty");
+}
+
+TEST(Issue, GivesACertificateThatJudgeAccepts) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  ASSERT_OK_AND_ASSIGN(const auto answer, world.Answer<ca::v1::IssueResponse>(
+                                              world.AskIssue(node, identity.identity_id())));
+  trust::v1::PeerRule rule;
+  rule.set_from(Id("/web"));
+  rule.set_to(Id("/db"));
+  rule.set_inbound(true);
+  ASSERT_OK_AND_ASSIGN(const auto db, trust::SpiffeId::Parse(Id("/db")));
+  ASSERT_OK_AND_ASSIGN(auto policy, trust::PeerPolicy::ForIdentity(db, {rule}));
+  ASSERT_OK_AND_ASSIGN(const auto context,
+                       trust::MtlsContext::Make(
+                           {.trust = {{world.options.profile.trust_domain, world.trusts.back()}},
+                            .policy = policy}));
+  const auto& chain = answer.results(0).chain();
+  const trust::Verdict verdict =
+      trust::Judge({chain.begin(), chain.end()}, *context, trust::Direction::kInbound,
+                   trust::Expect::AnyAllowed(), world.now, nullptr);
+  EXPECT_TRUE(verdict.allowed) << verdict.ToString();
+}
+
+TEST(Issue, ClampsTheLifeToTheIssuers) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  const absl::Time ends = world.core->authorities().active().certificate.fields().not_after;
+  world.now = ends - absl::Minutes(5);
+  ASSERT_OK_AND_ASSIGN(const auto answer, world.Answer<ca::v1::IssueResponse>(
+                                              world.AskIssue(node, identity.identity_id())));
+  EXPECT_EQ(x509::Certificate::FromDer(answer.results(0).chain(0))->fields().not_after, ends);
+  world.now = ends;
+  ASSERT_OK_AND_ASSIGN(const auto late, world.Answer<ca::v1::IssueResponse>(
+                                            world.AskIssue(node, identity.identity_id())));
+  EXPECT_THAT(late.results(0).message(), HasSubstr("rotate the issuer"));
+}
+
+// The CA's own certificate.
+
+TEST(ServingCertificate, IsLoggedAndRenewedAtHalfItsLife) {
+  CoreWorld world;
+  ASSERT_THAT(world.serving, SizeIs(1));
+  EXPECT_THAT(world.serving[0], SizeIs(3));
+  EXPECT_THAT(world.serving[0][0].fields().uri_sans, ElementsAre(Id("/linchpin/ca")));
+  EXPECT_EQ(world.log[0].spiffe_id(), Id("/linchpin/ca"));
+  world.now += absl::Hours(11);
+  world.Step(ca::event::Tick{});
+  EXPECT_THAT(world.serving, SizeIs(1));
+  world.now += absl::Hours(1);
+  world.Step(ca::event::Tick{});
+  EXPECT_THAT(world.serving, SizeIs(2));
+  EXPECT_EQ(world.core->NotReady(world.now), "");
+}
+
+TEST(ServingCertificate, IsTriedAgainAfterAFailure) {
+  CoreWorld world;
+  world.now += absl::Hours(12);
+  world.issue_fault = absl::UnavailableError("no");
+  world.Step(ca::event::Tick{});
+  EXPECT_THAT(world.serving, SizeIs(1));
+  world.now += absl::Seconds(5);
+  world.Step(ca::event::Tick{});
+  EXPECT_THAT(world.serving, SizeIs(2));
+}
+
+}  // namespace
+}  // namespace linchpin::test
