@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The two things that a demonstration service does.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "demo/events.h"
+#include "sdk/tls.h"
+
+namespace linchpin::demo {
+
+// How long a peer may take for its byte.
+inline constexpr absl::Duration kPatience = absl::Seconds(5);
+
+// The word at the front of a refusal ("PEER_NOT_ALLOWED"), else the status's code.
+std::string ReasonWord(const absl::Status& status);
+
+// Answers a byte with a byte on 127.0.0.1:`port` (0: any) until `stop_fd` is readable.
+absl::Status Serve(const tls::ServerTls& server, int port, int stop_fd, Events* events);
+
+struct CallOptions {
+  std::string address;
+  std::string expected_id;
+  int connections = 0;  // 0: until `stop_fd` is readable
+  absl::Duration interval = absl::Milliseconds(50);
+};
+// Connects again and again; OK if each connection was let in.
+absl::Status Call(const tls::ClientTls& client, const CallOptions& options, int stop_fd,
+                  Events* events);
+
+}  // namespace linchpin::demo
