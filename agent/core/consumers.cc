@@ -9,6 +9,15 @@
 #include "trust/text.h"
 
 namespace linchpin::agent {
+namespace {
+
+// Its identities are gone from the registry, but not from its TLS contexts.
+bool HoldsOn(const Consumer& consumer) {
+  return !consumer.identities.empty() && consumer.delivered != nullptr &&
+         consumer.delivered->identities().empty();
+}
+
+}  // namespace
 
 absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
   if (consumers_.size() >= kMaxConsumers) {
@@ -41,12 +50,15 @@ void ConsumerTable::ForgetExpired(absl::Time now) {
   std::erase_if(consumers_, [&](const auto& entry) {
     return !entry.second.open && entry.second.expires_at <= now;
   });
+  for (auto& [id, consumer] : consumers_) {
+    if (HoldsOn(consumer) && consumer.expires_at <= now) consumer.identities.clear();
+  }
 }
 
 absl::Time ConsumerTable::NextExpiry() const {
   absl::Time next = absl::InfiniteFuture();
   for (const auto& [id, consumer] : consumers_) {
-    if (!consumer.open) next = std::min(next, consumer.expires_at);
+    if (!consumer.open || HoldsOn(consumer)) next = std::min(next, consumer.expires_at);
   }
   return next;
 }
@@ -57,15 +69,15 @@ void ConsumerTable::Delivered(const ConsumerId& id,
   Consumer* consumer = Find(id);
   if (consumer == nullptr) return;
   consumer->delivered = contexts;
-  consumer->identities = std::move(identities);
   consumer->deliveries.emplace_back(contexts->trust_epoch(), contexts->trust_digest());
   if (consumer->deliveries.size() > kMaxDeliveries) consumer->deliveries.pop_front();
+  if (identities.empty()) return;  // the process goes on with what it has until that expires
+  consumer->identities = std::move(identities);
   consumer->expires_at = absl::InfinitePast();
   for (const agent::v1::Identity& identity : contexts->identities()) {
     consumer->expires_at =
         std::max(consumer->expires_at, absl::FromUnixSeconds(identity.expires_at()));
   }
-  if (consumer->identities.empty()) return;
   const ProcessId process = consumer->process;
   std::erase_if(consumers_, [&](const auto& entry) {
     return !entry.second.open && entry.second.process == process;

@@ -26,7 +26,7 @@ struct Consumer {
   std::shared_ptr<const agent::v1::MtlsContexts> delivered;  // last; null: nothing yet
   // What was delivered lately, as (epoch, digest): what a report may speak of.
   std::deque<std::pair<uint64_t, std::string>> deliveries;
-  std::vector<std::pair<std::string, std::string>> identities;  // delivered last: identity id, ID
+  std::vector<std::pair<std::string, std::string>> identities;  // in use: identity id, ID
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
   bool reported = false;
   uint64_t epoch = 0;  // in force, by its report

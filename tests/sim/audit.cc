@@ -96,7 +96,8 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
         const uint64_t epoch = service->in_force()->contexts->decoded.trust_epoch;
         if (epoch < coverage.epoch()) {
           world_.Broken("no gate opens early", absl::StrCat(service->process(), " enforces epoch ",
-                                                            epoch, " of ", coverage.epoch()));
+                                                            epoch, " of ", coverage.epoch(), ": ",
+                                                            coverage.ShortDebugString()));
         }
       }
     }

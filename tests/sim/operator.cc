@@ -95,12 +95,18 @@ void Operator::Forbid(const History::Pair& pair) {
   Ask(absl::StrCat("rule ", pair.first, " ", pair.second), Known::kAbsent, remove);
 }
 
+uint64_t Operator::PublishedVersion() const {
+  const auto& sets = ca_.core().registry().trust().record.pin_sets();
+  trust::v1::PinSet last;
+  return sets.empty() || !last.ParseFromString(sets.rbegin()->payload()) ? 0 : last.version();
+}
+
 void Operator::PublishPins() {
   const trust::TrustDomain& domain = ca_.trust_domain();
-  const int version = ca_.core().registry().trust().record.pin_sets_size() + 1;
+  const uint64_t version = PublishedVersion() + 1;
   trust::v1::PinSet set;
   set.set_trust_domain(domain.name());
-  set.set_version(static_cast<uint64_t>(version));
+  set.set_version(version);
   set.set_mode(trust::v1::PinSet::ENFORCE);
   set.set_issued_at(absl::ToUnixSeconds(world_.now()));
   set.set_expires_at(absl::ToUnixSeconds(world_.now() + absl::Hours(24)));
@@ -160,7 +166,7 @@ void Operator::CheckKept() const {
     } else if (words[0] == "rule") {
       present = registry.rules().contains({SpiffeId(words[1]), SpiffeId(words[2])});
     } else if (words[0] == "pins" && known == Known::kPresent) {
-      present = registry.trust().record.pin_sets_size() >= std::stoi(words[1]);
+      present = PublishedVersion() >= std::stoull(words[1]);
     }
     if (present != (known == Known::kPresent)) {
       return world_.Broken("what was answered is not lost", key);

@@ -44,6 +44,7 @@ class Operator {
   void Unregister(const std::string& service);
   void Forbid(const History::Pair& pair);
   void PublishPinSet(const trust::v1::PinSet& set);
+  uint64_t PublishedVersion() const;
   History::Pair AnyPair();
 
   World& world_;

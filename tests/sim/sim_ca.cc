@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/authorities.h"
 #include "ca/core/issuing.h"
 #include "trust/pin_set.h"
 
@@ -33,9 +34,7 @@ SimCa::SimCa(World& world, absl::Duration clock_offset)
 
 void SimCa::Start() {
   ++life_;
-  const absl::Status set_up = ca::EnsureAuthorities(options_.profile, x509::KeyType::kP256, clock(),
-                                                    core_random_, keys_, store_);
-  if (!set_up.ok()) return world_.Broken("the CA starts", set_up.ToString());
+  if (store_.List("")->records.empty()) FirstStart();
   auto core = ca::CaCore::Make(options_, *store_.List(""), core_random_);
   if (!core.ok()) return world_.Broken("the CA starts", core.status().ToString());
   core_ = *std::move(core);
@@ -43,6 +42,16 @@ void SimCa::Start() {
   Record();
   Step(ca::event::Started{});
   Tick();
+}
+
+void SimCa::FirstStart() {
+  const auto make = [this](const char* name) { return *keys_.Create(name, x509::KeyType::kP256); };
+  const ca::FirstKeys keys{make(ca::kRootKeyName), make(ca::kActiveKeyName),
+                           make(ca::kBackupKeyName)};
+  const auto records = ca::FirstRecords(options_.profile, keys, clock(), core_random_);
+  if (!records.ok() || !store_.Commit(*records).ok()) {
+    world_.Broken("the CA starts", std::string(records.status().message()));
+  }
 }
 
 void SimCa::Crash() {

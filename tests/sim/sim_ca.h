@@ -61,6 +61,7 @@ class SimCa {
   ca::MemoryKeyManager& keys() { return keys_; }
 
  private:
+  void FirstStart();
   void Step(ca::Event event);
   void Later(std::function<void()> work);  // unless the CA crashes first
   void Record();

@@ -288,7 +288,8 @@ void SimNode::Do(const agent::action::Issue& action) {
   auto done = [this, batch, ticket = action.ticket](absl::StatusOr<SimCa::Message> reply) {
     agent::event::IssueDone result{.ticket = ticket};
     for (size_t i = 0; i < batch->ids.size(); ++i) {
-      absl::StatusOr<agent::IssuedItem> item = reply.status();
+      absl::StatusOr<agent::IssuedItem> item = absl::UnknownError("no answer");
+      if (!reply.ok()) item = reply.status();
       if (reply.ok()) {
         const auto& one = static_cast<const ca::v1::IssueResponse&>(**reply).results(i);
         if (one.code() == 0) {
