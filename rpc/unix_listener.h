@@ -8,6 +8,7 @@
 #include <grpcpp/server.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "rpc/unix_peer.h"
 
 namespace grpc {
 class ServerContextBase;
@@ -23,35 +25,12 @@ class ServerContextBase;
 
 namespace linchpin::rpc {
 
-// The process at the other end when it connected, held so that its pid cannot be taken over
-// unnoticed: SO_PEERPIDFD where the kernel has it, else pidfd_open with the start time compared
-// before and after. Immutable; shared by the calls of a connection.
-class UnixPeer {
- public:
-  static absl::StatusOr<std::shared_ptr<const UnixPeer>> FromSocket(int fd);
-  ~UnixPeer();
-  UnixPeer(const UnixPeer&) = delete;
-
-  pid_t pid() const { return pid_; }
-  uid_t uid() const { return uid_; }
-  gid_t gid() const { return gid_; }
-  // The very process still runs (not a zombie, not another with its pid).
-  bool IsAlive() const;
-  // Readable when the process has exited; -1 never. Borrowed.
-  int pidfd() const { return pidfd_; }
-
- private:
-  UnixPeer() = default;
-  pid_t pid_ = -1;
-  uid_t uid_ = 0;
-  gid_t gid_ = 0;
-  int pidfd_ = -1;
-  uint64_t start_time_ = 0;
-};
-
 class UnixListener {
  public:
+  // Each takes two file descriptors. Beyond them, and beyond a user's share, connections are closed
+  // as soon as they are accepted.
   static constexpr size_t kMaxConnections = 16384;
+  static constexpr size_t kMaxConnectionsOfUser = 4096;
 
   // Binds `path` with `mode` (a stale socket is replaced, a live one is FAILED_PRECONDITION).
   static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::string& path, mode_t mode);
@@ -61,22 +40,35 @@ class UnixListener {
   void Start(grpc::Server* server);
   void Stop();
 
-  // The peer of a call that came over this listener; null if unknown.
+  // The peer of a call that came over this listener; null if unknown or if the connection has gone.
+  // Ask when the call begins.
   std::shared_ptr<const UnixPeer> PeerOf(const grpc::ServerContextBase& context) const;
 
  private:
-  explicit UnixListener(std::string path, int fd);
+  struct Connection {
+    std::shared_ptr<const UnixPeer> peer;
+    uint64_t inode = 0;  // of the socket: tells whether gRPC has closed it
+  };
+
+  UnixListener(std::string path, int fd, uint64_t file);
   void Accept();
+  bool AcceptAll();  // false: out of file descriptors or memory, wait a little
   void HandOver(int fd);
+  int MoveToNextNumber(int fd);
+  bool HasRoomFor(uid_t uid);
+  void Sweep(size_t most);
 
   const std::string path_;
   const int listen_fd_;
+  const uint64_t file_;  // the inode at path_
   int wake_fd_ = -1;
-  int next_fd_;  // rolling minimum, so that a number is not reused soon
+  int next_fd_ = 0;  // rolling minimum, so that a number is not reused soon
   grpc::Server* server_ = nullptr;
   std::thread thread_;
   mutable base::Mutex mutex_;
-  std::map<std::string, std::shared_ptr<const UnixPeer>> peers_;  // by "fd:<n>"
+  std::map<int, Connection> connections_;  // by file descriptor, which gRPC owns
+  std::map<uid_t, size_t> of_user_;
+  int sweep_from_ = 0;
 };
 
 }  // namespace linchpin::rpc
