@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// For users with an SSL of their own: only the SSL_CTX is ours.
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "tests/sdk/service.h"
+
+namespace linchpin::test {
+namespace {
+
+using absl::StatusCode;
+
+// Two SSLs over a socket pair, each with a thread for its handshake.
+class RawPair {
+ public:
+  RawPair(SSL_CTX* client_ctx, SSL_CTX* server_ctx) {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    client_fd = fds[0];
+    server_fd = fds[1];
+    client = SSL_new(client_ctx);
+    server = SSL_new(server_ctx);
+    SSL_set_fd(client, client_fd);
+    SSL_set_fd(server, server_fd);
+  }
+  ~RawPair() {
+    SSL_free(client);
+    SSL_free(server);
+    close(client_fd);
+    close(server_fd);
+  }
+  void Handshake() {
+    std::thread serving([this] {
+      server_ok = SSL_accept(server) == 1;
+      if (!server_ok) shutdown(server_fd, SHUT_RDWR);
+    });
+    client_ok = SSL_connect(client) == 1;
+    if (!client_ok) shutdown(client_fd, SHUT_RDWR);
+    serving.join();
+    ERR_clear_error();
+  }
+
+  SSL* client;
+  SSL* server;
+  int client_fd;
+  int server_fd;
+  bool client_ok = false;
+  bool server_ok = false;
+};
+
+class RawSslTest : public ::testing::Test {
+ protected:
+  World world_;
+  Service web_{world_.Contexts(kWeb)};
+  Service payments_{world_.Contexts(kPayments)};
+};
+
+TEST_F(RawSslTest, AContextIsAllThatIsNeeded) {
+  auto client = web_.Client();
+  auto server = payments_.Server();
+  RawPair pair(client->ctx(), server->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  EXPECT_FALSE(tls::VerdictOf(pair.client).allowed);
+  pair.Handshake();
+  EXPECT_TRUE(pair.client_ok);
+  EXPECT_TRUE(pair.server_ok);
+  EXPECT_EQ(tls::VerdictOf(pair.client).peer_id, kPayments);
+  EXPECT_TRUE(tls::VerdictOf(pair.server).allowed);
+  EXPECT_EQ(SSL_version(pair.client), TLS1_3_VERSION);
+  EXPECT_EQ(SSL_session_reused(pair.client), 0);
+  // The issuers that the peer trusts were named to each side.
+  EXPECT_EQ(sk_X509_NAME_num(SSL_get0_peer_CA_list(pair.client)), 1);
+  EXPECT_EQ(sk_X509_NAME_num(SSL_get0_peer_CA_list(pair.server)), 1);
+}
+
+TEST_F(RawSslTest, AClientMustSayWhomItExpects) {
+  RawPair pair(web_.Client()->ctx(), payments_.Server()->ctx());
+  pair.Handshake();
+  EXPECT_FALSE(pair.client_ok);
+  EXPECT_EQ(tls::VerdictOf(pair.client).reason, "UNEXPECTED_PEER");
+}
+
+TEST_F(RawSslTest, AClientMayAskForAnyAllowedPeer) {
+  RawPair pair(web_.Client()->ctx(), payments_.Server()->ctx());
+  EXPECT_OK(tls::ExpectAnyAllowedPeer(pair.client));
+  pair.Handshake();
+  EXPECT_TRUE(tls::VerdictOf(pair.client).allowed);
+}
+
+TEST_F(RawSslTest, AClientWithoutACertificateIsRefusedByThatName) {
+  SSL_CTX* plain = SSL_CTX_new(TLS_client_method());
+  RawPair pair(plain, payments_.Server()->ctx());
+  SSL_CTX_free(plain);
+  pair.Handshake();
+  EXPECT_FALSE(pair.server_ok);
+  EXPECT_EQ(tls::VerdictOf(pair.server).reason, "NO_CERTIFICATE");
+}
+
+TEST_F(RawSslTest, OlderTlsIsRefused) {
+  SSL_CTX* old = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_proto_version(old, TLS1_2_VERSION);
+  RawPair pair(old, payments_.Server()->ctx());
+  SSL_CTX_free(old);
+  pair.Handshake();
+  EXPECT_FALSE(pair.client_ok);
+  EXPECT_FALSE(pair.server_ok);
+}
+
+TEST_F(RawSslTest, NoSessionCanBeResumed) {
+  auto client = web_.Client();
+  auto server = payments_.Server();
+  RawPair first(client->ctx(), server->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(first.client, kPayments));
+  first.Handshake();
+  SSL_SESSION* session = SSL_get1_session(first.client);
+  EXPECT_EQ(SSL_SESSION_is_resumable(session), 0);
+  SSL_SESSION_free(session);
+}
+
+TEST_F(RawSslTest, ACallbackTellsWhenThePeerIsNoLongerAllowed) {
+  auto server = payments_.Server();
+  RawPair pair(web_.Client()->ctx(), server->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  EXPECT_THAT(tls::OnPeerNoLongerAllowed(pair.server, [](const tls::PeerVerdict&) {}),
+              StatusIs(StatusCode::kFailedPrecondition));
+  pair.Handshake();
+  base::Mutex mutex;
+  base::CondVar called;
+  std::string reason;
+  ASSERT_OK_AND_ASSIGN(
+      auto watch, tls::OnPeerNoLongerAllowed(pair.server, [&](const tls::PeerVerdict& verdict) {
+        base::MutexLock lock(mutex);
+        reason = verdict.reason;
+        called.notify_all();
+      }));
+  agent::v1::MtlsContexts contexts = world_.Contexts(kPayments);
+  contexts.mutable_identities(0)->clear_rules();
+  World::NextEpoch(&contexts);
+  payments_.Deliver(contexts);
+  base::MutexLock lock(mutex);
+  EXPECT_TRUE(called.wait_for(lock, std::chrono::seconds(30), [&] { return !reason.empty(); }));
+  EXPECT_EQ(reason, "PEER_NOT_ALLOWED");
+}
+
+TEST_F(RawSslTest, AWatchThatIsGoneIsNotCalled) {
+  auto server = payments_.Server();
+  RawPair pair(web_.Client()->ctx(), server->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  pair.Handshake();
+  std::atomic<bool> called = false;
+  ASSERT_OK_AND_ASSIGN(
+      auto watch,
+      tls::OnPeerNoLongerAllowed(pair.server, [&](const tls::PeerVerdict&) { called = true; }));
+  watch.reset();
+  agent::v1::MtlsContexts contexts = world_.Contexts(kPayments);
+  contexts.mutable_identities(0)->clear_rules();
+  World::NextEpoch(&contexts);
+  payments_.Deliver(contexts);
+  EXPECT_TRUE(payments_.agent().WaitForReport(
+      [](const agent::v1::ReportRequest& report) { return report.trust_epoch() == 2; }));
+  EXPECT_FALSE(called);
+}
+
+TEST_F(RawSslTest, AnSslOfAnotherLibraryIsNotJudged) {
+  SSL_CTX* plain = SSL_CTX_new(TLS_client_method());
+  SSL* ssl = SSL_new(plain);
+  EXPECT_THAT(tls::SetExpectedPeer(ssl, kWeb), StatusIs(StatusCode::kFailedPrecondition));
+  EXPECT_FALSE(tls::VerdictOf(ssl).allowed);
+  SSL_free(ssl);
+  SSL_CTX_free(plain);
+}
+
+}  // namespace
+}  // namespace linchpin::test
