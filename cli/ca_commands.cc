@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// ca pins; node token, list, ban, forget.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/config_file.h"
+#include "cli/admin_client.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/table.h"
+
+namespace linchpin::cli {
+namespace {
+
+absl::Status ShowPins(Session& session) {
+  ASSIGN_OR_RETURN(const ca::v1::Authorities authorities,
+                   CallCa(session, &AdminStub::GetAuthorities, ca::v1::GetAuthoritiesRequest()));
+  if (session.json()) return PrintJson(session, authorities);
+  Table table;  // no header: scripts take the first word of the first line
+  for (const ca::v1::Authority& authority : authorities.authorities()) {
+    table.Add({PinText(authority.spki_sha256()), authority.kind(), authority.state(),
+               absl::StrCat("until ", TimeText(authority.not_after())),
+               authority.key_present() ? "key here" : "key elsewhere", authority.subject(),
+               authority.warning().empty() ? "" : "! " + authority.warning()});
+  }
+  session.out << table.ToString();
+  return absl::OkStatus();
+}
+
+struct TokenOptions {
+  std::string ttl = "10m";
+  std::string node;
+};
+
+absl::Status MakeToken(Session& session, const TokenOptions& options) {
+  ASSIGN_OR_RETURN(const absl::Duration ttl, base::ParseDuration(options.ttl, "--ttl"));
+  ca::v1::CreateJoinTokenRequest request;
+  request.set_ttl_seconds(absl::ToInt64Seconds(ttl));
+  request.set_node_name(options.node);
+  ASSIGN_OR_RETURN(const ca::v1::JoinToken token,
+                   CallCa(session, &AdminStub::CreateJoinToken, request));
+  if (session.json()) return PrintJson(session, token);
+  session.out << token.token() << "\n";  // alone: it goes into a file
+  return absl::OkStatus();
+}
+
+absl::Status ListNodes(Session& session) {
+  ASSIGN_OR_RETURN(const ca::v1::NodeList nodes,
+                   CallCa(session, &AdminStub::ListNodes, ca::v1::ListNodesRequest()));
+  if (session.json()) return PrintJson(session, nodes);
+  Table table({"NODE", "STATE", "CONNECTED", "LAST SEEN", "CERTIFICATE UNTIL", "EPOCH", "PIN SET",
+               "REFUSES"});
+  for (const ca::v1::Node& node : nodes.nodes()) {
+    table.Add({node.node_id(), node.state(), YesNo(node.connected()), TimeText(node.last_seen()),
+               TimeText(node.certificate_expires_at()), absl::StrCat(node.epoch_held()),
+               absl::StrCat(node.pin_set_version()),
+               node.refused_trust().empty() ? "-" : node.refused_trust()});
+  }
+  session.out << (table.empty() ? "no nodes (linchpin node token)\n" : table.ToString());
+  return absl::OkStatus();
+}
+
+using NodeCall = grpc::Status (AdminStub::*)(grpc::ClientContext*, const ca::v1::NodeRequest&,
+                                             ca::v1::Node*);
+
+absl::Status ChangeNode(Session& session, NodeCall call, const std::string& name,
+                        const std::string& done) {
+  ca::v1::NodeRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_node_id(), NodeIdOf(session, name));
+  ASSIGN_OR_RETURN(const ca::v1::Node node, CallCa(session, call, request));
+  if (session.json()) return PrintJson(session, node);
+  session.out << node.node_id() << " " << done << "\n";
+  return absl::OkStatus();
+}
+
+void AddNodeChange(CLI::App& group, Session& session, NodeCall call, const std::string& name,
+                   const std::string& description, const std::string& done) {
+  auto node = std::make_shared<std::string>();
+  CLI::App* command = AddCommand(group, session, name, description, [&session, call, node, done] {
+    return ChangeNode(session, call, *node, done);
+  });
+  command->add_option("NODE,--node", *node, "Its name or its SPIFFE ID")->required();
+  SetExamples(command, absl::StrCat("linchpin node ", name, " web-1"));
+}
+
+}  // namespace
+
+void AddCaCommands(CLI::App& app, Session& session) {
+  CLI::App* group = AddGroup(app, "ca", "The CA's authorities");
+  CLI::App* pins =
+      AddCommand(*group, session, "pins", "Print the pins of the CA's keys, the root's first",
+                 [&session] { return ShowPins(session); });
+  SetExamples(pins,
+              "linchpin ca pins\n"
+              "linchpin-agent run --ca-pin $(linchpin ca pins | awk 'NR == 1 {print $1}') ...");
+}
+
+void AddNodeCommands(CLI::App& app, Session& session) {
+  CLI::App* group = AddGroup(app, "node", "Nodes and the tokens that they join with");
+  auto token = std::make_shared<TokenOptions>();
+  CLI::App* make = AddCommand(*group, session, "token", "Print a single-use join token, alone",
+                              [&session, token] { return MakeToken(session, *token); });
+  make->add_option("--ttl", token->ttl, "How long it may be redeemed")
+      ->check(CheckDuration)
+      ->capture_default_str();
+  make->add_option("--node", token->node, "The node's name; drawn if not given");
+  SetExamples(make, "(umask 077; linchpin node token --ttl 10m --node web-1 > token)");
+  CLI::App* list = AddCommand(*group, session, "list", "List the nodes and what they hold",
+                              [&session] { return ListNodes(session); });
+  SetExamples(list, "linchpin node list -o json");
+  AddNodeChange(*group, session, &AdminStub::BanNode, "ban",
+                "Refuse a node from now on; what was issued through it lives until it expires",
+                "is banned");
+  AddNodeChange(*group, session, &AdminStub::ForgetNode, "forget",
+                "Forget a node, so that its name is free", "is forgotten");
+}
+
+}  // namespace linchpin::cli

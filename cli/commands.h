@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The commands, a function a group: each adds itself to the command line.
+#pragma once
+
+#include "CLI/CLI.hpp"
+#include "cli/session.h"
+
+namespace linchpin::cli {
+
+void AddCaCommands(CLI::App& app, Session& session);
+void AddNodeCommands(CLI::App& app, Session& session);
+void AddIdentityCommands(CLI::App& app, Session& session);
+void AddPolicyCommands(CLI::App& app, Session& session);
+void AddTrustCommands(CLI::App& app, Session& session);  // bundle, coverage
+void AddPinsCommands(CLI::App& app, Session& session);
+void AddLogCommands(CLI::App& app, Session& session);
+void AddFetchCommand(CLI::App& app, Session& session);
+void AddCompletionCommand(CLI::App& app, Session& session);
+
+// The whole command line but the program's name; returns the exit code.
+int RunCommand(std::vector<std::string> arguments, Session& session);
+
+}  // namespace linchpin::cli
