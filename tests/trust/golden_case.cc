@@ -271,6 +271,13 @@ std::vector<std::string> GoldenCaseNames() {
 
 absl::StatusOr<GoldenCase> ReadGoldenCase(const std::string& name) { return Reader(name).Read(); }
 
+absl::StatusOr<std::string> CommonCertificate(const std::string& file) {
+  ASSIGN_OR_RETURN(const std::string pem, ReadFile(fs::path(kFolder) / "common" / file));
+  ASSIGN_OR_RETURN(const std::vector<std::string> ders, PemBlocks(pem));
+  if (ders.size() != 1) return absl::InvalidArgumentError(file + " is not one certificate");
+  return ders[0];
+}
+
 std::string ReasonsText(const trust::Verdict& verdict) {
   if (verdict.findings.empty()) return "none";
   return absl::StrJoin(verdict.findings, " ", [](std::string* out, const trust::Finding& finding) {

@@ -29,6 +29,8 @@ struct GoldenCase {
 std::vector<std::string> GoldenCaseNames();
 // An error names the line that cannot be read: a case without an expectation is one.
 absl::StatusOr<GoldenCase> ReadGoldenCase(const std::string& name);
+// The DER of a certificate in common/.
+absl::StatusOr<std::string> CommonCertificate(const std::string& file);
 // The findings of a verdict, in the notation of `reasons`.
 std::string ReasonsText(const trust::Verdict& verdict);
 

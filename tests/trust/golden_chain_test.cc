@@ -4,9 +4,11 @@
 // Every folder of tests/golden/chains is one test.
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_replace.h"
 #include "gtest/gtest.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/status_matchers.h"
 #include "tests/trust/golden_case.h"
 
@@ -58,6 +60,24 @@ TEST_P(GoldenChain, NamesThePeerOnlyWhereItIsAuthenticated) {
     EXPECT_EQ(finding.authenticated, !failed_early) << trust::ReasonName(finding.reason);
   }
   EXPECT_EQ(verdict.reason() == trust::v1::VERDICT_REASON_UNSPECIFIED, verdict.allowed);
+}
+
+// A peer may send what it likes behind its leaf: it neither helps nor harms.
+TEST_P(GoldenChain, IsJudgedTheSameAmongOtherCertificatesInAnyOrder) {
+  ASSERT_OK_AND_ASSIGN(GoldenCase golden, ReadGoldenCase(GetParam()));
+  if (golden.chain.empty()) return;  // nothing to send others behind
+  for (const char* file : {"root.pem", "backup.pem", "rogue-issuer.pem"}) {
+    if (golden.chain.size() == trust::kMaxChainCertificates) break;
+    ASSERT_OK_AND_ASSIGN(golden.chain.emplace_back(), CommonCertificate(file));
+  }
+  SeededRandom random(1);
+  for (int round = 0; round < 5; ++round) {
+    for (size_t i = golden.chain.size() - 1; i > 1; --i) {
+      std::swap(golden.chain[i], golden.chain[1 + random.Below(i)]);
+    }
+    const trust::Verdict verdict = JudgeCase(golden, nullptr);
+    EXPECT_EQ(verdict.allowed, golden.allowed) << verdict.ToString();
+  }
 }
 
 }  // namespace
