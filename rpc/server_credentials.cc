@@ -167,19 +167,25 @@ class Port {
       return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     }
     std::string chain;
+    std::string anchors;
     x509::SecretBytes key;
     if (context == nullptr) {
       auto placeholder = Placeholder(judgement_->Now());
       if (!placeholder.ok()) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
       chain = placeholder->first;
+      anchors = chain;
       key = placeholder->second;
     } else {
       chain = x509::ToPem(context->chain());
+      for (const auto& [trust_domain, state] : context->trust()) {
+        anchors += x509::ToPem(state->anchors());
+      }
       key = context->key()->ToPem();
     }
     std::string pem(key.Reveal());  // the C API wants an end that it can find
     const grpc_ssl_pem_key_cert_pair pair{pem.c_str(), chain.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(nullptr, &pair, 1);
+    // The anchors only name, to the client, the authorities that may have certified it.
+    *config = grpc_ssl_server_certificate_config_create(anchors.c_str(), &pair, 1);
     x509::WipeString(&pem);
     shown_ = true;
     last_ = std::move(context);

@@ -160,7 +160,12 @@ void UnixListener::Accept() {
       return;
     }
     if (ready == 0) Sweep(kMaxConnections);
+    const bool rested = resting;
     resting = !AcceptAll();
+    if (resting && !rested) {
+      base::LogWarning("no further connection can be accepted for now: out of files or memory",
+                       {{"socket", path_}});
+    }
   }
 }
 
@@ -172,11 +177,7 @@ bool UnixListener::AcceptAll() {
       HandOver(fd);
       continue;
     }
-    if (IsOutOfResources(errno)) {
-      base::LogWarning("no further connection can be accepted for now",
-                       {{"socket", path_}, {"error", std::strerror(errno)}});
-      return false;
-    }
+    if (IsOutOfResources(errno)) return false;
     if (errno != EINTR && errno != ECONNABORTED) return true;
   }
   return true;
