@@ -13,6 +13,7 @@ namespace {
 // In TLS 1.3 a client's handshake ends before the server has judged it: the byte that comes back
 // is what shows that it was let in.
 absl::Status CallOnce(const tls::ClientTls& client, const CallOptions& options, Events* events) {
+  if (options.unjudged) return CallUnjudged(client, options);
   auto connection =
       tls::Connection::Connect(client, options.address, options.expected_id, kPatience);
   if (!connection.ok()) return connection.status();

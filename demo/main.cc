@@ -67,6 +67,7 @@ int Main(int argc, char** argv) {
   app.add_option("--interval-ms", flags.interval_ms, "Between two connections")
       ->check(CLI::Range(0, 60'000));
   app.add_option("--wait-seconds", flags.wait_seconds, "For the first identity");
+  app.add_flag("--unjudged", flags.call.unjudged, "Do not judge the server")->needs(call);
   serve->excludes(call);
   app.require_option(1, 0);
   try {

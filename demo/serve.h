@@ -28,9 +28,13 @@ struct CallOptions {
   std::string expected_id;
   int connections = 0;  // 0: until `stop_fd` is readable
   absl::Duration interval = absl::Milliseconds(50);
+  bool unjudged = false;  // do not judge the server
 };
 // Connects again and again; OK if each connection was let in.
 absl::Status Call(const tls::ClientTls& client, const CallOptions& options, int stop_fd,
                   Events* events);
+
+// One connection of an unjudging client.
+absl::Status CallUnjudged(const tls::ClientTls& client, const CallOptions& options);
 
 }  // namespace linchpin::demo
