@@ -41,11 +41,12 @@ ALLOWED = {
 }
 
 # Where a library may be included: its prefix in angle brackets -> rooms.
+GRPC = {"rpc", "ca/server", "agent/server", "agent/ca_client", "agent/deliver", "sdk", "cli",
+        "tests"}
 LIBRARIES = {
     "openssl/": {"x509", "sdk", "examples", "demo", "tests"},
-    "grpcpp/": {"rpc", "ca/server", "agent/server", "agent/ca_client", "agent/deliver", "sdk",
-                "cli", "tests"},
-    "grpc/": {"rpc", "sdk", "tests"},
+    "grpcpp/": GRPC,
+    "grpc/": GRPC,
 }
 # Generated service stubs are gRPC too.
 GRPC_STUB = ".grpc.pb.h"
