@@ -92,12 +92,14 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
                       absl::StrCat(node->name(), " holds epoch ", node->sealed_epoch()));
       }
       for (const auto& service : node->services()) {
-        if (!service->running() || !service->has_stream() || !service->in_force()) continue;
+        // What it had of another life of its agent does not count: this one cannot know of it.
+        if (!service->running() || !service->UsesItsStream()) continue;
+        if (service->in_force()->contexts->Find("")->expires_at() <= service->clock()) continue;
         const uint64_t epoch = service->in_force()->contexts->decoded.trust_epoch;
         if (epoch < coverage.epoch()) {
-          world_.Broken("no gate opens early", absl::StrCat(service->process(), " enforces epoch ",
-                                                            epoch, " of ", coverage.epoch(), ": ",
-                                                            coverage.ShortDebugString()));
+          world_.Broken("no gate opens early",
+                        absl::StrCat(service->process(), " enforces epoch ", epoch, " of ",
+                                     coverage.epoch(), ": ", coverage.ShortDebugString()));
         }
       }
     }

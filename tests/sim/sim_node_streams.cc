@@ -34,15 +34,17 @@ void SimNode::Do(const agent::action::OpenSync& action) {
         context() == nullptr ? absl::UnavailableError("no identity") : Handshake(*context());
     if (!connected.ok()) return StreamBroke(action.stream, connected);
     Arrive(action.stream, agent::event::SyncOpened{action.stream, ca_.shown()});
-    auto push = [this, life = life_,
-                 stream = action.stream](std::shared_ptr<const ca::v1::CaMessage> message) {
-      if (life != life_ || stream != stream_ || partitioned_) return;
+    auto push = [this, life = life_, stream = action.stream, ended = std::make_shared<bool>(false)](
+                    std::shared_ptr<const ca::v1::CaMessage> message) {
+      if (*ended || life != life_ || stream != stream_ || partitioned_) return;
       // A stream loses nothing in its middle: it ends.
-      if (faulty_ && world_.OneIn(100)) {
-        ca_.Leave(std::exchange(session_, 0));
-        return StreamBroke(stream, absl::UnavailableError("connection reset"));
-      }
-      Arrive(stream, agent::event::SyncReceived{stream, *message});
+      *ended = faulty_ && world_.OneIn(100);
+      if (!*ended) return Arrive(stream, agent::event::SyncReceived{stream, *message});
+      Later(absl::ZeroDuration(), [this, stream] {
+        if (stream != stream_) return;
+        if (session_ != 0) ca_.Leave(std::exchange(session_, 0));
+        StreamBroke(stream, absl::UnavailableError("connection reset"));
+      });
     };
     auto closed = [this, life = life_, stream = action.stream](absl::Status status) {
       if (life == life_) StreamBroke(stream, status);

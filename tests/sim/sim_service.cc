@@ -46,6 +46,10 @@ void SimService::StreamEnded(uint64_t stream) {
   Step(tls::event::StreamLost{absl::UnavailableError("the agent is gone")});
 }
 
+bool SimService::UsesItsStream() const {
+  return stream_ != 0 && in_force_ && in_force_->contexts->consumer_id == absl::StrCat(stream_);
+}
+
 void SimService::Opened(tls::event::ConnectionOpened connection) {
   live_[connection.id] = connection;
   Step(std::move(connection));

@@ -32,7 +32,8 @@ class SimService {
   // From the agent. `made_at` is the revision that the message was made of.
   void Receive(uint64_t stream, agent::v1::MtlsContexts message, ca::Revision made_at);
   void StreamEnded(uint64_t stream);
-  bool has_stream() const { return stream_ != 0; }
+  // What is in force came over the stream that is open now.
+  bool UsesItsStream() const;
 
   // What a handshake uses now, by this service's own clock; null before the first swap.
   struct Swapped {

@@ -1,0 +1,10 @@
+# cmake -DRULE=F.cmake -DROOT=DIR -DOUT=F.cc -P break.cmake: writes the source with the rule broken.
+include(${RULE})
+file(READ ${ROOT}/${SOURCE} text)
+string(FIND "${text}" "${FROM}" first)
+string(FIND "${text}" "${FROM}" last REVERSE)
+if(first EQUAL -1 OR NOT first EQUAL last)
+  message(FATAL_ERROR "${RULE}: the text to replace must stand just once in ${SOURCE}")
+endif()
+string(REPLACE "${FROM}" "${TO}" text "${text}")
+file(WRITE ${OUT} "${text}")

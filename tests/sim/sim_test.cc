@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/sim/simulation.h"
+
+namespace linchpin::sim {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Each block of seeds is a test of its own, so that a failure is seen early.
+class Seeds : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(Seeds, KeepEveryPromise) {
+  for (uint64_t seed = GetParam(); seed < GetParam() + 20; ++seed) {
+    const Outcome outcome = Simulate(seed);
+    ASSERT_TRUE(outcome.clean) << outcome.report << "\nreplay: ./dev sim --seeds 1 --first "
+                               << seed;
+    EXPECT_GT(outcome.passed + outcome.refused, 0u);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Simulation, Seeds, ::testing::Values(1, 21, 41, 61, 81));
+
+TEST(Simulation, TellsTheSameStoryForTheSameSeed) {
+  const Outcome one = Simulate(7);
+  const Outcome two = Simulate(7);
+  EXPECT_EQ(one.steps, two.steps);
+  EXPECT_EQ(one.passed, two.passed);
+  EXPECT_EQ(one.refused, two.refused);
+}
+
+struct BrokenRule {
+  const char* name;
+  const char* noticed_as;
+  uint64_t seed;
+};
+
+class Broken : public ::testing::TestWithParam<BrokenRule> {};
+
+TEST_P(Broken, IsNoticedByItsSeed) {
+  const std::string command = absl::StrCat(LINCHPIN_BIN_DIR, "/linchpin-sim-", GetParam().name,
+                                           " --seeds 1 --first ", GetParam().seed, " 2>&1");
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  std::array<char, 4096> buffer;
+  while (const size_t read = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    output.append(buffer.data(), read);
+  }
+  const int status = pclose(pipe);
+  ASSERT_TRUE(WIFEXITED(status)) << output;
+  EXPECT_EQ(WEXITSTATUS(status), 1) << output;
+  EXPECT_THAT(output, HasSubstr(absl::StrCat("BROKEN: ", GetParam().noticed_as)));
+  EXPECT_THAT(output, HasSubstr(absl::StrCat("./dev sim --seeds 1 --first ", GetParam().seed)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, Broken,
+    ::testing::Values(BrokenRule{"durable_before_reply", "what was answered is not lost", 1},
+                      BrokenRule{"acknowledge_after_swap", "acknowledged after the swap", 1},
+                      BrokenRule{"keep_a_valid_certificate", "a valid certificate is never dropped",
+                                 1}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace linchpin::sim
