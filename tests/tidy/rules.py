@@ -72,7 +72,8 @@ def the_world_is_reached_through_base(path, text):
     for number, code in enumerate(source.strip(text).splitlines(), 1):
         for call in arrows.WORLDLY:
             if re.search(r"(?<![A-Za-z0-9_])" + re.escape(call), code):
-                yield number, f"{call} belongs in base/: take a time, a Clock or a Random"
+                yield number, f"{call} belongs in base/: take a time, a Clock or a Random " \
+                              "(a gRPC deadline: absl::ToChronoTime(clock.Now() + …))"
 
 
 def files_are_short(path, text):
