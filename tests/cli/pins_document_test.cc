@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "cli/pins_document.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/str_replace.h"
+#include "tests/cli/pins_fixture.h"
+#include "tests/support/status_matchers.h"
+
+namespace linchpin::cli {
+namespace {
+
+using test::StatusIs;
+using Json = nlohmann::ordered_json;
+
+TEST(PinSetDocument, IsReadBackAsItWasWritten) {
+  PinsWorld world;
+  PinSetDocument document = world.Draft();
+  SignPinSetDocument(world.alice, &document);
+  const std::string text = EncodePinSetDocument(document);
+  ASSERT_OK_AND_ASSIGN(const PinSetDocument read, DecodePinSetDocument(text, "pins.json"));
+  EXPECT_EQ(read.signed_set.SerializeAsString(), document.signed_set.SerializeAsString());
+  EXPECT_EQ(EncodePinSetDocument(read), text);
+  EXPECT_EQ(CountSignatures(read), 1u);
+}
+
+TEST(PinSetDocument, CountsASignerOnceHoweverOftenItSigned) {
+  PinsWorld world;
+  PinSetDocument document = world.Draft();
+  EXPECT_EQ(CountSignatures(document), 0u);
+  SignPinSetDocument(world.alice, &document);
+  SignPinSetDocument(world.alice, &document);
+  EXPECT_EQ(document.signed_set.signatures_size(), 1);
+  SignPinSetDocument(NewKey(), &document);
+  EXPECT_EQ(CountSignatures(document), 1u);
+  SignPinSetDocument(world.bob, &document);
+  EXPECT_EQ(CountSignatures(document), 2u);
+  EXPECT_TRUE(IsSigner(document, world.bob.public_key()));
+  EXPECT_FALSE(IsSigner(document, world.root.public_key()));
+}
+
+TEST(PinSetDocument, IsAcceptedByAnAgentWhenEnoughHaveSigned) {
+  PinsWorld world;
+  PinSetDocument document = world.Draft();
+  SignPinSetDocument(world.alice, &document);
+  trust::PinSetCursor cursor{document.set.trust_domain, document.set.signers};
+  EXPECT_THAT(trust::FollowPinSets(cursor, {document.signed_set}, world.now, true),
+              StatusIs(absl::StatusCode::kPermissionDenied));
+  SignPinSetDocument(world.bob, &document);
+  EXPECT_OK(trust::FollowPinSets(cursor, {document.signed_set}, world.now, true));
+}
+
+TEST(PinSetDocument, IsRefusedWhereItShowsAnythingElseThanItSigns) {
+  PinsWorld world;
+  const std::string text = EncodePinSetDocument(world.Draft());
+  const Json whole = Json::parse(text);
+  for (const auto& [field, value] : whole["pin_set"].items()) {
+    Json changed = whole;
+    changed["pin_set"][field] = "something else";
+    EXPECT_THAT(DecodePinSetDocument(changed.dump(), "pins.json"),
+                StatusIs(absl::StatusCode::kInvalidArgument, field));
+    Json without = whole;
+    without["pin_set"].erase(field);
+    EXPECT_THAT(DecodePinSetDocument(without.dump(), "pins.json"),
+                StatusIs(absl::StatusCode::kInvalidArgument, field));
+  }
+  Json more = whole;
+  more["pin_set"]["note"] = "harmless";
+  EXPECT_THAT(DecodePinSetDocument(more.dump(), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "shows more"));
+  Json other_pin = whole;
+  other_pin["pin_set"]["issuers"][0]["pin"] = NewKey().public_key().pin().ToString();
+  EXPECT_THAT(DecodePinSetDocument(other_pin.dump(), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "issuers"));
+}
+
+TEST(PinSetDocument, IsRefusedWithASignatureThatDoesNotVerify) {
+  PinsWorld world;
+  PinSetDocument document = world.Draft();
+  SignPinSetDocument(world.alice, &document);
+  std::string* signature = document.signed_set.mutable_signatures(0)->mutable_signature();
+  signature->back() = static_cast<char>(signature->back() ^ 1);
+  EXPECT_THAT(DecodePinSetDocument(EncodePinSetDocument(document), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "sign again"));
+}
+
+TEST(PinSetDocument, IsRefusedWhereItIsNoneAndNamesTheFile) {
+  PinsWorld world;
+  const std::string text = EncodePinSetDocument(world.Draft());
+  const std::vector<std::string> bad = {
+      "",
+      "null",
+      "[]",
+      "{}",
+      "{\"linchpin_pin_set\": 1}",
+      "{\"linchpin_pin_set\": 1, \"payload\": 7, \"signatures\": []}",
+      "{\"linchpin_pin_set\": 1, \"payload\": \"AAAA\", \"signatures\": []}",
+      "{\"linchpin_pin_set\": 1, \"payload\": \"\", \"signatures\": [1]}",
+      text.substr(0, text.size() / 2),
+      absl::StrReplaceAll(text, {{"\"linchpin_pin_set\": 1", "\"linchpin_pin_set\": 2"}}),
+      absl::StrReplaceAll(text, {{"\"signatures\": []", "\"signatures\": [{\"key\": 1}]"}}),
+      std::string(kMaxPinSetDocument + 1, ' '),
+      std::string(100000, '['),
+  };
+  for (const std::string& document : bad) {
+    EXPECT_THAT(DecodePinSetDocument(document, "pins.json"),
+                StatusIs(absl::StatusCode::kInvalidArgument, "pins.json"))
+        << document.substr(0, 80);
+  }
+}
+
+TEST(PinSetDocument, IsDescribedForTheOneWhoSigns) {
+  PinsWorld world;
+  PinSetDocument document = world.Draft();
+  SignPinSetDocument(world.bob, &document);
+  const std::string text = DescribePinSet(document);
+  using ::testing::HasSubstr;
+  EXPECT_THAT(text, HasSubstr("pin set 1 of example.org: enforce\n"));
+  EXPECT_THAT(text, HasSubstr("issued 2027-01-15T08:00:00Z, expires 2028-01-15T08:00:00Z"));
+  EXPECT_THAT(text, HasSubstr(world.backup.public_key().pin().ToString() + "  backup, key proved"));
+  EXPECT_THAT(text, HasSubstr(world.alice.public_key().pin().ToString() + "  not signed"));
+  EXPECT_THAT(text, HasSubstr("1 signed of 2 signers, 2 needed"));
+}
+
+TEST(PinsDraft, GivesEachAuthorityItsRoleAndLeavesOutTheRetired) {
+  PinsWorld world;
+  const x509::PrivateKey next = NewKey();
+  const x509::PrivateKey old = NewKey();
+  const x509::PrivateKey gone = NewKey();
+  world.Add("issuer", "prepared", next);
+  world.Add("issuer", "retiring", old);
+  world.Add("issuer", "retired", gone);
+  const trust::v1::PinSet set = world.Draft().set.message;
+  ASSERT_EQ(set.anchors_size(), 1);
+  ASSERT_EQ(set.issuers_size(), 4);
+  std::map<std::string, trust::v1::IssuerPin::Role> roles;
+  for (const auto& issuer : set.issuers()) roles[issuer.spki_sha256()] = issuer.role();
+  EXPECT_EQ(roles[world.active.public_key().pin().bytes()], trust::v1::IssuerPin::ACTIVE);
+  EXPECT_EQ(roles[world.backup.public_key().pin().bytes()], trust::v1::IssuerPin::BACKUP);
+  EXPECT_EQ(roles[next.public_key().pin().bytes()], trust::v1::IssuerPin::NEXT);
+  EXPECT_EQ(roles[old.public_key().pin().bytes()], trust::v1::IssuerPin::ACTIVE);
+  EXPECT_FALSE(roles.contains(gone.public_key().pin().bytes()));
+}
+
+TEST(PinsDraft, PinsRootsOnlyWhereAnyIssuerUnderThemMaySign) {
+  PinsWorld world;
+  world.request.any_under_anchor = true;
+  const PinSetDocument document = world.Draft();
+  EXPECT_TRUE(document.set.message.issuers().empty());
+  EXPECT_THAT(DescribePinSet(document), ::testing::HasSubstr("root-pin"));
+}
+
+TEST(PinsDraft, RefusesWhatNoAgentWouldAccept) {
+  PinsWorld world;
+  world.request.proofs.clear();
+  EXPECT_THAT(DraftPinSet(world.request, world.authorities, world.now),
+              StatusIs(absl::StatusCode::kInvalidArgument, "proof"));
+  PinsWorld ca_signs;
+  ca_signs.request.signers.add_keys(ca_signs.active.public_key().spki());
+  EXPECT_THAT(DraftPinSet(ca_signs.request, ca_signs.authorities, ca_signs.now),
+              StatusIs(absl::StatusCode::kInvalidArgument, "signers"));
+  PinsWorld threshold;
+  threshold.request.signers.set_threshold(3);
+  EXPECT_THAT(DraftPinSet(threshold.request, threshold.authorities, threshold.now),
+              StatusIs(absl::StatusCode::kInvalidArgument, "threshold"));
+}
+
+}  // namespace
+}  // namespace linchpin::cli
