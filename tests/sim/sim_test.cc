@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BrokenRule{"acknowledge_after_swap", "acknowledged after the swap", 1},
                       BrokenRule{"keep_a_valid_certificate", "a valid certificate is never dropped",
                                  1}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& rule) { return std::string(rule.param.name); });
 
 }  // namespace
 }  // namespace linchpin::sim

@@ -8,4 +8,5 @@ set(TO [==[      out->push_back(action::Commit{.ticket = ticket, .batch = change
       if (applied && change->then) change->then(now, out);
       change->then = nullptr;
       registry_ = durable;
+      next.call.reset();
 ]==])
