@@ -69,9 +69,11 @@ int Main(int argc, char** argv) {
   app.add_option("--wait-seconds", flags.wait_seconds, "For the first identity");
   app.add_flag("--unjudged", flags.call.unjudged, "Do not judge the server")->needs(call);
   serve->excludes(call);
-  app.require_option(1, 0);
   try {
     app.parse(argc, argv);
+    if (flags.port < 0 && flags.call.address.empty()) {
+      throw CLI::RequiredError("--serve or --call");
+    }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

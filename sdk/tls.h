@@ -86,7 +86,8 @@ class PeerWatch {
 // For users with an SSL of their own (Connection does this itself): after the handshake, calls
 // `closed` once, from the source's thread, when the peer is no longer allowed or the connection has
 // reached its greatest age (then `allowed` is true). Typically it calls shutdown(2) on the socket:
-// an SSL must not be touched from another thread. FAILED_PRECONDITION before the handshake's end.
+// an SSL must not be touched from another thread. It must not destroy the ContextSource.
+// FAILED_PRECONDITION before the handshake's end.
 absl::StatusOr<std::unique_ptr<PeerWatch>> OnPeerNoLongerAllowed(
     const SSL* ssl, std::function<void(const PeerVerdict&)> closed);
 

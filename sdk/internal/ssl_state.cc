@@ -188,7 +188,8 @@ void OnProgress(const SSL* const_ssl, int where, int ret) {
   if ((where & SSL_CB_HANDSHAKE_START) != 0 && !state->snapped) {
     TakeSnapshot(ctx, state);
     if (state->contexts != nullptr) SendAuthorityNames(ssl, *state->contexts);
-  } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0) {
+  } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !state->counted) {
+    state->counted = true;
     Count(ctx, *state, trust::v1::VERDICT_REASON_UNSPECIFIED);
   } else if (where == SSL_CB_WRITE_ALERT && (ret & 0xff) == SSL_AD_CERTIFICATE_REQUIRED) {
     Refuse(ctx, state, trust::v1::NO_CERTIFICATE, "the peer sent no certificate");

@@ -36,6 +36,7 @@ struct SslState {
   std::string unavailable;
   trust::RawChain chain;  // as the peer sent it
   absl::Time judged_at;
+  bool counted = false;
   PeerVerdict verdict;  // of the certificate; the handshake may still fail after it
 };
 
