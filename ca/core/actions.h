@@ -61,13 +61,14 @@ struct Prove {  // answer: PossessionProved
   CallId call = 0;
   std::string key_name;
 };
-// Worth a line in the log, and one more in `counter` if that is not empty.
+// Worth a line in the log, unless `message` is empty; `count` more in `counter`, unless that is.
 struct Note {
   bool warning = false;
   std::string message;
   std::vector<std::pair<std::string, std::string>> fields;
   std::string counter;
   std::vector<std::pair<std::string, std::string>> labels;
+  double count = 1;
 };
 
 }  // namespace action

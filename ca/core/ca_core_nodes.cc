@@ -29,10 +29,11 @@ std::vector<std::string> WireChain(const x509::Certificate& leaf, const x509::Ce
 action::Note Counted(absl::string_view kind, const absl::Status& status, int64_t count) {
   return {.warning = false,
           .message = "",
-          .fields = {{"count", absl::StrCat(count)}},
+          .fields = {},
           .counter = "linchpin_ca_issued_total",
           .labels = {{"kind", std::string(kind)},
-                     {"result", status.ok() ? "ok" : absl::StatusCodeToString(status.code())}}};
+                     {"result", status.ok() ? "ok" : absl::StatusCodeToString(status.code())}},
+          .count = static_cast<double>(count)};
 }
 
 }  // namespace

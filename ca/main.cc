@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// linchpin-ca: names the concrete store, key manager and attestors, and runs them.
+
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/config_file.h"
+#include "base/durable_file.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/status_macros.h"
+#include "ca/attest/join_token.h"
+#include "ca/keys/file_key_manager.h"
+#include "ca/log/issuance_log.h"
+#include "ca/server/authority_setup.h"
+#include "ca/server/ca_server.h"
+#include "ca/server/config.h"
+#include "ca/store/sqlite_store.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr int kUsage = 2;
+
+// One stop, asked for by a signal.
+class StopSignal {
+ public:
+  void Ask() {
+    base::MutexLock lock(mutex_);
+    asked_ = true;
+    changed_.notify_all();
+  }
+  void Wait() {
+    base::MutexLock lock(mutex_);
+    changed_.wait(lock, [this] { return asked_; });
+  }
+
+ private:
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  bool asked_ = false;
+};
+
+struct Metered {
+  base::Metrics metrics;
+  std::unique_ptr<base::MetricsServer> server;
+};
+
+absl::Status Serve(const CaSettings& settings, StopSignal& stop) {
+  RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
+  ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store,
+                   SqliteStore::Open(settings.store_path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FileKeyManager> keys,
+                   FileKeyManager::Make(settings.data_dir + "/keys"));
+  ASSIGN_OR_RETURN(const std::unique_ptr<IssuanceLog> log,
+                   IssuanceLog::Open(settings.data_dir + "/log"));
+  if (!log->recovered().empty()) base::LogWarning(log->recovered());
+  const base::Clock& clock = base::SystemClock();
+  RETURN_IF_ERROR(SetUpAuthorities(*store, *keys, settings.setup, clock.Now()));
+
+  Metered metered;
+  DescribeMetrics(metered.metrics);
+  ServerOptions options{.core = {.profile = settings.setup.profile},
+                        .listen = settings.listen,
+                        .admin_socket = settings.admin_socket,
+                        .verifiers = {}};
+  options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
+  options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
+  ASSIGN_OR_RETURN(const std::unique_ptr<CaServer> server,
+                   CaServer::Start(std::move(options), {.store = *store,
+                                                        .keys = *keys,
+                                                        .log = *log,
+                                                        .clock = clock,
+                                                        .metrics = metered.metrics}));
+  if (settings.metrics != "off") {
+    ASSIGN_OR_RETURN(metered.server,
+                     base::MetricsServer::Start(settings.metrics, metered.metrics,
+                                                [&server] { return server->NotReady(); }));
+  }
+  base::LogInfo("serving", {{"trust_domain", settings.setup.profile.trust_domain.name()},
+                            {"listen", settings.listen},
+                            {"port", absl::StrCat(server->port())},
+                            {"admin_socket", settings.admin_socket},
+                            {"data_dir", settings.data_dir}});
+  stop.Wait();
+  base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
+  server->Stop();
+  metered.server.reset();
+  return absl::OkStatus();
+}
+
+int Fail(const absl::Status& status, int code) {
+  std::string line(status.message());
+  for (char& c : line) {
+    if (c == '\n') c = ' ';
+  }
+  std::fprintf(stderr, "linchpin-ca: %s\n", line.c_str());
+  return code;
+}
+
+// Flags are the config's fields; what is given on the command line wins.
+void AddFlags(CLI::App* run, std::string* config_file, CaFlags* flags) {
+  run->add_option("--config", *config_file, "YAML file; each flag below is a field of it");
+  for (CaFlag& flag : *flags) {
+    run->add_option(flag.name, flag.value, flag.help);
+  }
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("linchpin-ca: the internal CA of Linchpin");
+  app.set_version_flag("--version", std::string("linchpin-ca ") + LINCHPIN_VERSION);
+  app.require_subcommand(1);
+  CLI::App* run = app.add_subcommand("run", "serve nodes and operators until SIGTERM");
+  std::string config_file;
+  CaFlags flags = MakeCaFlags();
+  AddFlags(run, &config_file, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat(error.what(), "; see --help")), kUsage);
+  }
+  const absl::StatusOr<CaSettings> settings = ReadSettings(config_file, flags);
+  if (!settings.ok()) return Fail(settings.status(), kUsage);
+  if (absl::Status log = base::InitLog("linchpin-ca", settings->log_level); !log.ok()) {
+    return Fail(log, kUsage);
+  }
+  umask(0077);
+  // Outlives the thread that OnSignals() makes.
+  static auto& stop = *new StopSignal;
+  base::OnSignals([](int) { stop.Ask(); });
+  const absl::Status served = Serve(*settings, stop);
+  return served.ok() ? 0 : Fail(served, 1);
+}
+
+}  // namespace
+}  // namespace linchpin::ca
+
+int main(int argc, char** argv) { return linchpin::ca::Main(argc, argv); }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// AdminService over gRPC, for the operators whom the Unix socket lets in: the CA's own user, and
+// root.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "ca/server/core_driver.h"
+#include "linchpin/ca/v1/admin.grpc.pb.h"
+#include "rpc/unix_listener.h"
+
+namespace linchpin::ca {
+
+// Who is at the other end of a call's Unix socket; null if unknown.
+using PeerLookup =
+    std::function<std::shared_ptr<const rpc::UnixPeer>(const grpc::ServerContextBase&)>;
+
+class AdminServiceImpl final : public v1::AdminService::CallbackService {
+ public:
+  // `driver` outlives this.
+  AdminServiceImpl(CoreDriver& driver, PeerLookup peer_of)
+      : driver_(driver), peer_of_(std::move(peer_of)) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Reactor = grpc::ServerUnaryReactor;
+  Reactor* GetAuthorities(Context*, const v1::GetAuthoritiesRequest*, v1::Authorities*) override;
+  Reactor* CreateJoinToken(Context*, const v1::CreateJoinTokenRequest*, v1::JoinToken*) override;
+  Reactor* ListNodes(Context*, const v1::ListNodesRequest*, v1::NodeList*) override;
+  Reactor* BanNode(Context*, const v1::NodeRequest*, v1::Node*) override;
+  Reactor* ForgetNode(Context*, const v1::NodeRequest*, v1::Node*) override;
+  Reactor* CreateIdentity(Context*, const v1::Identity*, v1::Identity*) override;
+  Reactor* ListIdentities(Context*, const v1::ListIdentitiesRequest*, v1::IdentityList*) override;
+  Reactor* UpdateIdentity(Context*, const v1::Identity*, v1::Identity*) override;
+  Reactor* DeleteIdentity(Context*, const v1::DeleteIdentityRequest*, v1::Identity*) override;
+  Reactor* AllowPeer(Context*, const trust::v1::PeerRule*, v1::PolicyChange*) override;
+  Reactor* ListPolicy(Context*, const v1::ListPolicyRequest*, v1::PolicyList*) override;
+  Reactor* DeletePolicy(Context*, const trust::v1::PeerRule*, v1::PolicyChange*) override;
+  Reactor* GetTrust(Context*, const v1::GetTrustStateRequest*, trust::v1::TrustState*) override;
+  Reactor* PublishPinSet(Context*, const trust::v1::SignedPinSet*, v1::PinSetPublished*) override;
+  Reactor* ProvePossession(Context*, const v1::ProvePossessionRequest*,
+                           trust::v1::PossessionProof*) override;
+  Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;
+  grpc::ServerWriteReactor<v1::LogEntry>* ReadLog(Context*, const v1::ReadLogRequest*) override;
+  Reactor* VerifyLog(Context*, const v1::VerifyLogRequest*, v1::LogVerification*) override;
+
+ private:
+  absl::Status CheckOperator(const grpc::ServerContextBase& context) const;
+  template <typename Response>
+  Reactor* Hand(Context* context, AdminRequest request, Response* response);
+
+  CoreDriver& driver_;
+  const PeerLookup peer_of_;
+};
+
+}  // namespace linchpin::ca

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/server/ca_server.h"
+
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "rpc/server_credentials.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
+constexpr size_t kMaxMemoryBytes = size_t{1} << 30;
+constexpr int kMaxConcurrentStreams = 128;  // of a connection
+constexpr int kKeepaliveMs = 20'000;        // a dead node is noticed within 30 s
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kConnectionAgeMs = 3'600'000;  // then a node shows its certificate again
+constexpr int kConnectionGraceMs = 10'000;
+constexpr absl::Duration kDrain = absl::Seconds(10);
+constexpr absl::Duration kShutdown = absl::Seconds(2);
+
+std::unique_ptr<grpc::Server> BuildNodeServer(grpc::Service* service, const std::string& listen,
+                                              std::shared_ptr<grpc::ServerCredentials> credentials,
+                                              int* port) {
+  grpc::ResourceQuota quota("linchpin-ca");
+  quota.Resize(kMaxMemoryBytes);
+  grpc::ServerBuilder builder;
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
+  builder.AddListeningPort(listen, std::move(credentials), port);
+  builder.RegisterService(service);
+  return builder.BuildAndStart();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CaServer>> CaServer::Start(ServerOptions options,
+                                                          DriverParts parts) {
+  ASSIGN_OR_RETURN(const Store::Listing listing, parts.store.List(""));
+  ASSIGN_OR_RETURN(std::unique_ptr<CaCore> core,
+                   CaCore::Make(options.core, listing, base::SystemRandom()));
+  std::unique_ptr<CaServer> server(new CaServer());
+  server->clock_ = &parts.clock;
+  server->driver_ = std::make_unique<CoreDriver>(std::move(core), parts);
+  server->driver_->Start();
+  RETURN_IF_ERROR(server->driver_->WaitReady(kDrain));
+  RETURN_IF_ERROR(server->Listen(std::move(options)));
+  return server;
+}
+
+absl::Status CaServer::Listen(ServerOptions options) {
+  // First the socket: a second CA on the same directory must not disturb the first.
+  ASSIGN_OR_RETURN(admin_listener_, rpc::UnixListener::Bind(options.admin_socket, 0600));
+  nodes_ = std::make_unique<NodeServiceImpl>(*driver_, std::move(options.verifiers));
+  node_server_ =
+      BuildNodeServer(nodes_.get(), options.listen,
+                      rpc::JudgedServerCredentials(
+                          driver_->identity(),
+                          {.open_methods = OpenMethods(), .expect = trust::Expect::Node()}, *clock_),
+                      &port_);
+  if (node_server_ == nullptr || port_ == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot listen on ", options.listen, "; is it in use? Give another address with --listen"));
+  }
+  admin_ = std::make_unique<AdminServiceImpl>(
+      *driver_,
+      [this](const grpc::ServerContextBase& context) { return admin_listener_->PeerOf(context); });
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.RegisterService(admin_.get());
+  admin_server_ = builder.BuildAndStart();
+  if (admin_server_ == nullptr) return absl::InternalError("the admin API cannot be started");
+  admin_listener_->Start(admin_server_.get());
+  return absl::OkStatus();
+}
+
+void CaServer::Stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (admin_listener_ != nullptr) admin_listener_->Stop();
+  if (driver_ != nullptr) driver_->Drain(kDrain);
+  const auto deadline = absl::ToChronoTime(clock_->Now() + kShutdown);
+  if (node_server_ != nullptr) node_server_->Shutdown(deadline);
+  if (admin_server_ != nullptr) admin_server_->Shutdown(deadline);
+}
+
+CaServer::~CaServer() {
+  Stop();
+  admin_listener_.reset();
+  node_server_.reset();
+  admin_server_.reset();
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The CA as a running service: the node API over judged TLS, the operator's API on a Unix socket.
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "ca/attest/node_verifier.h"
+#include "ca/server/admin_service.h"
+#include "ca/server/core_driver.h"
+#include "ca/server/node_service.h"
+#include "rpc/unix_listener.h"
+
+namespace linchpin::ca {
+
+struct ServerOptions {
+  CoreOptions core;
+  std::string listen;        // HOST:PORT; port 0: any
+  std::string admin_socket;  // an absolute path
+  std::vector<std::unique_ptr<NodeVerifier>> verifiers;
+};
+
+class CaServer {
+ public:
+  // The store has been set up (authority_setup.h). Returns when both APIs are served. Everything in
+  // `parts` outlives the server.
+  static absl::StatusOr<std::unique_ptr<CaServer>> Start(ServerOptions options, DriverParts parts);
+  ~CaServer();
+
+  // Says goodbye to the nodes, finishes calls, ends both APIs. Once.
+  void Stop();
+
+  int port() const { return port_; }
+  std::string NotReady() const { return driver_->NotReady(); }
+
+ private:
+  CaServer() = default;
+  absl::Status Listen(ServerOptions options);
+
+  const base::Clock* clock_ = nullptr;
+  std::unique_ptr<CoreDriver> driver_;
+  std::unique_ptr<NodeServiceImpl> nodes_;
+  std::unique_ptr<AdminServiceImpl> admin_;
+  std::unique_ptr<grpc::Server> node_server_;
+  std::unique_ptr<grpc::Server> admin_server_;
+  std::unique_ptr<rpc::UnixListener> admin_listener_;
+  int port_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace linchpin::ca
