@@ -27,7 +27,8 @@ std::vector<std::string> WordsOf(const CLI::App& command) {
 
 // One `path) words` of the case statement for a command and each below it.
 void AppendCases(const CLI::App& command, const std::string& path, std::string* out) {
-  absl::StrAppend(out, "    '", path, "') choices='", absl::StrJoin(WordsOf(command), " "), "' ;;\n");
+  absl::StrAppend(out, "    '", path, "') choices='", absl::StrJoin(WordsOf(command), " "),
+                  "' ;;\n");
   for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) {
     AppendCases(*sub, path.empty() ? sub->get_name() : absl::StrCat(path, " ", sub->get_name()),
                 out);
