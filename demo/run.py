@@ -123,8 +123,8 @@ class Demonstration:
             "stranger", self.copies["stranger"], "--call", self.at_payments(), "--expect",
             spiffe_id("payments"), "--connections", "3", "--unjudged")
         self.stage.check(stranger.identity is not None, "stranger has a certificate of this CA")
-        self.stage.wait("payments' refusals", lambda: self.payments.of_kind("refused") >= before + 3,
-                        10)
+        self.stage.wait("payments' refusals",
+                        lambda: self.payments.of_kind("refused") >= before + 3, 10)
         refusals = [event for event in self.payments.events if event["event"] == "refused"]
         right = [event for event in refusals if event["reason"] == "PEER_NOT_ALLOWED" and
                  event["peer_id"] == spiffe_id("stranger")]
