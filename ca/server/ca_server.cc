@@ -66,12 +66,12 @@ absl::Status CaServer::Listen(ServerOptions options) {
   // First the socket: a second CA on the same directory must not disturb the first.
   ASSIGN_OR_RETURN(admin_listener_, rpc::UnixListener::Bind(options.admin_socket, 0600));
   nodes_ = std::make_unique<NodeServiceImpl>(*driver_, std::move(options.verifiers));
-  node_server_ =
-      BuildNodeServer(nodes_.get(), options.listen,
-                      rpc::JudgedServerCredentials(
-                          driver_->identity(),
-                          {.open_methods = OpenMethods(), .expect = trust::Expect::Node()}, *clock_),
-                      &port_);
+  node_server_ = BuildNodeServer(
+      nodes_.get(), options.listen,
+      rpc::JudgedServerCredentials(driver_->identity(),
+                                   {.open_methods = OpenMethods(), .expect = trust::Expect::Node()},
+                                   *clock_),
+      &port_);
   if (node_server_ == nullptr || port_ == 0) {
     return absl::FailedPreconditionError(absl::StrCat(
         "cannot listen on ", options.listen, "; is it in use? Give another address with --listen"));
