@@ -23,6 +23,14 @@ void Require(bool ok) {
 
 EVP_MD_CTX* Context(void* context) { return static_cast<EVP_MD_CTX*>(context); }
 
+std::string FinishDigest(void* context) {
+  std::string digest(32, '\0');
+  unsigned int size = 0;
+  Require(EVP_DigestFinal_ex(Context(context), reinterpret_cast<unsigned char*>(digest.data()),
+                             &size) == 1);
+  return digest;
+}
+
 }  // namespace
 
 std::string Sha256(absl::string_view data) {
@@ -33,6 +41,19 @@ std::string Sha256(absl::string_view data) {
   Require(size == digest.size());
   return digest;
 }
+
+Sha256Stream::Sha256Stream() : context_(EVP_MD_CTX_new()) {
+  Require(context_ != nullptr);
+  Require(EVP_DigestInit_ex(Context(context_), Sha256Method(), nullptr) == 1);
+}
+
+Sha256Stream::~Sha256Stream() { EVP_MD_CTX_free(Context(context_)); }
+
+void Sha256Stream::Add(absl::string_view data) {
+  Require(EVP_DigestUpdate(Context(context_), data.data(), data.size()) == 1);
+}
+
+std::string Sha256Stream::Finish() { return FinishDigest(context_); }
 
 FieldHasher::FieldHasher(absl::string_view domain_separator) : context_(EVP_MD_CTX_new()) {
   Require(context_ != nullptr);
@@ -55,12 +76,6 @@ FieldHasher& FieldHasher::Add(uint64_t number) {
   return *this;
 }
 
-std::string FieldHasher::Finish() {
-  std::string digest(32, '\0');
-  unsigned int size = 0;
-  Require(EVP_DigestFinal_ex(Context(context_), reinterpret_cast<unsigned char*>(digest.data()),
-                             &size) == 1);
-  return digest;
-}
+std::string FieldHasher::Finish() { return FinishDigest(context_); }
 
 }  // namespace linchpin::x509

@@ -13,6 +13,21 @@ namespace linchpin::x509 {
 
 std::string Sha256(absl::string_view data);
 
+// The same of data that comes in pieces.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+  Sha256Stream(const Sha256Stream&) = delete;
+  Sha256Stream& operator=(const Sha256Stream&) = delete;
+
+  void Add(absl::string_view data);
+  std::string Finish();  // once
+
+ private:
+  void* context_;  // EVP_MD_CTX
+};
+
 // Hashes fields without ambiguity: each is preceded by its length.
 class FieldHasher {
  public:

@@ -3,6 +3,7 @@
 
 // Certificates of the identities that processes on this node need.
 
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -80,10 +81,15 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
     for (const auto& [id, consumer] : consumers_.all()) {
       if (consumer.open && consumer.delivered == nullptr) undelivered_.insert(id);
     }
+    // A long outage is not to fill the log: the first failures, then ever rarer.
+    const auto failures = static_cast<unsigned>(schedule_.failures(result.identity_id));
+    const bool quiet = failures > 2 && !std::has_single_bit(failures);
     out->push_back(action::Alarm{
-        absl::StrCat(identity->spiffe_id(), renewal ? " is not renewed" : " is not issued",
-                     renewal ? absl::StrCat(" (valid until ", trust::TimeText(expires), ")") : "",
-                     ": ", status.message()),
+        quiet ? ""
+              : absl::StrCat(
+                    identity->spiffe_id(), renewal ? " is not renewed" : " is not issued",
+                    renewal ? absl::StrCat(" (valid until ", trust::TimeText(expires), ")") : "",
+                    ": ", status.message()),
         "linchpin_agent_renewals_total",
         {{"result", "failed"}, {"reason", absl::StatusCodeToString(status.code())}}});
     return;

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/attest/unix_attestor.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "x509/digest.h"
+
+namespace linchpin::agent {
+namespace {
+
+constexpr size_t kChunk = 256 * 1024;
+constexpr size_t kNameBuffer = 64 * 1024;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+absl::Status Ended(pid_t pid) {
+  return absl::UnauthenticatedError(
+      absl::StrCat("the process that connected (pid ", pid, ") has ended"));
+}
+
+std::optional<std::string> UserName(uid_t uid) {
+  std::vector<char> buffer(kNameBuffer);
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    return std::nullopt;
+  }
+  return std::string(found->pw_name);
+}
+
+std::optional<std::string> GroupName(gid_t gid) {
+  std::vector<char> buffer(kNameBuffer);
+  group entry{};
+  group* found = nullptr;
+  if (getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    return std::nullopt;
+  }
+  return std::string(found->gr_name);
+}
+
+std::optional<std::string> PathOf(int fd) {
+  char target[PATH_MAX];
+  const ssize_t size = readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), target, sizeof(target));
+  if (size <= 0 || size >= static_cast<ssize_t>(sizeof(target))) return std::nullopt;
+  const std::string path(target, static_cast<size_t>(size));
+  if (path[0] != '/' || absl::EndsWith(path, " (deleted)")) return std::nullopt;
+  struct stat opened {};
+  struct stat named {};
+  if (fstat(fd, &opened) != 0 || stat(path.c_str(), &named) != 0) return std::nullopt;
+  if (opened.st_dev != named.st_dev || opened.st_ino != named.st_ino) return std::nullopt;
+  return path;
+}
+
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+std::optional<std::string> UnixAttestor::HashOf(int fd) {
+  struct stat file {};
+  if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size > kMaxHashedBytes) {
+    return std::nullopt;
+  }
+  const FileKey key(file.st_dev, file.st_ino, file.st_size, Nanoseconds(file.st_mtim),
+                    Nanoseconds(file.st_ctim));
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = hashes_.find(key);
+    if (it != hashes_.end()) return it->second;
+  }
+  x509::Sha256Stream hasher;
+  std::string chunk(kChunk, '\0');
+  for (off_t offset = 0; offset < file.st_size;) {
+    const ssize_t size = pread(fd, chunk.data(), chunk.size(), offset);
+    if (size <= 0) return std::nullopt;
+    hasher.Add(absl::string_view(chunk.data(), static_cast<size_t>(size)));
+    offset += size;
+  }
+  const std::string hex = absl::BytesToHexString(hasher.Finish());
+  base::MutexLock lock(mutex_);
+  if (hashes_.size() >= kMaxHashes) hashes_.clear();
+  hashes_[key] = hex;
+  return hex;
+}
+
+absl::StatusOr<Attested> UnixAttestor::Attest(const PeerProcess& peer, bool want_hash) {
+  if (!peer.is_alive()) return Ended(peer.pid);
+  Attested attested;
+  attested.process = absl::StrCat(peer.pid, ".", peer.start_time);
+  const auto add = [&](absl::string_view what, absl::string_view value) {
+    attested.selectors.push_back(absl::StrCat("unix:", what, ":", value));
+  };
+  add("uid", absl::StrCat(peer.uid));
+  add("gid", absl::StrCat(peer.gid));
+  if (const auto user = UserName(peer.uid)) add("user", *user);
+  if (const auto group = GroupName(peer.gid)) add("group", *group);
+
+  const Descriptor program(
+      open(absl::StrCat("/proc/", peer.pid, "/exe").c_str(), O_RDONLY | O_CLOEXEC));
+  if (program.get() >= 0) {
+    if (const auto path = PathOf(program.get())) add("path", *path);
+    if (want_hash) {
+      if (const auto hash = HashOf(program.get())) add("sha256", *hash);
+    }
+  }
+  // Whatever was read of the pid was read of this process only if it has lived all the while.
+  if (!peer.is_alive()) return Ended(peer.pid);
+  std::sort(attested.selectors.begin(), attested.selectors.end());
+  return attested;
+}
+
+}  // namespace linchpin::agent

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// linchpin-agent: reads flags and configuration, opens the data directory, runs.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "agent/attest/unix_attestor.h"
+#include "agent/config.h"
+#include "agent/server/runtime.h"
+#include "base/durable_file.h"
+#include "base/log.h"
+#include "base/run_loop.h"
+#include "base/status_macros.h"
+
+namespace linchpin::agent {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr int kFailed = 1;
+constexpr int kBadUsage = 2;
+
+// What a flag gave replaces what the file says.
+void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
+              std::vector<std::string>* pins) {
+  const auto text = [run](const char* name, std::string* field, const char* help) {
+    run->add_option(name, *field, help);
+  };
+  run->add_option("--config", *file, "YAML file with the fields of AgentConfig; flags win");
+  text("--data-dir", flags->mutable_data_dir(), "where the agent keeps its state");
+  text("--trust-domain", flags->mutable_trust_domain(), "for example example.org");
+  text("--ca", flags->mutable_ca(), "HOST:PORT of the CA");
+  run->add_option("--ca-pin", *pins,
+                  "sha256:<base64> of the root's or the issuer's key, for the first start; may be "
+                  "given more than once (linchpin ca pins)")
+      ->allow_extra_args(false);
+  text("--signers", flags->mutable_signers(),
+       "file of pin-set signers, for the first start (linchpin pins export --signers)");
+  text("--join-token-file", flags->mutable_join_token_file(),
+       "file with a token, for the first start (linchpin node token)");
+  text("--node-attestor", flags->mutable_node_attestor(), "how the node proves itself: join_token");
+  text("--socket", flags->mutable_socket(), "path of the services' socket (DATA_DIR/agent.sock)");
+  text("--metrics", flags->mutable_metrics(),
+       "HOST:PORT of /metrics, /healthz and /readyz, or off (127.0.0.1:9465)");
+  text("--log-level", flags->mutable_log_level(), "debug, info, warning or error");
+  text("--skew", flags->mutable_skew(), "allowance on NotBefore for clocks that differ (60s)");
+  run->add_flag_function(
+      "--renewal-off", [flags](int64_t) { flags->set_renewal_off(true); },
+      "for drills and tests: certificates run out");
+}
+
+int Fail(const absl::Status& status, int code) {
+  std::string line(status.message());
+  for (char& c : line) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  std::fprintf(stderr, "linchpin-agent: %s\n", line.c_str());
+  return code;
+}
+
+struct Opened {
+  base::DirectoryLock lock;
+  SealedState sealed;
+  std::optional<state::v1::AgentState> state;
+};
+
+// Another process's directory, another trust domain's or a newer format's are left alone.
+absl::StatusOr<Opened> OpenDataDirectory(const Config& config) {
+  const std::string hidden = config.data_dir + "/private";
+  RETURN_IF_ERROR(base::EnsureDirectory(config.data_dir, 0711));
+  RETURN_IF_ERROR(base::EnsureDirectory(hidden, 0700));
+  ASSIGN_OR_RETURN(base::DirectoryLock lock, base::DirectoryLock::Acquire(hidden));
+  const auto load = [&]() -> absl::StatusOr<Opened> {
+    ASSIGN_OR_RETURN(SealedState sealed, SealedState::Open(hidden));
+    ASSIGN_OR_RETURN(std::optional<state::v1::AgentState> state, sealed.Load());
+    if (state.has_value()) {
+      RETURN_IF_ERROR(
+          DecodeState(*state, config.core.trust_domain, base::SystemClock().Now(), config.core.skew)
+              .status());
+    }
+    return Opened{std::move(lock), std::move(sealed), std::move(state)};
+  };
+  absl::StatusOr<Opened> opened = load();
+  if (!absl::IsDataLoss(opened.status())) return opened;
+  if (!config.can_begin) {
+    return absl::DataLossError(absl::StrCat(opened.status().message(),
+                                            "; restore it, or give --ca-pin or --signers and "
+                                            "--join-token-file to let this node join again"));
+  }
+  ASSIGN_OR_RETURN(const std::string aside, MoveStateAside(hidden));
+  base::LogError("the sealed state is damaged; it was moved aside and this node joins again",
+                 {{"error", std::string(opened.status().message())}, {"moved_to", aside}});
+  return load();
+}
+
+absl::Status Serve(Config config) {
+  ASSIGN_OR_RETURN(Opened opened, OpenDataDirectory(config));
+  const bool attested =
+      opened.state.has_value() && opened.state->node_certificate().chain_size() > 0;
+  if (!attested) RETURN_IF_ERROR(CheckCanBegin(config));
+  UnixAttestor attestor;
+  ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime,
+                   Runtime::Start({.core = std::move(config.core),
+                                   .ca_address = config.ca,
+                                   .join_token_file = config.join_token_file,
+                                   .socket = config.socket,
+                                   .metrics = config.metrics,
+                                   .sealed = std::move(opened.sealed),
+                                   .state = std::move(opened.state),
+                                   .attestor = attestor,
+                                   .clock = base::SystemClock()}));
+  base::OnSignals([&runtime](int) { runtime->Stop(); });
+  base::LogInfo("serving", {{"socket", config.socket}, {"ca", config.ca}});
+  runtime->Run();
+  base::LogInfo("stopping");
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Node agent of Linchpin: obtains, renews and serves this node's identities."};
+  app.set_version_flag("--version", std::string("linchpin-agent ") + kVersion);
+  app.require_subcommand(1);
+  CLI::App* run = app.add_subcommand("run", "Run the agent");
+  config::v1::AgentConfig flags;
+  std::string file;
+  std::vector<std::string> pins;
+  AddFlags(run, &flags, &file, &pins);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return Fail(absl::InvalidArgumentError(absl::StrCat(error.what(), " (see --help)")), kBadUsage);
+  }
+  for (const std::string& pin : pins) flags.add_ca_pin(pin);
+  absl::StatusOr<Config> config = ReadConfig(file, flags, kVersion);
+  if (!config.ok()) return Fail(config.status(), kBadUsage);
+  const absl::Status log = base::InitLog("linchpin-agent", config->log_level);
+  if (!log.ok()) return Fail(log, kBadUsage);
+  const absl::Status served = Serve(*std::move(config));
+  if (absl::IsInvalidArgument(served)) return Fail(served, kBadUsage);
+  return served.ok() ? 0 : Fail(served, kFailed);
+}
+
+}  // namespace
+}  // namespace linchpin::agent
+
+int main(int argc, char** argv) { return linchpin::agent::Main(argc, argv); }

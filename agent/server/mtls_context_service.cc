@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/server/mtls_context_service.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/random.h"
+#include "rpc/status.h"
+
+namespace linchpin::agent {
+namespace {
+
+// A call that ends at once.
+class Refusal final : public grpc::ServerWriteReactor<v1::MtlsContexts> {
+ public:
+  explicit Refusal(const absl::Status& status) { Finish(rpc::ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+absl::Status Unknown() {
+  return absl::UnauthenticatedError(
+      "the process that calls cannot be told; call over the agent's own socket");
+}
+
+PeerProcess ToProcess(const std::shared_ptr<const rpc::UnixPeer>& peer) {
+  return {.pid = peer->pid(),
+          .uid = peer->uid(),
+          .gid = peer->gid(),
+          .start_time = peer->start_time(),
+          .is_alive = [peer] { return peer->IsAlive(); }};
+}
+
+}  // namespace
+
+ContextService::ContextService(Parts parts)
+    : parts_(std::move(parts)),
+      run_(absl::BytesToHexString(base::RandomBytes(base::SystemRandom(), 6))),
+      exits_([post = parts_.post](const std::string& process) {
+        post(event::ProcessExited{process});
+      }) {}
+
+ContextService::~ContextService() = default;
+
+ContextService::StreamPtr ContextService::Find(const std::string& id) const {
+  base::MutexLock lock(mutex_);
+  const auto it = streams_.find(id);
+  return it == streams_.end() ? nullptr : it->second;
+}
+
+grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
+    grpc::CallbackServerContext* context, const v1::WatchRequest*) {
+  const std::shared_ptr<const rpc::UnixPeer> peer =
+      listener_ == nullptr ? nullptr : listener_->PeerOf(*context);
+  if (peer == nullptr) return new Refusal(Unknown());
+  base::MutexLock lock(mutex_);
+  if (streams_.size() >= kMaxStreams) {
+    return new Refusal(absl::ResourceExhaustedError(
+        absl::StrCat("the agent has ", kMaxStreams, " streams already")));
+  }
+  const std::string id = absl::StrCat(run_, "-", ++last_);
+  auto stream = std::make_shared<WatchStream>(
+      WatchStream::Parts{.id = id,
+                         .peer = ToProcess(peer),
+                         .cancelled = [this, id] { parts_.post(event::ConsumerClosed{id}); },
+                         .done = [this, id] { Gone(id); }});
+  streams_[id] = stream;
+  peers_[id] = peer;
+  lock.unlock();
+  const absl::Status queued = parts_.attesting.Post([this, stream, peer] {
+    if (!AttestAgain(stream, true)) return;
+    exits_.Watch(stream->attested.process, peer);
+    parts_.post(
+        event::ConsumerOpened{stream->id(), stream->attested.process, stream->attested.selectors});
+  });
+  if (!queued.ok()) stream->End(queued);
+  return stream.get();
+}
+
+void ContextService::Gone(const std::string& id) {
+  StreamPtr stream;  // destroyed last, outside the lock
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = streams_.find(id);
+    if (it == streams_.end()) return;
+    stream = std::move(it->second);
+    streams_.erase(it);
+    peers_.erase(id);
+  }
+  parts_.post(event::ConsumerClosed{id});
+}
+
+bool ContextService::AttestAgain(const StreamPtr& stream, bool first) {
+  absl::StatusOr<Attested> attested = parts_.attestor.Attest(stream->peer(), want_hash_);
+  if (!attested.ok()) {
+    stream->End(attested.status());
+    return false;
+  }
+  const bool same = attested->selectors == stream->attested.selectors;
+  stream->attested = *std::move(attested);
+  if (first || same) return true;
+  parts_.post(event::ConsumerChanged{stream->id(), stream->attested.selectors});
+  return true;
+}
+
+void ContextService::Deliver(const std::string& consumer,
+                             std::shared_ptr<const v1::MtlsContexts> contexts) {
+  const StreamPtr stream = Find(consumer);
+  if (stream == nullptr) return;
+  const absl::Status queued = parts_.attesting.Post([this, stream, contexts = std::move(contexts)] {
+    if (!AttestAgain(stream, false)) return;
+    const std::vector<std::string> decided(contexts->selectors().begin(),
+                                           contexts->selectors().end());
+    // Otherwise the core has been told, and decides anew.
+    if (decided == stream->attested.selectors) stream->Send(contexts);
+  });
+  if (!queued.ok()) stream->End(queued);
+}
+
+void ContextService::WantHash(bool want) {
+  if (want_hash_.exchange(want) || !want) return;
+  base::MutexLock lock(mutex_);
+  for (const auto& [id, stream] : streams_) {
+    (void)parts_.attesting.Post([this, stream = stream] { AttestAgain(stream, false); });
+  }
+}
+
+void ContextService::EndAll(const absl::Status& status) {
+  std::map<std::string, StreamPtr> streams;
+  {
+    base::MutexLock lock(mutex_);
+    streams = streams_;
+  }
+  for (const auto& [id, stream] : streams) stream->End(status);
+}
+
+grpc::ServerUnaryReactor* ContextService::Report(grpc::CallbackServerContext* context,
+                                                 const v1::ReportRequest* request,
+                                                 v1::ReportResponse*) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto refuse = [reactor](const absl::Status& status) {
+    reactor->Finish(rpc::ToGrpc(status));
+    return reactor;
+  };
+  const std::shared_ptr<const rpc::UnixPeer> peer =
+      listener_ == nullptr ? nullptr : listener_->PeerOf(*context);
+  if (peer == nullptr) return refuse(Unknown());
+  if (request->verdicts_size() > kMaxVerdicts) {
+    return refuse(absl::InvalidArgumentError(
+        absl::StrCat("the report has ", request->verdicts_size(), " verdicts, at most ",
+                     kMaxVerdicts, " are taken at once")));
+  }
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = peers_.find(request->consumer_id());
+    // Nobody speaks for another process.
+    if (it == peers_.end() || it->second->pid() != peer->pid() ||
+        it->second->start_time() != peer->start_time()) {
+      return refuse(absl::NotFoundError(
+          "the report names no stream of this process; use the consumer_id that Watch gave"));
+    }
+  }
+  parts_.report(*request,
+                [reactor](const absl::Status& status) { reactor->Finish(rpc::ToGrpc(status)); });
+  return reactor;
+}
+
+}  // namespace linchpin::agent

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The agent's own API on its Unix socket: who calls is attested by the kernel's word, what it gets
+// is decided by the core.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "agent/attest/workload_attestor.h"
+#include "agent/core/events.h"
+#include "agent/server/exit_watcher.h"
+#include "agent/server/watch_stream.h"
+#include "base/mutex.h"
+#include "base/run_loop.h"
+#include "linchpin/agent/v1/mtls_context.grpc.pb.h"
+#include "rpc/unix_listener.h"
+
+namespace linchpin::agent {
+
+class ContextService final : public v1::MtlsContextService::CallbackService {
+ public:
+  static constexpr size_t kMaxStreams = 16384;
+  static constexpr int kMaxVerdicts = 1024;  // in a report
+
+  struct Parts {
+    WorkloadAttestor& attestor;
+    base::RunLoop& attesting;  // the thread on which attestation may block
+    std::function<void(Event)> post;
+    // Answers from the core's thread.
+    std::function<void(v1::ReportRequest, std::function<void(absl::Status)>)> report;
+  };
+  // `parts` must outlive the service, and the service the server that it is registered with.
+  explicit ContextService(Parts parts);
+  ~ContextService() override;
+
+  // Once, before the first call.
+  void UseListener(const rpc::UnixListener* listener) { listener_ = listener; }
+
+  grpc::ServerWriteReactor<v1::MtlsContexts>* Watch(grpc::CallbackServerContext* context,
+                                                    const v1::WatchRequest* request) override;
+  grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
+                                   const v1::ReportRequest* request,
+                                   v1::ReportResponse* response) override;
+
+  // Any thread. Attests again first: what was decided for another process than the one that is
+  // there now is not sent.
+  void Deliver(const std::string& consumer, std::shared_ptr<const v1::MtlsContexts> contexts);
+  // Some registration asks for the program's hash; all are attested again when that begins.
+  void WantHash(bool want);
+  void EndAll(const absl::Status& status);
+
+ private:
+  using StreamPtr = std::shared_ptr<WatchStream>;
+
+  StreamPtr Find(const std::string& id) const;
+  void Gone(const std::string& id);
+  // On the attesting thread. False if the stream was ended.
+  bool AttestAgain(const StreamPtr& stream, bool first);
+
+  const Parts parts_;
+  const rpc::UnixListener* listener_ = nullptr;
+  const std::string run_;  // begins the names of this run's streams
+  std::atomic<bool> want_hash_ = false;
+  mutable base::Mutex mutex_;
+  uint64_t last_ = 0;
+  std::map<std::string, StreamPtr> streams_;
+  std::map<std::string, std::shared_ptr<const rpc::UnixPeer>> peers_;  // by stream
+  ExitWatcher exits_;
+};
+
+}  // namespace linchpin::agent

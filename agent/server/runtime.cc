@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/server/runtime.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_builder.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace linchpin::agent {
+namespace {
+
+constexpr absl::Duration kBetweenLooks = absl::Seconds(10);  // at gauges that change with time
+constexpr absl::Duration kDrain = absl::Seconds(2);
+constexpr int kMaxCallsOfConnection = 64;
+constexpr char kHashes[] = "unix:sha256:";
+constexpr mode_t kSocketMode = 0666;  // the kernel says who is asking
+
+bool AsksForHashes(const sync::Projection& projection) {
+  return std::any_of(
+      projection.identities.begin(), projection.identities.end(), [](const auto& entry) {
+        const auto& selectors = entry.second.selectors();
+        return std::any_of(selectors.begin(), selectors.end(), [](const std::string& selector) {
+          return absl::StartsWith(selector, kHashes);
+        });
+      });
+}
+
+}  // namespace
+
+void Runtime::Thread::Join() {
+  loop.Stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+Runtime::Runtime(Parts parts)
+    : parts_(std::move(parts)),
+      loop_(parts_.clock),
+      core_(parts_.core, base::SystemRandom()),
+      worker_(parts_.clock),
+      attesting_(parts_.clock) {
+  ca_ = std::make_unique<CaClient>(
+      CaClient::Parts{.address = parts_.ca_address,
+                      .join_token_file = parts_.join_token_file,
+                      .clock = parts_.clock,
+                      .worker = worker_.loop,
+                      .post = [this](Event event, std::function<void()> then) {
+                        const absl::Status queued =
+                            loop_.Post([this, event = std::move(event), then = std::move(then)] {
+                              Step(event);
+                              if (then != nullptr) then();
+                            });
+                        if (absl::IsResourceExhausted(queued)) {
+                          base::LogError(std::string(queued.message()));
+                        }
+                      }});
+  service_ = std::make_unique<ContextService>(ContextService::Parts{
+      .attestor = parts_.attestor,
+      .attesting = attesting_.loop,
+      .post = [this](Event event) { Post(std::move(event)); },
+      .report =
+          [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
+            Report(std::move(report), std::move(done));
+          }});
+}
+
+absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
+  std::optional<state::v1::AgentState> state = std::exchange(parts.state, std::nullopt);
+  std::unique_ptr<Runtime> runtime(new Runtime(std::move(parts)));
+  runtime->Post(event::Started{std::move(state)});
+  RETURN_IF_ERROR(runtime->Listen());
+  return runtime;
+}
+
+absl::Status Runtime::Listen() {
+  ASSIGN_OR_RETURN(listener_, rpc::UnixListener::Bind(parts_.socket, kSocketMode));
+  service_->UseListener(listener_.get());
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.RegisterService(service_.get());
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsOfConnection);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    return absl::InternalError("the gRPC server of the agent's socket cannot be started");
+  }
+  listener_->Start(server_.get());
+  if (!parts_.metrics.empty()) {
+    ASSIGN_OR_RETURN(metrics_server_, base::MetricsServer::Start(parts_.metrics, metrics_, [this] {
+                       base::MutexLock lock(ready_mutex_);
+                       return not_ready_;
+                     }));
+  }
+  return absl::OkStatus();
+}
+
+Runtime::~Runtime() {
+  loop_.Stop();
+  metrics_server_.reset();
+  if (listener_ != nullptr) listener_->Stop();
+  service_->EndAll(absl::UnavailableError("the agent is stopping"));
+  if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(parts_.clock.Now() + kDrain));
+  attesting_.Join();
+  worker_.Join();  // what was to be sealed is
+  ca_.reset();
+  server_.reset();
+  service_.reset();
+  listener_.reset();
+}
+
+void Runtime::Run() {
+  Tick();
+  loop_.Run();
+}
+
+void Runtime::Stop() { loop_.Stop(); }
+
+void Runtime::Post(Event event) {
+  const absl::Status queued = loop_.Post([this, event = std::move(event)] { Step(event); });
+  if (absl::IsResourceExhausted(queued)) base::LogError(std::string(queued.message()));
+}
+
+void Runtime::Step(const Event& event) {
+  const absl::Time now = parts_.clock.Now();
+  for (const Action& action : core_.Step(now, event)) {
+    std::visit([this](const auto& one) { Do(one); }, action);
+  }
+  const std::shared_ptr<const sync::Projection>& projection = core_.model().projection;
+  if (projection != hash_checked_) {
+    hash_checked_ = projection;
+    service_->WantHash(AsksForHashes(*projection));
+  }
+  UpdateMetrics();
+  if (std::holds_alternative<event::Sealed>(event)) UpdateExpiries();
+}
+
+void Runtime::Report(v1::ReportRequest report, std::function<void(absl::Status)> done) {
+  const absl::Status queued = loop_.Post([this, report = std::move(report), done] {
+    const absl::Status status =
+        report.trust_digest().empty() ? absl::OkStatus() : core_.consumers().Check(report);
+    Step(event::ConsumerReported{report});
+    done(status);
+  });
+  if (!queued.ok()) done(absl::UnavailableError("the agent is stopping"));
+}
+
+void Runtime::Tick() {
+  UpdateMetrics();
+  UpdateExpiries();
+  loop_.PostAfter(kBetweenLooks, [this] { Tick(); });
+}
+
+void Runtime::UpdateMetrics() {
+  const Model& model = core_.model();
+  metrics_.Set("linchpin_agent_trust_epoch", static_cast<double>(core_.held_epoch()));
+  metrics_.Set("linchpin_agent_pin_set_version", static_cast<double>(model.pin_set_version()));
+  metrics_.Set("linchpin_agent_subscribers", static_cast<double>(core_.consumers().open()));
+  metrics_.Set("linchpin_agent_connected", core_.connected() ? 1 : 0);
+  base::MutexLock lock(ready_mutex_);
+  not_ready_ = core_.NotReady(parts_.clock.Now());
+}
+
+void Runtime::UpdateExpiries() {
+  const absl::Time now = parts_.clock.Now();
+  const Model& model = core_.model();
+  std::set<std::string> labels;
+  const auto expiry = [&](const std::string& id, const Certified& certified) {
+    labels.insert(id);
+    metrics_.Set("linchpin_agent_seconds_to_expiry",
+                 absl::ToDoubleSeconds(certified.expires_at() - now), {{"spiffe_id", id}});
+  };
+  if (model.node != nullptr) expiry(model.node_id, *model.node);
+  for (const auto& [id, certified] : model.certificates) {
+    const auto identity = model.projection->identities.find(id);
+    if (identity != model.projection->identities.end()) {
+      expiry(identity->second.spiffe_id(), *certified);
+    }
+  }
+  for (const std::string& id : expiry_labels_) {
+    if (!labels.contains(id)) {
+      metrics_.Remove("linchpin_agent_seconds_to_expiry", {{"spiffe_id", id}});
+    }
+  }
+  expiry_labels_ = std::move(labels);
+}
+
+}  // namespace linchpin::agent

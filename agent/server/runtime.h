@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The core and everything around it, as one running agent.
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "agent/attest/workload_attestor.h"
+#include "agent/core/agent_core.h"
+#include "agent/server/ca_client.h"
+#include "agent/server/mtls_context_service.h"
+#include "agent/server/sealed_state.h"
+#include "base/metrics.h"
+#include "base/run_loop.h"
+#include "rpc/unix_listener.h"
+
+namespace linchpin::agent {
+
+class Runtime {
+ public:
+  struct Parts {
+    CoreOptions core;
+    std::string ca_address;
+    std::string join_token_file;
+    std::string socket;   // path
+    std::string metrics;  // HOST:PORT, or empty
+    SealedState sealed;
+    std::optional<state::v1::AgentState> state;  // that DecodeState() accepts
+    WorkloadAttestor& attestor;
+    const base::Clock& clock;
+  };
+  // Listens; serves what was sealed at once. The errors of binding a socket or port.
+  static absl::StatusOr<std::unique_ptr<Runtime>> Start(Parts parts);
+  ~Runtime();
+
+  void Run();   // until Stop(); this thread is the core's
+  void Stop();  // any thread
+
+ private:
+  // A loop with a thread of its own.
+  class Thread {
+   public:
+    explicit Thread(const base::Clock& clock) : loop(clock), thread_([this] { loop.Run(); }) {}
+    ~Thread() { Join(); }
+    void Join();
+    base::RunLoop loop;
+
+   private:
+    std::thread thread_;
+  };
+
+  explicit Runtime(Parts parts);
+  absl::Status Listen();
+  void Post(Event event);
+  void Step(const Event& event);
+  void Report(v1::ReportRequest report, std::function<void(absl::Status)> done);
+  void UpdateMetrics();
+  void UpdateExpiries();
+  void Tick();
+
+  void Do(const action::MakeNodeKey& action);
+  void Do(const action::Seal& action);
+  void Do(const action::Deliver& action);
+  void Do(const action::SetTimer& action);
+  void Do(const action::Alarm& action);
+  void Do(const action::Note& action);
+  template <typename Action>
+  void Do(const Action& action) {
+    ca_->Do(action);
+  }
+
+  Parts parts_;
+  base::Metrics metrics_;
+  base::RunLoop loop_;  // the core's
+  AgentCore core_;
+  Thread worker_;     // seals and makes keys
+  Thread attesting_;  // looks at processes
+  std::unique_ptr<CaClient> ca_;
+  std::unique_ptr<ContextService> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<rpc::UnixListener> listener_;
+  std::unique_ptr<base::MetricsServer> metrics_server_;
+  std::optional<base::TimerId> timer_;
+  std::shared_ptr<const sync::Projection> hash_checked_;
+  std::set<std::string> expiry_labels_;
+  base::Mutex ready_mutex_;
+  std::string not_ready_ = "starting";
+};
+
+}  // namespace linchpin::agent
