@@ -25,8 +25,10 @@ absl::Status ShowPins(Session& session) {
   for (const ca::v1::Authority& authority : authorities.authorities()) {
     table.Add({PinText(authority.spki_sha256()), authority.kind(), authority.state(),
                absl::StrCat("until ", TimeText(authority.not_after())),
-               authority.key_present() ? "key here" : "key elsewhere", authority.subject(),
-               authority.warning().empty() ? "" : "! " + authority.warning()});
+               authority.key_present() ? "key here" : "key elsewhere", authority.subject()});
+    if (!authority.warning().empty()) {
+      session.err << "linchpin: warning: " << Printable(authority.warning()) << "\n";
+    }
   }
   session.out << table.ToString();
   return absl::OkStatus();

@@ -7,15 +7,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "base/backoff.h"
 #include "base/config_file.h"
-#include "base/random.h"
-#include "base/run_loop.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/fetch_text.h"
 #include "cli/fetch_writer.h"
 #include "cli/output.h"
+#include "cli/pause.h"
 #include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/channel.h"
 #include "x509/secret_bytes.h"
@@ -25,9 +23,6 @@ namespace {
 
 using agent::v1::MtlsContexts;
 using agent::v1::MtlsContextService;
-
-constexpr absl::Duration kFirstPause = absl::Milliseconds(200);
-constexpr absl::Duration kLongestPause = absl::Seconds(5);
 
 struct FetchOptions {
   std::string write;
@@ -58,12 +53,6 @@ absl::Status Show(Session& session, const FetchOptions& options, const MtlsConte
   if (!options.write.empty()) session.out << "written to " << options.write << "\n";
   session.out << (options.watch ? "\n" : "") << std::flush;
   return absl::OkStatus();
-}
-
-void Pause(const base::Clock& clock, absl::Duration pause) {
-  base::RunLoop loop(clock);
-  loop.PostAfter(pause, [&loop] { loop.Stop(); });
-  loop.Run();
 }
 
 // One stream of the agent's, until it ends. False from `on_message` ends it.
@@ -130,8 +119,7 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options,
     if (!ended.ok() && ended.code() != absl::StatusCode::kUnavailable) return ended;
     session.err << "linchpin: the agent at " << session.agent_socket << " is gone; waiting for it"
                 << std::endl;
-    Pause(session.clock, base::Backoff(attempt++, base::RandomFraction(base::SystemRandom()),
-                                       kFirstPause, kLongestPause));
+    PauseAfter(attempt++);
   }
 }
 

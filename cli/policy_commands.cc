@@ -6,9 +6,12 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/config_file.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/pause.h"
 #include "cli/table.h"
 
 namespace linchpin::cli {
@@ -20,6 +23,8 @@ struct PolicyOptions {
   std::string from;
   std::string to;
   bool audit = false;
+  bool wait = false;
+  std::string timeout = "30s";
 };
 
 PeerRule RuleOf(const PolicyOptions& options) {
@@ -32,9 +37,35 @@ PeerRule RuleOf(const PolicyOptions& options) {
   return rule;
 }
 
+// The first connected node that does not hold the revision yet; empty: none.
+absl::StatusOr<std::string> Laggard(const Session& session, uint64_t revision) {
+  ASSIGN_OR_RETURN(const ca::v1::NodeList nodes,
+                   CallCa(session, &AdminStub::ListNodes, ca::v1::ListNodesRequest()));
+  for (const ca::v1::Node& node : nodes.nodes()) {
+    if (node.connected() && node.revision_held() < revision) return node.node_id();
+  }
+  return std::string();
+}
+
+absl::Status WaitForNodes(const Session& session, const PolicyOptions& options, uint64_t revision) {
+  ASSIGN_OR_RETURN(const absl::Duration timeout, base::ParseDuration(options.timeout, "--timeout"));
+  const absl::Duration deadline = session.clock.Uptime() + timeout;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::string laggard, Laggard(session, revision));
+    if (laggard.empty()) return absl::OkStatus();
+    if (session.clock.Uptime() >= deadline) {
+      return absl::DeadlineExceededError(absl::StrCat("revision ", revision, " is stored, but ",
+                                                      laggard, " does not hold it yet after ",
+                                                      options.timeout, ": see linchpin node list"));
+    }
+    Pause(absl::Milliseconds(100));
+  }
+}
+
 absl::Status Allow(Session& session, const PolicyOptions& options) {
   ASSIGN_OR_RETURN(const ca::v1::PolicyChange change,
                    CallCa(session, &AdminStub::AllowPeer, RuleOf(options)));
+  if (options.wait) RETURN_IF_ERROR(WaitForNodes(session, options, change.revision()));
   if (session.json()) return PrintJson(session, change);
   session.out << options.from << " may call " << options.to
               << (options.audit ? " (audit: others are only reported)" : "") << " from revision "
@@ -85,6 +116,10 @@ void AddPolicyCommands(CLI::App& app, Session& session) {
                                [&session, options] { return Allow(session, *options); });
   AddPair(allow, *options);
   allow->add_flag("--audit", options->audit, "Report instead of refusing");
+  allow->add_flag("--wait", options->wait, "Return when every connected node holds it");
+  allow->add_option("--timeout", options->timeout, "How long to wait at most")
+      ->check(CheckDuration)
+      ->capture_default_str();
   SetExamples(allow,
               "linchpin policy allow --from spiffe://example.org/web "
               "--to spiffe://example.org/payments");

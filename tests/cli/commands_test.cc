@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -50,6 +51,22 @@ class StrawCa final : public ca::v1::AdminService::Service {
   }
   grpc::Status BanNode(Context*, const ca::v1::NodeRequest* request, ca::v1::Node* out) override {
     out->set_node_id(request->node_id());
+    return grpc::Status::OK;
+  }
+  grpc::Status ListNodes(Context*, const ca::v1::ListNodesRequest*,
+                         ca::v1::NodeList* out) override {
+    for (const char* name : {"a", "b"}) {
+      ca::v1::Node* node = out->add_nodes();
+      node->set_node_id(absl::StrCat("spiffe://example.org/linchpin/node/", name));
+      node->set_connected(*name == 'a');
+      node->set_revision_held(*name == 'a' ? held++ : 0);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status AllowPeer(Context*, const trust::v1::PeerRule* request,
+                         ca::v1::PolicyChange* out) override {
+    *out->mutable_rule() = *request;
+    out->set_revision(7);
     return grpc::Status::OK;
   }
   grpc::Status CreateIdentity(Context*, const ca::v1::Identity* request,
@@ -122,6 +139,7 @@ class StrawCa final : public ca::v1::AdminService::Service {
   ca::v1::IdentityList identities;
   bool backup_here = true;
   std::string log_problem;
+  std::atomic<uint64_t> held{5};  // by node a; grows with each look
 };
 
 class StrawAgent final : public agent::v1::MtlsContextService::Service {
@@ -269,6 +287,14 @@ TEST_F(Commands, CreatesShowsAndUpdatesAnIdentity) {
   EXPECT_THAT(out(), HasSubstr("nodes      any"));
   EXPECT_THAT(out(), HasSubstr("web.internal"));
   EXPECT_EQ(RunLine("identity show id-2"), 1);
+}
+
+TEST_F(Commands, AllowsAPairAndWaitsForTheConnectedNodes) {
+  const std::string line =
+      "policy allow --from spiffe://example.org/web --to spiffe://example.org/pay --wait";
+  ASSERT_EQ(RunLine(line), 0) << err();
+  EXPECT_THAT(out(), HasSubstr("web may call spiffe://example.org/pay from revision 7"));
+  EXPECT_EQ(ca_.held, 8u);
 }
 
 TEST_F(Commands, ExitsWithOneWhileCoverageIsIncomplete) {
