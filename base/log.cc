@@ -7,11 +7,11 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
-#include <atomic>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/mutex.h"
 
 namespace linchpin::base {
 namespace {
@@ -28,11 +28,20 @@ std::shared_ptr<spdlog::logger> MakeLogger(const std::string& program) {
   return logger;
 }
 
-// Loggers are kept for ever: another thread may still be writing through one that was replaced.
-std::atomic<spdlog::logger*>& Current() {
-  static auto* const first = new std::shared_ptr<spdlog::logger>(MakeLogger(""));
-  static auto* const current = new std::atomic<spdlog::logger*>(first->get());
-  return *current;
+struct Holder {
+  Mutex mutex;
+  std::shared_ptr<spdlog::logger> logger = MakeLogger("");
+};
+
+// Never destroyed, because threads may still log while the process ends.
+Holder& Current() {
+  static auto* const holder = new Holder;
+  return *holder;
+}
+
+std::shared_ptr<spdlog::logger> CurrentLogger() {
+  MutexLock lock(Current().mutex);
+  return Current().logger;
 }
 
 spdlog::level::level_enum Spd(LogLevel level) {
@@ -90,14 +99,15 @@ absl::Status InitLog(absl::string_view program, absl::string_view level) {
     return absl::InvalidArgumentError(
         absl::StrCat("log level '", level, "' is unknown: expected debug, info, warning or error"));
   }
-  auto* const logger = new std::shared_ptr<spdlog::logger>(MakeLogger(std::string(program)));
-  (*logger)->set_level(threshold);
-  Current().store(logger->get());
+  std::shared_ptr<spdlog::logger> logger = MakeLogger(std::string(program));
+  logger->set_level(threshold);
+  MutexLock lock(Current().mutex);
+  Current().logger.swap(logger);
   return absl::OkStatus();
 }
 
 void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
-  spdlog::logger* const logger = Current().load();
+  const std::shared_ptr<spdlog::logger> logger = CurrentLogger();
   if (!logger->should_log(Spd(level))) return;
   std::string line;
   AppendEscaped(message, false, &line);

@@ -6,8 +6,6 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/server_builder.h>
 
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
 #include "rpc/status.h"
 
@@ -15,7 +13,7 @@ namespace linchpin::test {
 namespace {
 
 void GiveTime(grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  context->set_deadline(absl::ToChronoTime(base::SystemClock().Now() + absl::Seconds(30)));
 }
 
 }  // namespace
@@ -33,7 +31,7 @@ NodeServer::NodeServer(std::shared_ptr<const rpc::OwnIdentity> identity, trust::
 }
 
 NodeServer::~NodeServer() {
-  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Shutdown(absl::ToChronoTime(base::SystemClock().Now()));
   server_->Wait();
 }
 

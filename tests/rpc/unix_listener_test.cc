@@ -154,7 +154,7 @@ class UnixListenerTest : public ::testing::Test {
   }
   ~UnixListenerTest() override {
     if (server_ == nullptr) return;
-    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Shutdown(absl::ToChronoTime(base::SystemClock().Now()));
     listener_.reset();
     server_->Wait();
   }
