@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "agent/server/runtime.h"
 #include "base/durable_file.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/run_loop.h"
 #include "base/status_macros.h"
 
@@ -101,7 +103,34 @@ absl::StatusOr<Opened> OpenDataDirectory(const Config& config) {
   return load();
 }
 
+// A signal stops the runtime, or one that is still being made as soon as it is there.
+class Stopper {
+ public:
+  void Signal() {
+    base::MutexLock lock(mutex_);
+    stopped_ = true;
+    if (runtime_ != nullptr) runtime_->Stop();
+  }
+  void Use(Runtime* runtime) {
+    base::MutexLock lock(mutex_);
+    runtime_ = runtime;
+    if (stopped_ && runtime_ != nullptr) runtime_->Stop();
+  }
+
+ private:
+  base::Mutex mutex_;
+  bool stopped_ = false;
+  Runtime* runtime_ = nullptr;
+};
+
 absl::Status Serve(Config config) {
+  // A start that cannot work touches nothing.
+  std::error_code unreadable;
+  if (!std::filesystem::exists(config.data_dir + "/private/state.sealed", unreadable)) {
+    RETURN_IF_ERROR(CheckCanBegin(config));
+  }
+  static Stopper& stopper = *new Stopper();  // for ever: its thread is never joined
+  base::OnSignals([](int) { stopper.Signal(); });
   ASSIGN_OR_RETURN(Opened opened, OpenDataDirectory(config));
   const bool attested =
       opened.state.has_value() && opened.state->node_certificate().chain_size() > 0;
@@ -117,9 +146,10 @@ absl::Status Serve(Config config) {
                                    .state = std::move(opened.state),
                                    .attestor = attestor,
                                    .clock = base::SystemClock()}));
-  base::OnSignals([&runtime](int) { runtime->Stop(); });
+  stopper.Use(runtime.get());
   base::LogInfo("serving", {{"socket", config.socket}, {"ca", config.ca}});
   runtime->Run();
+  stopper.Use(nullptr);
   base::LogInfo("stopping");
   return absl::OkStatus();
 }
