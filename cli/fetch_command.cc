@@ -107,6 +107,7 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options,
   int attempt = 0;
   while (true) {
     grpc::ClientContext context;
+    context.set_wait_for_ready(true);
     absl::Status shown;
     const grpc::Status status = WatchOnce(stub, context, [&](const MtlsContexts& contexts) {
       attempt = 0;
@@ -117,8 +118,10 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options,
     if (!session.out.good()) return absl::OkStatus();  // nobody reads any more
     const absl::Status ended = CallStatus(status, "the agent", session.agent_socket);
     if (!ended.ok() && ended.code() != absl::StatusCode::kUnavailable) return ended;
-    session.err << "linchpin: the agent at " << session.agent_socket << " is gone; waiting for it"
-                << std::endl;
+    if (attempt == 0) {
+      session.err << "linchpin: the agent at " << session.agent_socket << " is gone; waiting for it"
+                  << std::endl;
+    }
     PauseAfter(attempt++);
   }
 }
