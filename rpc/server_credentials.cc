@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "rpc/sent_chain.h"
@@ -109,9 +110,12 @@ class Judgement {
       return absl::OkStatus();
     }
     // The ID of a peer that failed authentication is an attacker's text: only the reason is logged.
-    base::LogWarning("a caller is refused",
-                     {{"reason", trust::ReasonName(verdict.reason())},
-                      {"peer", verdict.peer ? verdict.peer->ToString() : "unauthenticated"}});
+    if (const auto unsaid = log_limit_.Take(clock_.Uptime())) {
+      base::LogWarning("a caller is refused",
+                       {{"reason", trust::ReasonName(verdict.reason())},
+                        {"peer", verdict.peer ? verdict.peer->ToString() : "unauthenticated"},
+                        {"unsaid_before", absl::StrCat(*unsaid)}});
+    }
     const std::string why = verdict.ToString();
     return verdict.peer ? absl::PermissionDeniedError(why) : absl::UnauthenticatedError(why);
   }
@@ -133,6 +137,7 @@ class Judgement {
   const std::set<std::string> open_methods_;
   const trust::Expect expect_;
   const base::Clock& clock_;
+  base::LogLimit log_limit_;
   VerdictMemo verdicts_;
   x509::PathMemo paths_;
 };

@@ -33,11 +33,14 @@ struct ServerPolicy {
 
 // A call from a peer without a certificate (outside open_methods) or that Judge refuses ends with
 // UNAUTHENTICATED or PERMISSION_DENIED and the reason's text. Verdicts are memoised per chain and
-// trust digest. `identity` may be empty at first: handshakes fail until it is set.
+// trust digest. A certificate that is shown is judged on open methods too. Until `identity` has a
+// certificate, one that nobody allows is shown, and no call passes: UNAVAILABLE.
+// TLS 1.3 is what both ends of this project negotiate; gRPC 1.51 also lets a client ask for 1.2.
 std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(
     std::shared_ptr<const OwnIdentity> identity, ServerPolicy policy, const base::Clock& clock);
 
-// Who is calling, as judged: nothing for a peer without a certificate.
+// Who is calling, as judged: nothing for a peer without a certificate. Only in calls that came
+// through JudgedServerCredentials, which let no call through whose certificate was refused.
 std::optional<trust::SpiffeId> PeerId(const grpc::ServerContextBase& context);
 // The leaf that the caller showed (DER), if any.
 std::optional<std::string> PeerLeaf(const grpc::ServerContextBase& context);

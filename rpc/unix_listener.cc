@@ -23,6 +23,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/clock.h"
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -208,10 +209,13 @@ bool UnixListener::HasRoomFor(uid_t uid) {
 void UnixListener::HandOver(int fd) {
   absl::StatusOr<std::shared_ptr<const UnixPeer>> peer = UnixPeer::FromSocket(fd);
   if (!peer.ok() || !HasRoomFor((*peer)->uid())) {
-    base::LogWarning(
-        "a connection is refused",
-        {{"socket", path_},
-         {"why", peer.ok() ? "too many connections" : std::string(peer.status().message())}});
+    if (const auto unsaid = log_limit_.Take(base::SystemClock().Uptime())) {
+      base::LogWarning(
+          "a connection is refused",
+          {{"socket", path_},
+           {"why", peer.ok() ? "too many connections" : std::string(peer.status().message())},
+           {"unsaid_before", absl::StrCat(*unsaid)}});
+    }
     close(fd);
     return;
   }

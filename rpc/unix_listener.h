@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/log_limit.h"
 #include "base/mutex.h"
 #include "rpc/unix_peer.h"
 
@@ -69,6 +70,7 @@ class UnixListener {
   std::map<int, Connection> connections_;  // by file descriptor, which gRPC owns
   std::map<uid_t, size_t> of_user_;
   int sweep_from_ = 0;
+  base::LogLimit log_limit_;
 };
 
 }  // namespace linchpin::rpc

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include "base/log_limit.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -56,6 +57,16 @@ TEST(Log, KeepsQuietBelowItsLevel) {
   LogWarning("heard");
   EXPECT_THAT(GetCapturedStderr(), ::testing::AllOf(HasSubstr("warning p: heard"),
                                                     ::testing::Not(HasSubstr("unheard"))));
+}
+
+TEST(LogLimit, CountsWhatItDoesNotSay) {
+  LogLimit limit(2);
+  EXPECT_EQ(limit.Take(absl::Seconds(5)), 0u);
+  EXPECT_EQ(limit.Take(absl::Seconds(5)), 0u);
+  EXPECT_EQ(limit.Take(absl::Seconds(5.5)), std::nullopt);
+  EXPECT_EQ(limit.Take(absl::Seconds(5.9)), std::nullopt);
+  EXPECT_EQ(limit.Take(absl::Seconds(6)), 2u);
+  EXPECT_EQ(limit.Take(absl::Seconds(6)), 0u);
 }
 
 TEST(Log, RefusesAnUnknownLevel) {
