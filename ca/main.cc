@@ -27,6 +27,7 @@
 #include "ca/server/ca_server.h"
 #include "ca/server/config.h"
 #include "ca/store/sqlite_store.h"
+#include "rpc/grpc_log.h"
 
 namespace linchpin::ca {
 namespace {
@@ -138,6 +139,7 @@ int Main(int argc, char** argv) {
   if (absl::Status log = base::InitLog("linchpin-ca", settings->log_level); !log.ok()) {
     return Fail(log, kUsage);
   }
+  rpc::QuietGrpcLog();
   umask(0077);
   // Outlives the thread that OnSignals() makes.
   static auto& stop = *new StopSignal;

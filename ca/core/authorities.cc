@@ -37,6 +37,12 @@ absl::StatusOr<Authority> Decode(const std::string& key, const state::v1::Author
   return authority;
 }
 
+// Roots first, then the issuer that signs now.
+int Rank(const Authority& authority) {
+  if (authority.is_root) return 0;
+  return authority.state == kActive ? 1 : 2;
+}
+
 absl::Status NeedsOneActive(size_t found) {
   return absl::FailedPreconditionError(
       absl::StrCat("the store has ", found,
@@ -87,7 +93,7 @@ absl::StatusOr<Authorities> Authorities::FromRegistry(const Registry& registry) 
     authorities.all_.push_back(std::move(authority));
   }
   std::stable_sort(authorities.all_.begin(), authorities.all_.end(),
-                   [](const Authority& a, const Authority& b) { return a.is_root > b.is_root; });
+                   [](const Authority& a, const Authority& b) { return Rank(a) < Rank(b); });
   size_t found = 0;
   for (size_t i = 0; i < authorities.all_.size(); ++i) {
     const Authority& authority = authorities.all_[i];

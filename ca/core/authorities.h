@@ -43,7 +43,9 @@ class Authorities {
   static absl::StatusOr<Authorities> FromRegistry(const Registry& registry);
 
   const Authority& active() const { return all_[active_]; }
-  const std::vector<Authority>& all() const { return all_; }  // roots first
+  const std::vector<Authority>& all() const {
+    return all_;
+  }  // roots, the active issuer, the others
   // The root above `issuer`; null if it is not here.
   const Authority* RootOf(const Authority& issuer) const;
   const Authority* FindIssuer(absl::string_view pin_bytes) const;  // null if none
