@@ -61,10 +61,12 @@ class Process:
 class Service(Process):
     """A copy of linchpin-demo-service; its events are told as they come."""
 
-    def __init__(self, stage, name, program, args):
+    def __init__(self, stage, name, program, args, quiet=False):
         super().__init__(name, [program, "--socket", f"unix://{stage.agent_socket}", *args],
                          stage.logs)
         self.stage = stage
+        self.quiet = quiet  # tells of its certificate only
+        self.lost = False
         self.events = []
         self.offset = 0
         self.identity = None
@@ -88,20 +90,28 @@ class Service(Process):
         kind = event["event"]
         if kind == "identity":
             self.tell_identity(event)
+            self.lost = False
         elif kind == "listening":
             self.port = event["port"]
         elif kind == "counts":
             self.counts = event
+        elif self.quiet:
+            pass
         elif kind == "agent_lost":
-            if self.events[-2:-1] and self.events[-2]["event"] == kind:
-                return  # each try to reach it again is one
-            self.stage.say(self.name, "has lost its agent; what it has goes on serving")
+            if not self.lost:  # each try to reach it again is such an event
+                self.stage.say(self.name, "has lost its agent; what it has goes on serving")
+            self.lost = True
         elif kind in ("message_refused", "no_identity", "no_longer_allowed"):
             self.stage.say(self.name, event["text"])
         elif kind == "handshake" and event["ok"]:
             self.stage.say(self.name, f"talks to {event['peer_id']} ({event['group']})")
-        elif kind == "handshake" and self.of_kind(kind, reason=event["reason"]) == 1:
-            self.stage.say(self.name, f"a connection failed: {event['text']}")
+        elif kind == "refused":
+            who = event["peer_id"] or "a peer"
+            if self.of_kind(kind, reason=event["reason"], peer_id=event["peer_id"]) == 1:
+                self.stage.say(self.name, f"refused {who}: {event['reason']}: {event['detail']}")
+        elif kind == "handshake" and not event["text"].startswith(event["reason"]):
+            if self.of_kind(kind, reason=event["reason"]) == 1:
+                self.stage.say(self.name, f"a connection failed: {event['text']}")
 
     def tell_identity(self, event):
         before, self.identity = self.identity, event
@@ -160,7 +170,7 @@ class Stage:
         """Something that must be so; the story goes on, the verdict at the end does not forget."""
         if not holds:
             self.problems.append(what)
-            self.say("WRONG", what)
+            self.say("NOT SO", what)
         return holds
 
     # Time.
@@ -195,14 +205,14 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def service(self, name, program, *args):
-        service = Service(self, name, program, args)
+    def service(self, name, program, *args, quiet=False):
+        service = Service(self, name, program, args, quiet)
         self.processes.append(service)
         return service
 
     def run_service(self, name, program, *args):
         """To its end; it is no longer polled then."""
-        service = self.service(name, program, *args)
+        service = self.service(name, program, *args, quiet=True)
         self.need(f"{name} to end", lambda: not service.alive(), 60)
         self.poll()
         self.services.remove(service)

@@ -21,11 +21,11 @@ def test_without_renewal_the_demonstration_fails():
     assert done.returncode == 1, done.stdout + done.stderr
     # It went well until then, and failed for that reason alone.
     assert "web       talks to spiffe://example.org/payments" in done.stdout, done.stderr
-    assert "refused stranger: PEER_NOT_ALLOWED" in done.stdout
+    assert "refused spiffe://example.org/stranger: PEER_NOT_ALLOWED" in done.stdout
     problems = [line for line in done.stdout.splitlines() if line.startswith("  not so:")]
     assert len(problems) == 2, done.stdout
     assert "both certificates are renewed" in problems[0]
-    assert "between allowed peers were refused" in problems[1]
+    assert "0 connections between allowed peers were refused" in problems[1]
 
 
 def test_programs_that_are_missing_are_named():
