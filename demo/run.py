@@ -252,7 +252,7 @@ class Demonstration:
         self.stage.cli("policy", "allow", "--from", you, "--to", spiffe_id("payments"))
         out = self.stage.folder / "you"
         pids = " ".join(str(p.popen.pid) for p in self.stage.processes if p.alive())
-        print(f"""Everything still runs in {self.stage.folder}. You are {you}:
+        print(f"""All as told; everything still runs in {self.stage.folder}. You are {you}:
 
   {BIN}/linchpin --socket unix://{self.stage.agent_socket} fetch
   {BIN}/linchpin --socket unix://{self.stage.agent_socket} fetch --write {out}
@@ -291,9 +291,9 @@ def main():
     kept = False
     try:
         demonstration.run()
-        kept = options.keep and not stage.problems
-        if kept:
+        if options.keep and not stage.problems:
             demonstration.leave_running()
+            kept = True
     except Failure as failure:
         stage.check(False, str(failure))
     except KeyboardInterrupt:
@@ -302,6 +302,8 @@ def main():
         if not kept:
             stage.stop()
             end_of(stage, folder)
+    if kept:
+        return 0
     print(f"{'FAILED' if stage.problems else 'all as told'}, {stage.elapsed():.0f} s")
     for problem in stage.problems:
         print(f"  not so: {problem}")
