@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/server/mtls_context_service.h"
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/server_builder.h>
+#include <unistd.h>
+
+#include <deque>
+#include <optional>
+#include <thread>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "rpc/channel.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
+
+namespace linchpin::test {
+namespace {
+
+using agent::Event;
+namespace v1 = agent::v1;
+
+constexpr auto kDeadline = std::chrono::seconds(60);
+
+// Says what a test wants it to say.
+class FakeAttestor final : public agent::WorkloadAttestor {
+ public:
+  absl::string_view Kind() const override { return "fake"; }
+  absl::StatusOr<agent::Attested> Attest(const agent::PeerProcess& peer, bool want_hash) override {
+    base::MutexLock lock(mutex_);
+    if (!status_.ok()) return status_;
+    agent::Attested attested{absl::StrCat(peer.pid), selectors_};
+    if (want_hash) attested.selectors.push_back("hash");
+    return attested;
+  }
+  void Say(std::vector<std::string> selectors) {
+    base::MutexLock lock(mutex_);
+    selectors_ = std::move(selectors);
+  }
+  void Fail(absl::Status status) {
+    base::MutexLock lock(mutex_);
+    status_ = std::move(status);
+  }
+
+ private:
+  base::Mutex mutex_;
+  absl::Status status_;
+  std::vector<std::string> selectors_ = {"s"};
+};
+
+class ContextServiceTest : public ::testing::Test {
+ protected:
+  ContextServiceTest()
+      : loop_(base::SystemClock()),
+        thread_([this] { loop_.Run(); }),
+        service_({.attestor = attestor_,
+                  .attesting = loop_,
+                  .post = [this](Event event) { Put(std::move(event)); },
+                  .report =
+                      [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
+                        Put(agent::event::ConsumerReported{std::move(report)});
+                        done(absl::OkStatus());
+                      }}) {
+    listener_ = *rpc::UnixListener::Bind(dir_.Join("agent.sock"), 0666);
+    service_.UseListener(listener_.get());
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    listener_->Start(server_.get());
+    stub_ = v1::MtlsContextService::NewStub(rpc::UnixChannel(dir_.Join("agent.sock")));
+  }
+  ~ContextServiceTest() override {
+    listener_->Stop();
+    service_.EndAll(absl::UnavailableError("stopping"));
+    server_->Shutdown();
+    loop_.Stop();
+    thread_.join();
+  }
+
+  void Put(Event event) {
+    base::MutexLock lock(mutex_);
+    events_.push_back(std::move(event));
+    changed_.notify_all();
+  }
+  // The next event of this kind; others before it are dropped.
+  template <typename Wanted>
+  std::optional<Wanted> Await() {
+    base::MutexLock lock(mutex_);
+    while (true) {
+      if (!changed_.wait_for(lock, kDeadline, [this] { return !events_.empty(); })) {
+        ADD_FAILURE() << "nothing came";
+        return std::nullopt;
+      }
+      const Event event = std::move(events_.front());
+      events_.pop_front();
+      if (const auto* wanted = std::get_if<Wanted>(&event)) return *wanted;
+    }
+  }
+  std::shared_ptr<v1::MtlsContexts> Message(std::vector<std::string> selectors, uint64_t epoch,
+                                            size_t size = 0) {
+    auto message = std::make_shared<v1::MtlsContexts>();
+    for (const std::string& selector : selectors) message->add_selectors(selector);
+    message->set_trust_epoch(epoch);
+    message->set_trust_digest(std::string(size, 'x'));
+    return message;
+  }
+
+  TempDir dir_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::deque<Event> events_;
+  FakeAttestor attestor_;
+  base::RunLoop loop_;
+  std::thread thread_;
+  agent::ContextService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<rpc::UnixListener> listener_;
+  std::unique_ptr<v1::MtlsContextService::Stub> stub_;
+};
+
+TEST_F(ContextServiceTest, AttestsTheCallerAndDeliversToIt) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  ASSERT_TRUE(opened.has_value());
+  EXPECT_EQ(opened->selectors, std::vector<std::string>{"s"});
+  EXPECT_EQ(opened->process, absl::StrCat(getpid()));
+  service_.Deliver(opened->consumer, Message({"s"}, 7));
+  v1::MtlsContexts message;
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.trust_epoch(), 7u);
+  context.TryCancel();
+  const auto closed = Await<agent::event::ConsumerClosed>();
+  EXPECT_EQ(closed->consumer, opened->consumer);
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ContextServiceTest, ASlowReaderGetsTheNewestAndCostsNoMemory) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  constexpr uint64_t kLast = 200;
+  for (uint64_t i = 1; i <= kLast; ++i) {
+    service_.Deliver(opened->consumer, Message({"s"}, i, 1 << 20));
+  }
+  v1::MtlsContexts message;
+  uint64_t received = 0;
+  while (message.trust_epoch() < kLast && reader->Read(&message)) ++received;
+  EXPECT_EQ(message.trust_epoch(), kLast);
+  EXPECT_LT(received, kLast);
+}
+
+TEST_F(ContextServiceTest, WhatWasDecidedForOtherSelectorsIsNotSent) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  attestor_.Say({"t"});
+  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  const auto changed = Await<agent::event::ConsumerChanged>();
+  EXPECT_EQ(changed->selectors, std::vector<std::string>{"t"});
+  service_.Deliver(opened->consumer, Message({"t"}, 2));
+  v1::MtlsContexts message;
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.trust_epoch(), 2u);
+}
+
+TEST_F(ContextServiceTest, AStreamWhoseProcessHasEndedIsEnded) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  attestor_.Fail(absl::UnauthenticatedError("it has ended"));
+  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  v1::MtlsContexts message;
+  EXPECT_FALSE(reader->Read(&message));
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(status.error_message(), "it has ended");
+  EXPECT_EQ(Await<agent::event::ConsumerClosed>()->consumer, opened->consumer);
+}
+
+TEST_F(ContextServiceTest, AttestsAllAgainWhenARegistrationAsksForHashes) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  Await<agent::event::ConsumerOpened>();
+  service_.WantHash(true);
+  EXPECT_THAT(Await<agent::event::ConsumerChanged>()->selectors, ::testing::Contains("hash"));
+}
+
+TEST_F(ContextServiceTest, ReportsAreTakenOnlyFromTheStreamsOwnProcess) {
+  grpc::ClientContext watch;
+  auto reader = stub_->Watch(&watch, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  v1::ReportRequest report;
+  v1::ReportResponse response;
+  report.set_consumer_id(opened->consumer);
+  {
+    grpc::ClientContext context;
+    EXPECT_TRUE(stub_->Report(&context, report, &response).ok());
+    EXPECT_EQ(Await<agent::event::ConsumerReported>()->report.consumer_id(), opened->consumer);
+  }
+  report.set_consumer_id("another");
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(stub_->Report(&context, report, &response).error_code(), grpc::StatusCode::NOT_FOUND);
+  }
+  report.set_consumer_id(opened->consumer);
+  for (int i = 0; i <= agent::ContextService::kMaxVerdicts; ++i) report.add_verdicts();
+  grpc::ClientContext context;
+  EXPECT_EQ(stub_->Report(&context, report, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ContextServiceTest, EndsEveryStreamWhenTheAgentStops) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  Await<agent::event::ConsumerOpened>();
+  service_.EndAll(absl::UnavailableError("the agent is stopping"));
+  v1::MtlsContexts message;
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace linchpin::test
