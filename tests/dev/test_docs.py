@@ -2,12 +2,16 @@
 # Copyright The Linchpin Authors
 """The documents say what the code does, where both can be read by a test."""
 
+import itertools
+import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+BIN = pathlib.Path(os.environ.get("LINCHPIN_BIN", ROOT / "build/release/bin"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -47,6 +51,30 @@ def test_every_reason_has_its_alert_in_the_formats():
                                     text("docs/formats.md"), re.M):
         documented.update(dict.fromkeys(names.split(", "), int(number)))
     assert documented == alerts_in_the_code()
+
+
+def test_metrics_in_the_documents_exist():
+    code = "".join(path.read_text(encoding="utf-8")
+                   for room in ("ca", "agent", "base") for path in (ROOT / room).rglob("*.cc"))
+    for document in DOCUMENTS:
+        for name in re.findall(r"linchpin_(?:ca|agent)_[a-z_]+", text(document)):
+            assert f'"{name}"' in code, f"{document}: {name}"
+
+
+def test_commands_in_the_documents_exist():
+    """`linchpin node token --ttl …` in a code block: its words and its flags are in the help."""
+    blocks = re.findall(r"^```$(.*?)^```$", text("docs/operations.md") + text("README.md"),
+                        re.M | re.S)
+    commands = re.findall(r"(?:^|\s)linchpin ([a-z].*)", "".join(blocks).replace("\\\n", ""))
+    assert len(commands) > 8
+    for command in commands:
+        command = re.split(r"\s+[#>]", command)[0]
+        words = list(itertools.takewhile(re.compile(r"[a-z]+").fullmatch, command.split()))
+        help_text = subprocess.run([BIN / "linchpin", *words, "--help"], capture_output=True,
+                                   text=True, check=False)
+        assert help_text.returncode == 0, command
+        for flag in re.findall(r"--[a-z-]+", command):
+            assert flag in help_text.stdout, f"linchpin {' '.join(words)} has no {flag}"
 
 
 def test_decisions_are_numbered_without_a_gap():
