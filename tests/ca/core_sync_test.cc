@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What nodes are sent and when, and what becomes of commits that fail.
+
+#include "ca/core/ca_core.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sync/projection.h"
+#include "tests/ca/core_world.h"
+#include "tests/support/status_matchers.h"
+#include "trust/pin_set.h"
+
+namespace linchpin::test {
+namespace {
+
+using absl::StatusCode;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// A node's side of one session: applies what it is sent.
+struct Held {
+  sync::Receiver receiver{sync::Projection{}};
+  sync::Receiver::Change last;
+  size_t taken = 0;
+  bool saw_trust = false;
+
+  void Take(CoreWorld& world, ca::SessionId session) {
+    const std::vector<ca::v1::CaMessage>& messages = world.pushed[session];
+    saw_trust = false;
+    for (; taken < messages.size(); ++taken) {
+      auto complete = receiver.Add(messages[taken]);
+      ASSERT_OK(complete);
+      if (!*complete) continue;
+      last = receiver.Take();
+      saw_trust = saw_trust || last.has_trust;
+    }
+  }
+};
+
+ca::v1::Hello HelloOf(const Held& held) {
+  ca::v1::Hello hello;
+  hello.set_incarnation(held.last.stamp.incarnation);
+  hello.set_revision(held.last.stamp.revision);
+  hello.set_trust_epoch(held.last.trust.epoch());
+  hello.set_projection_digest(held.last.projection.Digest());
+  return hello;
+}
+
+trust::v1::PeerRule Rule(const std::string& from, const std::string& to) {
+  trust::v1::PeerRule rule;
+  rule.set_from(Id(from));
+  rule.set_to(Id(to));
+  return rule;
+}
+
+TEST(Sync, GivesASnapshotFirstAndThenOnlyChanges) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK(world.Register("/web"));
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  EXPECT_TRUE(held.saw_trust);
+  EXPECT_THAT(held.last.projection.identities, SizeIs(1));
+  const size_t before = world.pushed[1].size();
+  ASSERT_OK(world.Register("/db"));
+  ASSERT_THAT(world.pushed[1], SizeIs(before + 1));
+  EXPECT_FALSE(world.pushed[1].back().reset());
+  EXPECT_THAT(world.pushed[1].back().identities(), SizeIs(1));
+  held.Take(world, 1);
+  EXPECT_FALSE(held.saw_trust);
+  EXPECT_EQ(held.last.projection.Digest(), world.core->registry().ProjectionFor(node).Digest());
+}
+
+TEST(Sync, SaysNothingBeforeTheCommitIsDurable) {
+  CoreWorld world;
+  world.Hello(1, world.Join("a"));
+  const size_t before = world.pushed[1].size();
+  world.hold_commits = true;
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(Id("/web"));
+  identity.add_selectors("unix:uid:1");
+  identity.set_any_node(true);
+  const ca::CallId call = world.Ask(ca::CreateIdentity{identity});
+  EXPECT_EQ(world.ReplyOf(call), nullptr);
+  EXPECT_THAT(world.pushed[1], SizeIs(before));
+  EXPECT_THAT(world.core->registry().identities(), IsEmpty());
+  world.CompleteAll();
+  EXPECT_OK(world.Answer<ca::v1::Identity>(call));
+  EXPECT_THAT(world.pushed[1], SizeIs(before + 1));
+}
+
+TEST(Sync, SendsANodeThatHoldsEverythingNothingAgain) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK(world.Register("/web"));
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  world.Step(ca::event::NodeGone{1});
+  world.Restart();
+  world.Hello(2, node, HelloOf(held));
+  ASSERT_THAT(world.pushed[2], SizeIs(1));
+  const ca::v1::CaMessage& message = world.pushed[2][0];
+  EXPECT_TRUE(message.complete());
+  EXPECT_FALSE(message.reset() || message.has_trust() || message.identities_size() > 0);
+}
+
+TEST(Sync, ReplacesWhatANodeOfAnotherIncarnationHolds) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  ca::v1::Hello hello = HelloOf(held);
+  hello.set_incarnation("another");
+  world.Hello(2, node, hello);
+  EXPECT_TRUE(world.pushed[2][0].reset());
+  EXPECT_TRUE(world.pushed[2][0].has_trust());
+}
+
+TEST(Sync, EndsAnEarlierSessionOfTheSameNode) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  world.Hello(1, node);
+  world.Hello(2, node);
+  EXPECT_THAT(world.closed.at(1), StatusIs(StatusCode::kAborted));
+  EXPECT_EQ(world.core->connected_nodes(), 1u);
+  world.Step(ca::event::NodeGone{1});
+  EXPECT_EQ(world.core->connected_nodes(), 1u);
+}
+
+TEST(Sync, ShowsANodeOnlyWhatConcernsIt) {
+  CoreWorld world;
+  const std::string a = world.Join("a"), b = world.Join("b");
+  world.Hello(1, a);
+  world.Hello(2, b);
+  const size_t before = world.pushed[2].size();
+  ASSERT_OK(world.Register("/web", {a}));
+  ASSERT_OK(world.Admin<ca::v1::PolicyChange>(ca::AllowPeer{Rule("/web", "/db")}));
+  EXPECT_THAT(world.pushed[2], SizeIs(before));
+  Held held;
+  held.Take(world, 1);
+  EXPECT_THAT(held.last.projection.rules, SizeIs(1));
+}
+
+// Rules come and go with the identity that makes them visible; compared with a fresh projection.
+TEST(Sync, DifferencesAddUpToTheProjection) {
+  CoreWorld world;
+  const std::string a = world.Join("a"), b = world.Join("b");
+  world.Hello(1, a);
+  world.Hello(2, b);
+  Held at_a, at_b;
+  const auto check = [&] {
+    at_a.Take(world, 1);
+    at_b.Take(world, 2);
+    EXPECT_EQ(at_a.last.projection.Digest(), world.core->registry().ProjectionFor(a).Digest());
+    EXPECT_EQ(at_b.last.projection.Digest(), world.core->registry().ProjectionFor(b).Digest());
+  };
+  ASSERT_OK(world.Admin<ca::v1::PolicyChange>(ca::AllowPeer{Rule("/web", "/db")}));
+  ASSERT_OK(world.Admin<ca::v1::PolicyChange>(ca::AllowPeer{Rule("/db", "/web")}));
+  check();
+  ASSERT_OK_AND_ASSIGN(auto web, world.Register("/web", {a}));
+  check();
+  ASSERT_OK_AND_ASSIGN(const auto db, world.Register("/db", {a, b}));
+  check();
+  web.clear_node_ids();
+  web.add_node_ids(b);
+  ASSERT_OK(world.Admin<ca::v1::Identity>(ca::UpdateIdentity{web}));
+  check();
+  ca::v1::DeleteIdentityRequest gone;
+  gone.set_identity_id(db.identity_id());
+  ASSERT_OK(world.Admin<ca::v1::Identity>(gone));
+  check();
+  ASSERT_OK(world.Admin<ca::v1::PolicyChange>(ca::DeletePolicy{Rule("/web", "/db")}));
+  check();
+  EXPECT_THAT(at_b.last.projection.rules, SizeIs(1));
+  EXPECT_THAT(at_a.last.projection.rules, IsEmpty());
+}
+
+// Commits.
+
+TEST(Commit, ThatMayHaveBeenAppliedIsLookedUp) {
+  for (const bool applied : {true, false}) {
+    CoreWorld world;
+    world.Hello(1, world.Join("a"));
+    world.commit_fault = absl::UnavailableError("the disk went away");
+    world.fault_after_applying = applied;
+    const auto answer = world.Register("/web");
+    EXPECT_EQ(world.reloads, 1);
+    if (applied) {
+      EXPECT_OK(answer);
+    } else {
+      EXPECT_THAT(answer, StatusIs(StatusCode::kUnavailable, "nothing was stored"));
+    }
+    EXPECT_THAT(world.core->registry().identities(), SizeIs(applied ? 1 : 0));
+    EXPECT_OK(world.Register("/other"));
+    Held held;
+    held.Take(world, 1);
+    EXPECT_THAT(held.last.projection.identities, SizeIs(applied ? 2 : 1));
+  }
+}
+
+TEST(Commit, IsAnsweredOnlyWhenTheReloadHasDecided) {
+  CoreWorld world;
+  world.commit_fault = absl::UnavailableError("the disk went away");
+  world.fault_after_applying = true;
+  world.reload_fault = absl::UnavailableError("still away");
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(Id("/web"));
+  identity.add_selectors("unix:uid:1");
+  identity.set_any_node(true);
+  const ca::CallId call = world.Ask(ca::CreateIdentity{identity});
+  EXPECT_EQ(world.ReplyOf(call), nullptr);
+  EXPECT_NE(world.core->NotReady(world.now), "");
+  world.Step(ca::event::Tick{});
+  EXPECT_OK(world.Answer<ca::v1::Identity>(call));
+}
+
+TEST(Commit, ThatFoundOthersAtWorkIsLookedUpToo) {
+  CoreWorld world;
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  ASSERT_OK(world.store.Commit(
+      {{.key = ca::IdentityKey(web.identity_id()), .value = std::nullopt, .expected = {}}}));
+  ca::v1::DeleteIdentityRequest gone;
+  gone.set_spiffe_id(Id("/web"));
+  // Another process deleted it: that is what was asked for.
+  EXPECT_OK(world.Admin<ca::v1::Identity>(gone));
+  EXPECT_THAT(world.Admin<ca::v1::Identity>(gone), StatusIs(StatusCode::kNotFound));
+}
+
+TEST(Commit, OfAFullDiskIsRefusedAndServiceGoesOn) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  world.commit_fault = absl::ResourceExhaustedError("the disk is full");
+  EXPECT_THAT(world.Register("/db"), StatusIs(StatusCode::kResourceExhausted));
+  EXPECT_EQ(world.reloads, 0);
+  EXPECT_OK(world.Answer<ca::v1::IssueResponse>(world.AskIssue(node, web.identity_id())));
+  EXPECT_OK(world.Register("/db"));
+}
+
+TEST(Commit, SeesTheChangesQueuedBeforeIt) {
+  CoreWorld world;
+  world.hold_commits = true;
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(Id("/web"));
+  identity.add_selectors("unix:uid:1");
+  identity.set_any_node(true);
+  const ca::CallId first = world.Ask(ca::CreateIdentity{identity});
+  const ca::CallId second = world.Ask(ca::CreateIdentity{identity});
+  EXPECT_THAT(world.held_commits, SizeIs(1));
+  world.CompleteAll();
+  EXPECT_OK(world.Answer<ca::v1::Identity>(first));
+  EXPECT_THAT(world.Answer<ca::v1::Identity>(second), StatusIs(StatusCode::kAlreadyExists));
+}
+
+TEST(Attest, AnswersOnlyAfterStoreAndLog) {
+  CoreWorld world;
+  const std::string token = world.Token("a");
+  world.hold_commits = world.hold_issues = true;
+  const size_t logged = world.log.size();
+  EXPECT_THAT(world.Attest(token, world.node_key), StatusIs(StatusCode::kDeadlineExceeded));
+  ASSERT_THAT(world.held_commits, SizeIs(1));
+  EXPECT_THAT(world.held_issues, IsEmpty());
+  world.Complete(world.held_commits.front());
+  world.held_commits.clear();
+  ASSERT_THAT(world.held_issues, SizeIs(1));
+  EXPECT_THAT(world.Answer<ca::v1::AttestResponse>(world.next_call - 1),
+              StatusIs(StatusCode::kDeadlineExceeded));
+  world.CompleteAll();
+  EXPECT_OK(world.Answer<ca::v1::AttestResponse>(world.next_call - 1));
+  EXPECT_THAT(world.log, SizeIs(logged + 1));
+}
+
+TEST(Draining, TellsEachNodeWhenToComeBackAndFinishesWhatIsUnderWay) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  world.Hello(1, node);
+  world.hold_issues = true;
+  const ca::CallId call = world.AskIssue(node, web.identity_id());
+  world.Step(ca::event::Draining{});
+  EXPECT_TRUE(world.pushed[1].back().has_goodbye());
+  EXPECT_THAT(world.closed.at(1), StatusIs(StatusCode::kUnavailable));
+  EXPECT_FALSE(world.core->idle());
+  EXPECT_THAT(world.Register("/late"), StatusIs(StatusCode::kUnavailable));
+  world.CompleteAll();
+  EXPECT_OK(world.Answer<ca::v1::IssueResponse>(call));
+  EXPECT_TRUE(world.core->idle());
+}
+
+}  // namespace
+}  // namespace linchpin::test
