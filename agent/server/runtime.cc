@@ -3,6 +3,7 @@
 
 #include "agent/server/runtime.h"
 
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
@@ -31,6 +32,12 @@ bool AsksForHashes(const sync::Projection& projection) {
           return absl::StartsWith(selector, kHashes);
         });
       });
+}
+
+// gRPC's library waits up to 10 s for its own poller when its last object goes: one stays.
+void KeepLibrary() {
+  static grpc::CompletionQueue& kept = *new grpc::CompletionQueue();
+  (void)kept;
 }
 
 }  // namespace
@@ -82,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
 absl::Status Runtime::Listen() {
   ASSIGN_OR_RETURN(listener_, rpc::UnixListener::Bind(parts_.socket, kSocketMode));
   service_->UseListener(listener_.get());
+  KeepLibrary();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -4,6 +4,7 @@
 #include "agent/server/mtls_context_service.h"
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/server_builder.h>
 #include <unistd.h>
 
@@ -56,6 +57,12 @@ class FakeAttestor final : public agent::WorkloadAttestor {
 
 class ContextServiceTest : public ::testing::Test {
  protected:
+  // gRPC's library waits up to 10 s for its own poller when its last object goes: one stays.
+  static void SetUpTestSuite() {
+    static grpc::CompletionQueue& kept = *new grpc::CompletionQueue();
+    (void)kept;
+  }
+
   ContextServiceTest()
       : loop_(base::SystemClock()),
         thread_([this] { loop_.Run(); }),
