@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "agent/core/actions.h"
 #include "agent/core/consumers.h"
 #include "agent/core/events.h"
 #include "agent/core/model.h"

@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "agent/core/events.h"
+#include "agent/core/actions.h"
 #include "agent/server/sync_stream.h"
 #include "base/clock.h"
 #include "base/mutex.h"

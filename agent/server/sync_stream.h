@@ -12,7 +12,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
-#include "agent/core/events.h"
+#include "agent/core/actions.h"
 #include "base/mutex.h"
 #include "linchpin/ca/v1/node.grpc.pb.h"
 
