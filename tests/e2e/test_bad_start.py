@@ -76,7 +76,7 @@ def test_a_store_of_a_newer_format_is_refused_and_left_alone(ca):
     ca.ca.kill()
     path = ca.ca_dir / "store.db"
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 999")
+        db.execute("UPDATE meta SET value = 999 WHERE name = 'format'")
     db.close()
     one_line(run(*ca.ca_args()), 1, "999")
 

@@ -94,7 +94,7 @@ def test_an_identity_of_another_node_is_not_served(ca):
 
 def test_coverage_becomes_complete_and_names_the_laggard(ca):
     agent = ca.join("a")
-    wait_for("full coverage", lambda: ca.run("coverage", check=False).returncode == 0)
+    wait_for("full coverage", lambda: "1 of 1" in ca.run("coverage", check=False).stdout)
     agent.kill()
     key = ca.folder / "signer"
     key.mkdir()
@@ -103,4 +103,5 @@ def test_coverage_becomes_complete_and_names_the_laggard(ca):
     done = ca.run("coverage", check=False)
     assert done.returncode == 1 and "/linchpin/node/a" in done.stdout
     ca.start_agent("a")
-    wait_for("full coverage again", lambda: ca.run("coverage", check=False).returncode == 0)
+    wait_for("full coverage again", lambda: "1 of 1" in ca.run("coverage", check=False).stdout)
+    assert ca.run("coverage").returncode == 0
