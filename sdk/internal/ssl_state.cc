@@ -135,13 +135,17 @@ int VerifyPeer(X509_STORE_CTX* store, void*) {
     reason = trust::v1::UNEXPECTED_PEER;
     Refuse(ctx, state, reason, "the client has not said whom it expects: SetExpectedPeer()");
   } else {
-    state->chain = ReceivedChain(store);
     state->judged_at = ctx.runtime->Now();
-    const trust::Verdict verdict = trust::Judge(state->chain, *state->context, ctx.direction,
-                                                state->expect.value_or(trust::Expect::AnyAllowed()),
-                                                state->judged_at, ctx.runtime->memo());
+    const trust::Verdict verdict = trust::Judge(
+        ReceivedChain(store), *state->context, ctx.direction,
+        state->expect.value_or(trust::Expect::AnyAllowed()), state->judged_at, ctx.runtime->memo());
     state->verdict = ToPeerVerdict(verdict);
     if (verdict.allowed) {
+      // Kept for judging again: the leaf may have come alone, and the issuer that we held may be
+      // dropped from the trust state later.
+      for (const x509::Certificate& certificate : verdict.path) {
+        if (!certificate.IsSelfIssued()) state->chain.push_back(certificate.der());
+      }
       X509_STORE_CTX_set_error(store, X509_V_OK);
       return 1;
     }
@@ -150,6 +154,17 @@ int VerifyPeer(X509_STORE_CTX* store, void*) {
   }
   X509_STORE_CTX_set_error(store, VerifyError(reason));
   return 0;
+}
+
+// The peer has named our issuer among its authorities: it holds that certificate, and a leaf alone
+// is cheaper for both sides.
+bool PeerHoldsIssuerOf(const x509::Certificate& leaf, const SSL* ssl) {
+  const STACK_OF(X509_NAME)* names = SSL_get0_peer_CA_list(ssl);
+  const X509_NAME* issuer = X509_get_issuer_name(leaf.x509());
+  for (int i = 0; i < sk_X509_NAME_num(names); ++i) {
+    if (X509_NAME_cmp(sk_X509_NAME_value(names, i), issuer) == 0) return true;
+  }
+  return false;
 }
 
 // The certificate that is shown. 0 fails the handshake with internal_error.
@@ -163,7 +178,9 @@ int ChooseCertificate(SSL* ssl, void*) {
   }
   const x509::Chain& chain = state->context->chain();
   x509::BorrowedStackPtr issuers(sk_X509_new_null());
-  for (size_t i = 1; i < chain.size(); ++i) sk_X509_push(issuers.get(), chain[i].x509());
+  if (!PeerHoldsIssuerOf(chain.front(), ssl)) {
+    for (size_t i = 1; i < chain.size(); ++i) sk_X509_push(issuers.get(), chain[i].x509());
+  }
   return SSL_use_cert_and_key(ssl, chain.front().x509(), state->context->key()->evp(),
                               issuers.get(), 1);
 }

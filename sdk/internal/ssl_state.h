@@ -34,7 +34,7 @@ struct SslState {
   std::shared_ptr<const InForce> contexts;
   std::shared_ptr<const trust::MtlsContext> context;  // null: see `unavailable`
   std::string unavailable;
-  trust::RawChain chain;  // as the peer sent it
+  trust::RawChain chain;  // the path that was allowed, without its anchor
   absl::Time judged_at;
   bool counted = false;
   PeerVerdict verdict;  // of the certificate; the handshake may still fail after it

@@ -51,7 +51,7 @@ class Process {
  public:
   Process(const std::string& program, const std::vector<std::string>& arguments,
           const std::string& socket, const std::string& output)
-      : pid_(fork()) {
+      : pid_((fflush(nullptr), fork())) {
     if (pid_ != 0) return;
     setenv("LINCHPIN_AGENT_SOCKET", ("unix://" + socket).c_str(), 1);
     (void)!freopen(output.c_str(), "w", stdout);

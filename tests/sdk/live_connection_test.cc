@@ -64,6 +64,21 @@ TEST(LiveConnection, AnUrgentPinSetWithoutItsIssuerClosesIt) {
               StatusIs(StatusCode::kPermissionDenied, "ISSUER_NOT_PINNED"));
 }
 
+TEST(LiveConnection, AnIssuerThatIsNoLongerSentAlongButStillPinnedClosesNothing) {
+  World world;
+  agent::v1::MtlsContexts contexts = world.Contexts(kWeb);
+  Service web(contexts);
+  Service payments(world.Contexts(kPayments));
+  Pair pair = Meet(*web.Client(), *payments.Server(), kPayments);
+  contexts.mutable_trust_domains(0)->clear_issuers();
+  contexts.mutable_trust_domains(0)->mutable_pins()->set_urgent(true);
+  World::NextEpoch(&contexts);
+  web.Deliver(contexts);
+  EXPECT_TRUE(web.agent().WaitForReport(
+      [](const agent::v1::ReportRequest& report) { return report.trust_epoch() == 2; }));
+  ExpectAlive(pair);
+}
+
 TEST(LiveConnection, ALeafThatExpiresClosesNothing) {
   World world;
   agent::v1::MtlsContexts contexts = world.ContextsOf(kWeb, world.issuer(), absl::Hours(3));

@@ -75,7 +75,8 @@ TEST_F(RawSslTest, AContextIsAllThatIsNeeded) {
   EXPECT_TRUE(tls::VerdictOf(pair.server).allowed);
   EXPECT_EQ(SSL_version(pair.client), TLS1_3_VERSION);
   EXPECT_EQ(SSL_session_reused(pair.client), 0);
-  // The issuers that the peer trusts were named to each side.
+  // The issuers that the peer trusts were named to each side, so a leaf alone was enough.
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 1);
   EXPECT_EQ(sk_X509_NAME_num(SSL_get0_peer_CA_list(pair.client)), 1);
   EXPECT_EQ(sk_X509_NAME_num(SSL_get0_peer_CA_list(pair.server)), 1);
 }
@@ -92,6 +93,14 @@ TEST_F(RawSslTest, AClientMayAskForAnyAllowedPeer) {
   EXPECT_OK(tls::ExpectAnyAllowedPeer(pair.client));
   pair.Handshake();
   EXPECT_TRUE(tls::VerdictOf(pair.client).allowed);
+}
+
+TEST_F(RawSslTest, APeerThatNamesNoAuthorityIsSentTheIssuerToo) {
+  SSL_CTX* plain = SSL_CTX_new(TLS_client_method());
+  RawPair pair(plain, payments_.Server()->ctx());
+  SSL_CTX_free(plain);
+  pair.Handshake();
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 2);
 }
 
 TEST_F(RawSslTest, AClientWithoutACertificateIsRefusedByThatName) {
