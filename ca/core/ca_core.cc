@@ -17,6 +17,7 @@ namespace {
 constexpr absl::Duration kPruneEvery = absl::Minutes(1);
 constexpr absl::Duration kTokenKept = absl::Hours(24);  // after its expiry, to say that it expired
 constexpr size_t kMaxPruned = 256;
+constexpr absl::Duration kServingAnswer = absl::Minutes(1);
 // A fleet that reconnects after a shutdown is spread over this much a node.
 constexpr absl::Duration kReconnectSpread = absl::Microseconds(500);
 
@@ -218,7 +219,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
     out->push_back(action::Reload{});
   }
   if (now >= serving_renew_at_ && !draining_) {
-    serving_renew_at_ = absl::InfiniteFuture();  // until ServingKeyMade has its answer
+    serving_renew_at_ = now + kServingAnswer;  // unless it is made before
     out->push_back(action::MakeServingKey{});
   }
   if (now >= prune_at_) {

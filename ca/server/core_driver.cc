@@ -320,6 +320,8 @@ absl::Status CoreDriver::WaitReady(absl::Duration most) const {
 }
 
 std::string CoreDriver::NotReady() const {
+  const absl::Status log = parts_.log.health();
+  if (!log.ok()) return absl::StrCat("nothing can be issued: ", std::string(log.message()));
   base::MutexLock lock(state_mutex_);
   return not_ready_;
 }
