@@ -13,8 +13,9 @@
 namespace linchpin::tls {
 
 // Why a peer may, or may not, be talked to. `reason` is one word of docs/formats.md
-// ("ISSUER_NOT_PINNED"), empty if allowed; `detail` is a sentence for a log. `peer_id` is empty
-// unless the peer's certificate validated: an unauthenticated name is an attacker's text.
+// ("ISSUER_NOT_PINNED"), empty if allowed; `detail` is a sentence for a log, also of what is only
+// reported (a pin set in report_only, a policy in audit). `peer_id` is empty unless the peer's
+// certificate validated: an unauthenticated name is an attacker's text.
 struct PeerVerdict {
   bool allowed = false;
   std::string reason;

@@ -50,6 +50,9 @@ PeerVerdict ToPeerVerdict(const trust::Verdict& verdict) {
     if (finding.blocks && out.reason.empty()) {
       out.reason = trust::ReasonName(finding.reason);
       out.detail = finding.detail;
+    } else if (verdict.allowed) {
+      absl::StrAppend(&out.detail, out.detail.empty() ? "only reported: " : "; ",
+                      trust::ReasonName(finding.reason), ": ", finding.detail);
     }
   }
   return out;

@@ -59,6 +59,18 @@ TEST(Handshake, AnUnpinnedIssuerUnderTheTrueRootIsRefused) {
   EXPECT_THAT(pair.server, StatusIs(StatusCode::kPermissionDenied, "unknown CA"));
 }
 
+TEST(Handshake, APinSetThatOnlyReportsLetsPassAndSaysSo) {
+  World world;
+  const Signer rogue = world.MakeIssuer("rogue");
+  agent::v1::MtlsContexts contexts = world.Contexts(kWeb);
+  contexts.mutable_trust_domains(0)->mutable_pins()->set_mode(trust::v1::PinSet::REPORT_ONLY);
+  Service web(contexts);
+  Service payments(world.ContextsOf(kPayments, rogue));
+  Pair pair = Meet(*web.Client(), *payments.Server(), kPayments);
+  ExpectAlive(pair);
+  EXPECT_THAT((*pair.client)->verdict().detail, HasSubstr("only reported: ISSUER_NOT_PINNED: "));
+}
+
 TEST(Handshake, WithoutAContextTheClientIsUnavailable) {
   World world;
   Service web;
