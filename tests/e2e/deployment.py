@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Linchpin Authors
-"""Real programs on loopback: a CA, agents and the operator's command, each in a folder of its own."""
+"""Real programs on loopback: a CA, agents and the operator's command, each in its own folder."""
 
 import json
 import os
@@ -20,7 +20,7 @@ DEADLINE = float(os.environ.get("LINCHPIN_TEST_DEADLINE", "60"))
 
 
 def wait_for(what, predicate, deadline=None):
-    """Polls until `predicate` gives something true; fails, naming `what`, after a generous deadline."""
+    """Polls until `predicate` gives something true; fails, naming `what`, after the deadline."""
     end = time.monotonic() + (deadline or DEADLINE)
     pause = threading.Event()
     last = None
@@ -99,7 +99,8 @@ class Deployment:
         """A new agent by --ca-pin and join token."""
         token = self.folder / f"token-{name}"
         token.write_text(self.out("node", "token", "--ttl", "10m", "--node", name) + "\n")
-        return self.start_agent(name, "--ca-pin", self.root_pin(), "--join-token-file", token, *extra)
+        return self.start_agent(name, "--ca-pin", self.root_pin(), "--join-token-file", token,
+                                *extra)
 
     def start_agent(self, name, *extra):
         agent = self.start(f"linchpin-agent-{name}", self.agent_args(name, *extra))
@@ -133,12 +134,13 @@ class Deployment:
 
     def fetch(self, name, *args, check=False):
         return subprocess.run(
-            [str(BIN / "linchpin"), "--socket", f"unix://{self.socket(name)}", "fetch", *map(str, args)],
-            capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL, check=check)
+            [str(BIN / "linchpin"), "--socket", f"unix://{self.socket(name)}", "fetch",
+             *map(str, args)], capture_output=True, text=True, timeout=DEADLINE,
+            stdin=subprocess.DEVNULL, check=check)
 
     def identity(self, path, selector, *extra):
-        return self.out("identity", "create", "--id", f"spiffe://{TRUST_DOMAIN}{path}", "--selector",
-                        selector, "--any-node", *extra)
+        return self.out("identity", "create", "--id", f"spiffe://{TRUST_DOMAIN}{path}",
+                        "--selector", selector, "--any-node", *extra)
 
     # Processes.
     def start(self, name, args, env=None):

@@ -57,8 +57,8 @@ def serials(text):
     found = set()
     for identity in contexts.get("identities", []):
         leaf = base64.b64decode(identity["chain"][0])
-        shown = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-serial"], input=leaf,
-                               capture_output=True).stdout.decode()
+        shown = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-serial"],
+                               input=leaf, capture_output=True).stdout.decode()
         found.add(shown.strip().split("=")[1])
     return found
 

@@ -72,7 +72,8 @@ def test_a_deleted_identity_is_told_to_its_service_and_not_renewed(ca):
 def test_reserved_and_foreign_identities_are_refused(ca):
     for bad in (f"spiffe://{TRUST_DOMAIN}/linchpin/ca", "spiffe://other.org/web", "spiffe://x/../y",
                 f"spiffe://{TRUST_DOMAIN}", "https://example.org/web", ""):
-        done = ca.run("identity", "create", "--id", bad, "--selector", ME, "--any-node", check=False)
+        done = ca.run("identity", "create", "--id", bad, "--selector", ME, "--any-node",
+                      check=False)
         assert done.returncode != 0 and done.stderr.strip(), bad
     assert not ca.json("identity", "list").get("identities")
 
