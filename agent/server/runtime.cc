@@ -40,6 +40,26 @@ void KeepLibrary() {
   (void)kept;
 }
 
+constexpr std::pair<const char*, const char*> kMetrics[] = {
+    {"linchpin_agent_seconds_to_expiry", "of each certificate that this node holds"},
+    {"linchpin_agent_renewals_total", "certificates asked for, by result and reason"},
+    {"linchpin_agent_trust_epoch", "sealed and in use for the node's own connections"},
+    {"linchpin_agent_pin_set_version", "of the signed pin set in force; 0: unsigned"},
+    {"linchpin_agent_subscribers", "streams of services that are open"},
+    {"linchpin_agent_connected", "1 while the stream from the CA is open"},
+    {"linchpin_agent_attestations_total", "of this node"},
+    {"linchpin_agent_attestations_failed_total", "of this node"},
+    {"linchpin_agent_first_contacts_failed_total", "no CA, or one that did not pass"},
+    {"linchpin_agent_trust_refused_total", "trust states of the CA that were not taken"},
+    {"linchpin_agent_seals_failed_total", "times that the state could not be written"},
+    {"linchpin_agent_disconnects_total", "ends of the stream from the CA"},
+    {"linchpin_agent_bad_messages_total", "of the CA, answered by asking for a snapshot"},
+    {"linchpin_agent_bad_reports_total", "of services, about what was not delivered to them"},
+    {"linchpin_agent_clock_alarms_total",
+     "times that this clock and the CA's were found to differ"},
+    {"linchpin_agent_expired_total", "certificates that ran out before they could be renewed"},
+};
+
 }  // namespace
 
 void Runtime::Thread::Join() {
@@ -53,6 +73,7 @@ Runtime::Runtime(Parts parts)
       core_(parts_.core, base::SystemRandom()),
       worker_(parts_.clock),
       attesting_(parts_.clock) {
+  for (const auto& [name, help] : kMetrics) metrics_.Describe(name, help);
   ca_ = std::make_unique<CaClient>(
       CaClient::Parts{.address = parts_.ca_address,
                       .join_token_file = parts_.join_token_file,

@@ -300,6 +300,34 @@ TEST(AgentCore, AnExpiredNodeAttestsAgainWithItsOldCertificate) {
   EXPECT_EQ(agent.CountLog("first contact"), 1u) << "only the very first";
 }
 
+TEST(AgentCore, AnExpiredNodeThatIsRefusedTriesATokenInTurn) {
+  Serving agent;
+  agent.ca_up = false;
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("down")});
+  agent.Advance(absl::Hours(2));
+  agent.ca_up = true;
+  agent.attest_status = absl::PermissionDeniedError("the grace is over");
+  std::set<bool> by_certificate;
+  for (int i = 0; i < 120; ++i) {
+    agent.Advance(absl::Seconds(1));
+    if (agent.attest.has_value()) by_certificate.insert(!agent.attest->expired_certificate.empty());
+  }
+  EXPECT_EQ(by_certificate.size(), 2u);
+  EXPECT_TRUE(agent.Alarmed("the grace is over"));
+}
+
+TEST(AgentCore, FirstContactWithAClockFarOffNamesBothTimes) {
+  AgentHarness agent;
+  agent.ca_clock_ahead = absl::Hours(1);
+  agent.Start();
+  EXPECT_FALSE(agent.attest.has_value());
+  const auto text = [](absl::Time time) {
+    return absl::FormatTime("%Y-%m-%dT%H:%M", time, absl::UTCTimeZone());
+  };
+  EXPECT_TRUE(agent.Alarmed(text(kNow)));
+  EXPECT_TRUE(agent.Alarmed(text(kNow + absl::Hours(1) - agent.backdate)));
+}
+
 TEST(AgentCore, AsksForASnapshotAfterAMessageThatItCannotApply) {
   Serving agent;
   agent.hellos.clear();
