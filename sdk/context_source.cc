@@ -19,8 +19,7 @@ absl::StatusOr<std::shared_ptr<ContextSource>> ContextSource::Open(Options optio
                    }));
   runtime.observer = std::move(options.observer);
   runtime.clock = options.clock;
-  return std::shared_ptr<ContextSource>(
-      new ContextSource(std::make_shared<Runtime>(std::move(runtime))));
+  return std::shared_ptr<ContextSource>(new ContextSource(Runtime::Make(std::move(runtime))));
 }
 
 ContextSource::~ContextSource() = default;

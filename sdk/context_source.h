@@ -34,8 +34,8 @@ class ContextSource {
     // "unix:///path" or "/path" of the agent's socket. Tried in turn where empty:
     // $LINCHPIN_AGENT_SOCKET, $SPIFFE_ENDPOINT_SOCKET, unix:///run/linchpin/agent.sock.
     std::string socket;
-    // Called from the source's thread, one notice after the other; it must not block for long and
-    // must not destroy the source. Where empty, each notice is one line on stderr.
+    // Called from the source's thread, one notice after the other; it must not block for
+    // long. Where empty, each notice is one line on stderr.
     std::function<void(const Notice&)> observer;
     // Borrowed, must outlive the source; null: the machine's.
     const base::Clock* clock = nullptr;

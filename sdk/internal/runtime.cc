@@ -75,6 +75,17 @@ std::vector<IdentityInfo> Describe(const InForce& contexts) {
   return out;
 }
 
+std::shared_ptr<Runtime> Runtime::Make(Options options) {
+  return std::shared_ptr<Runtime>(new Runtime(std::move(options)), [](Runtime* runtime) {
+    // The loop's thread cannot wait for its own end.
+    if (runtime->loop_.InLoop()) {
+      std::thread([runtime] { delete runtime; }).detach();
+    } else {
+      delete runtime;
+    }
+  });
+}
+
 Runtime::Runtime(Options options)
     : options_(WithDefaults(std::move(options))),
       loop_(*options_.clock),

@@ -36,7 +36,8 @@ class Runtime {
   };
   using Closed = std::function<void(const PeerVerdict&)>;
 
-  explicit Runtime(Options options);
+  // The last reference may be dropped by any thread, the loop's (a callback's) included.
+  static std::shared_ptr<Runtime> Make(Options options);
   ~Runtime();
   Runtime(const Runtime&) = delete;
 
@@ -55,6 +56,7 @@ class Runtime {
   void Unwatch(ConnectionId id);
 
  private:
+  explicit Runtime(Options options);
   struct Watched {
     Closed closed;
     bool running = false;

@@ -78,6 +78,29 @@ TEST(ContextSource, AMalformedMessageIsRefusedWholeAndTheLastGoodOneStays) {
   EXPECT_EQ(web.source()->Current().at(0).serial, before.serial);
 }
 
+TEST(ContextSource, MayBeDroppedByItsOwnObserver) {
+  World world;
+  TempDir dir;
+  FakeAgent agent(dir.Join("agent.sock"));
+  base::Mutex mutex;
+  base::CondVar changed;
+  std::shared_ptr<tls::ContextSource> source;
+  bool dropped = false;
+  tls::ContextSource::Options options;
+  options.socket = dir.Join("agent.sock");
+  options.observer = [&](const tls::Notice& notice) {
+    if (notice.kind != Kind::kIdentity) return;
+    base::MutexLock lock(mutex);
+    source.reset();
+    dropped = true;
+    changed.notify_all();
+  };
+  base::MutexLock lock(mutex);
+  source = tls::ContextSource::Open(options).value();
+  agent.Deliver(world.Contexts(kWeb));
+  EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return dropped; }));
+}
+
 TEST(ContextSource, ComesBackToAnAgentThatWasRestarted) {
   World world;
   Service web(world.Contexts(kWeb));
