@@ -144,6 +144,7 @@ class AgentCore {
   std::optional<trust::TrustHeld> first_contact_;
   ContextPtr bootstrap_context_;
   Attempts node_key_, contact_, attest_, renew_node_;
+  bool by_token_ = false;  // of the next attestation, although there is an old certificate
   uint64_t generation_ = 0;
   CertifiedPtr asked_node_, node_in_use_;  // of UseNodeIdentity, of IdentityInUse
   TrustPtr asked_trust_, trust_in_use_;

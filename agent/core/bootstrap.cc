@@ -39,8 +39,10 @@ void AgentCore::Bootstrap(absl::Time now, Actions* out) {
   const bool key_kept = sealed_ != nullptr && sealed_->node_key.has_value();
   if (bootstrap_context_ == nullptr || !key_kept || !attest_.Ready(now)) return;
   attest_.under_way = true;
+  // Where the old certificate is refused, a new token may have been provided: tried in turn.
+  const bool by_certificate = latest_.node != nullptr && !by_token_;
   out->push_back(action::Attest{bootstrap_context_, *latest_.node_key,
-                                latest_.node == nullptr ? "" : latest_.node->chain.front().der()});
+                                by_certificate ? latest_.node->chain.front().der() : ""});
 }
 
 void AgentCore::On(absl::Time now, const event::NodeKeyMade& event, Actions* out) {
@@ -136,9 +138,11 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
   if (!status.ok()) {
     out->push_back(action::Alarm{absl::StrCat("attestation of this node: ", status.message()),
                                  "linchpin_agent_attestations_failed_total"});
+    by_token_ = !by_token_ && !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
     return Retry(now, status, &attest_);
   }
   attest_ = Attempts();
+  by_token_ = false;
   first_contact_.reset();
   out->push_back(action::Note{absl::StrCat("this node is ", latest_.node_id),
                               "linchpin_agent_attestations_total"});
