@@ -1,26 +1,12 @@
 # How a room, a program, a test and a fuzzer are declared. Sources are listed by name: a test checks
 # that no file is left out.
 
-# A source that is listed but not written yet fails its own target, not everybody's configuration.
-function(linchpin_expect_sources result)
-  set(absolute)
-  foreach(source ${ARGN})
-    cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} NORMALIZE)
-    if(NOT EXISTS ${source})
-      set_source_files_properties(${source} PROPERTIES GENERATED TRUE)
-    endif()
-    list(APPEND absolute ${source})
-  endforeach()
-  set(${result} ${absolute} PARENT_SCOPE)
-endfunction()
-
 # linchpin_room(NAME SOURCES a.cc … LIBS x y …): one static library a room or sub-room, also known
 # as linchpin::NAME. Without sources: headers only.
 function(linchpin_room name)
   cmake_parse_arguments(R "" "" "SOURCES;LIBS" ${ARGN})
-  linchpin_expect_sources(sources ${R_SOURCES})
-  if(sources)
-    add_library(${name} STATIC ${sources})
+  if(R_SOURCES)
+    add_library(${name} STATIC ${R_SOURCES})
     target_link_libraries(${name} PUBLIC ${R_LIBS} PRIVATE linchpin_flags)
   else()
     add_library(${name} INTERFACE)
@@ -35,10 +21,11 @@ add_custom_target(programs)
 # linchpin_program(NAME SOURCES … LIBS …): an executable in bin/.
 function(linchpin_program name)
   cmake_parse_arguments(R "" "" "SOURCES;LIBS" ${ARGN})
-  linchpin_expect_sources(sources ${R_SOURCES})
-  add_executable(${name} ${sources})
+  add_executable(${name} ${R_SOURCES})
   target_link_libraries(${name} PRIVATE ${R_LIBS} linchpin_flags)
-  if(NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "/tests(/|$)")
+  set(tests ${CMAKE_SOURCE_DIR}/tests)
+  cmake_path(IS_PREFIX tests ${CMAKE_CURRENT_SOURCE_DIR} is_test)
+  if(NOT is_test)
     add_dependencies(programs ${name})
   endif()
 endfunction()
@@ -46,8 +33,7 @@ endfunction()
 # linchpin_test(NAME SOURCES … LIBS …): one GoogleTest binary a room; ctest runs it whole.
 function(linchpin_test name)
   cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
-  linchpin_expect_sources(sources ${T_SOURCES})
-  add_executable(${name} ${sources})
+  add_executable(${name} ${T_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main
                                         linchpin_flags)
@@ -63,8 +49,7 @@ function(linchpin_fuzzer name)
     return()
   endif()
   cmake_parse_arguments(F "" "" "SOURCES;LIBS" ${ARGN})
-  linchpin_expect_sources(sources ${F_SOURCES})
-  add_executable(fuzz_${name} ${sources})
+  add_executable(fuzz_${name} ${F_SOURCES})
   set_target_properties(fuzz_${name} PROPERTIES OUTPUT_NAME ${name}
                         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
   target_link_libraries(fuzz_${name} PRIVATE ${F_LIBS} linchpin_flags)
