@@ -136,8 +136,8 @@ Reactor* AdminServiceImpl::VerifyLog(Context* context, const v1::VerifyLogReques
   if (absl::Status allowed = CheckOperator(*context); !allowed.ok()) {
     return FinishNow(reactor, allowed);
   }
-  const absl::Status posted = driver_.RunSlowly([this, reactor, response] {
-    absl::StatusOr<v1::LogVerification> verified = driver_.log().Verify();
+  const absl::Status posted = driver_.RunSlowly([&driver = driver_, reactor, response] {
+    absl::StatusOr<v1::LogVerification> verified = driver.log().Verify();
     if (verified.ok()) *response = *std::move(verified);
     FinishNow(reactor, verified.status());
   });

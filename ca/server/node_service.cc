@@ -54,10 +54,10 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Attest(grpc::CallbackServerContext* c
   if (!parsed.ok()) return FinishNow(reactor, parsed.status());
   for (const auto& verifier : verifiers_) {
     if (!verifier->Handles(*request)) continue;
-    verifier->Verify(*request, [this, reactor, response, parsed = *std::move(parsed)](
+    verifier->Verify(*request, [&driver = driver_, reactor, response, parsed = *std::move(parsed)](
                                    absl::StatusOr<NodeClaim> claim) mutable {
       if (!claim.ok()) return (void)FinishNow(reactor, claim.status());
-      driver_.Ask(
+      driver.Ask(
           [parsed = std::move(parsed), claim = *std::move(claim)](CallId call) mutable {
             return event::AttestAsked{call, std::move(parsed), EvidenceOf(std::move(claim))};
           },
