@@ -26,13 +26,8 @@ ALLOWED = {
     "ca": SHARED | {"ca/core", "ca/store", "ca/keys", "ca/log", "ca/attest", "ca/server"},
     "agent/core": SYNC,
     "agent/attest": TRUST,
-    "agent/state": TRUST,
-    "agent/ca_client": SHARED | {"agent/core"},
-    "agent/deliver": SHARED | {"agent/core", "agent/attest"},
-    "agent/server": SHARED | {"agent/core", "agent/attest", "agent/state", "agent/ca_client",
-                              "agent/deliver"},
-    "agent": SHARED | {"agent/core", "agent/attest", "agent/state", "agent/ca_client",
-                       "agent/deliver", "agent/server"},
+    "agent/server": SHARED | {"agent/core", "agent/attest"},
+    "agent": SHARED | {"agent/core", "agent/attest", "agent/server"},
     "sdk": SHARED,
     "cli": SHARED,
     "examples": {"sdk"},
@@ -41,8 +36,7 @@ ALLOWED = {
 }
 
 # Where a library may be included: its prefix in angle brackets -> rooms.
-GRPC = {"rpc", "ca/server", "agent/server", "agent/ca_client", "agent/deliver", "sdk", "cli",
-        "tests"}
+GRPC = {"rpc", "ca/server", "agent/server", "sdk", "cli", "tests"}
 LIBRARIES = {
     "openssl/": {"x509", "sdk", "examples", "demo", "tests"},
     "grpcpp/": GRPC,

@@ -3,6 +3,7 @@
 """Just enough reading of clang-formatted C++: the text without comments, and its blocks."""
 
 import dataclasses
+import functools
 import re
 
 _LITERAL_OR_COMMENT = re.compile(
@@ -21,6 +22,7 @@ def _blank(match):
     return ('""' if text[0] in "\"R'" else "") + "\n" * text.count("\n")
 
 
+@functools.cache
 def strip(text):
     """The code alone: comments, literals and preprocessor lines blanked, lines where they were."""
     code = _LITERAL_OR_COMMENT.sub(_blank, text)
@@ -64,6 +66,7 @@ def _classify(head, inside):
     return "function" if "(" in head else "other"
 
 
+@functools.cache
 def parse(text):
     """(blocks, statements): every block with its lines; and (line, head, enclosing class's head)
     of each statement or function head that stands directly in a class."""

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import arrows  # noqa: E402
 import rules  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,6 +33,11 @@ def tree():
 
 def test_the_tree_is_there():
     assert {"dev", ".ci/run", "CMakeLists.txt", "base/clock.h"} <= tree().keys()
+
+
+def test_the_table_of_arrows_has_no_dead_row():
+    rooms = {arrows.room_of(path) for path in tree() if rules.is_code(path)}
+    assert rooms | {"proto"} == set(arrows.ALLOWED)
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
