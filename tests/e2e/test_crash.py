@@ -65,6 +65,7 @@ def serials(text):
 
 def test_an_agent_killed_again_and_again_while_sealing_always_comes_back(ca):
     agent = ca.join("a")
+    wait_for("the node to have joined", lambda: "1 of 1" in ca.run("coverage", check=False).stdout)
     pause = threading.Event()
     for i in range(8):
         ca.identity(f"/s{i}", ME)
