@@ -76,7 +76,7 @@ absl::StatusOr<AcceptedPinSets> FollowPinSets(const PinSetCursor& cursor,
                                               const std::vector<v1::SignedPinSet>& sets,
                                               absl::Time now, bool first_contact);
 
-// What is enforced at `now`: mode and anchors of the set, with its expiry applied (on_expiry).
+// What the set asks for. Its expiry is only carried along: Judge applies on_expiry at its own `now`.
 v1::EffectivePins Effective(const PinSet& set);
 // Set 0: unsigned, enforcing; frozen anchors and the issuers the authenticated CA declares.
 v1::EffectivePins SetZero(const std::vector<x509::SpkiPin>& anchors,

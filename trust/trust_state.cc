@@ -117,11 +117,16 @@ absl::StatusOr<std::shared_ptr<const TrustState>> TrustState::Make(TrustStatePar
   x509::Chain kept;
   for (const x509::Certificate& anchor : parts.anchors) {
     const x509::SpkiPin& pin = anchor.public_key().pin();
-    if (std::binary_search(anchor_pins.begin(), anchor_pins.end(), pin)) {
-      kept.push_back(anchor);
-    } else {
+    if (!std::binary_search(anchor_pins.begin(), anchor_pins.end(), pin)) {
       dropped.push_back(pin);
+      continue;
     }
+    // A pin names the key alone: what the root says of itself counts only if that key signed it.
+    if (!anchor.IsSelfIssued() || !anchor.IsSignedBy(anchor.public_key())) {
+      return Malformed(parts.trust_domain, absl::StrCat("the root with the pinned key ",
+                                                        pin.ToString(), " is not signed by itself"));
+    }
+    kept.push_back(anchor);
   }
   if (kept.empty()) {
     const auto to_text = [](std::string* out, const x509::SpkiPin& pin) {

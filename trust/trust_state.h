@@ -32,7 +32,8 @@ struct TrustStateParts {
 class TrustState {
  public:
   // Keeps only the anchors whose key is among pins.anchors; dropped_anchors() names the rest.
-  // FAILED_PRECONDITION if none is left; INVALID_ARGUMENT for pins that are not 32 bytes.
+  // FAILED_PRECONDITION if none is left; INVALID_ARGUMENT for pins that are not 32 bytes and for a
+  // kept anchor that is not self-signed (otherwise whoever sends it could redate a pinned root).
   static absl::StatusOr<std::shared_ptr<const TrustState>> Make(TrustStateParts parts);
 
   const TrustDomain& trust_domain() const { return parts_.trust_domain; }

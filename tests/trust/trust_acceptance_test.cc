@@ -130,6 +130,19 @@ TEST_F(TrustAcceptanceTest, SetZeroEnforcesTheDeclaredIssuersUnderTheFrozenRoot)
   EXPECT_EQ(held.state->epoch(), 1u);
 }
 
+TEST_F(TrustAcceptanceTest, RefusesARootThatItsPinnedKeyDidNotSign) {
+  // The CA's words over the root's key: the same root, but it never ends.
+  std::string der = authority_.root().certificate.der();
+  const absl::Time not_after = authority_.root().certificate.fields().not_after;
+  const std::string end = absl::FormatTime("%y%m%d%H%M%SZ", not_after, absl::UTCTimeZone());
+  const size_t at = der.rfind(end);
+  ASSERT_NE(at, std::string::npos);
+  der.replace(at, 2, "49");
+  v1::TrustState forged = Incoming(1);
+  forged.set_anchors(0, der);
+  EXPECT_THAT(Accept(HeldZero(), forged), StatusIs(kInvalid, "is not signed by itself"));
+}
+
 TEST_F(TrustAcceptanceTest, SetZeroNeverTakesAnotherRoot) {
   const TestAuthority rogue("example.org", "rogue");
   v1::TrustState both = Incoming(1);
