@@ -76,7 +76,7 @@ class Judgement {
 
   absl::Status Check(const grpc_auth_context* peer, absl::string_view path) {
     const std::shared_ptr<const trust::MtlsContext> context = identity_->Get();
-    if (context == nullptr) {
+    if (context == nullptr || !context->has_certificate()) {
       return absl::UnavailableError("NO_CONTEXT: this server has no identity yet: try again");
     }
     // On the server's side the leaf is not part of the chain property.

@@ -144,6 +144,15 @@ TEST_F(JudgedConnection, BeforeItsIdentityAServerAnswersNobody) {
   EXPECT_OK(CallIssue(Channel(node)));
 }
 
+TEST_F(JudgedConnection, WithTrustButNoCertificateAServerAnswersNobody) {
+  identity_->Set(WithoutCertificate());
+  Start(trust::Expect::Node());
+  const auto anybody = FirstContactChannel(
+      server_->address(), [](const std::vector<std::string>&) { return absl::OkStatus(); });
+  EXPECT_THAT(CallGetTrust(anybody), StatusIs(kUnavailable, "NO_CONTEXT"));
+  EXPECT_EQ(server_->calls(), 0);
+}
+
 TEST_F(JudgedConnection, AChangeOfTrustIsFeltByTheNextCallOfAnOldConnection) {
   StartCa();
   const auto channel = Channel(MakeContext("/linchpin/node/n1"));
