@@ -132,7 +132,9 @@ absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const std::stri
     close(fd);
     return status;
   }
-  return std::unique_ptr<UnixListener>(new UnixListener(path, fd, found.st_ino));
+  std::unique_ptr<UnixListener> listener(new UnixListener(path, fd, found.st_ino));
+  if (listener->wake_fd_ < 0) return base::ErrnoStatus(errno, "make an eventfd");
+  return listener;
 }
 
 void UnixListener::Start(grpc::Server* server) {

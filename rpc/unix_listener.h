@@ -37,7 +37,8 @@ class UnixListener {
   static absl::StatusOr<std::unique_ptr<UnixListener>> Bind(const std::string& path, mode_t mode);
   ~UnixListener();  // stops accepting and unlinks the socket
 
-  // Accepts until stopped, handing connections to `server`, which must outlive the listener.
+  // Accepts until stopped, handing connections to `server`, which must outlive the listener. Build
+  // it with GRPC_ARG_MAX_CONNECTION_IDLE_MS: nothing else ends a connection that stays silent.
   void Start(grpc::Server* server);
   void Stop();
 

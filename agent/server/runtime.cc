@@ -21,6 +21,7 @@ namespace {
 constexpr absl::Duration kBetweenLooks = absl::Seconds(10);  // at gauges that change with time
 constexpr absl::Duration kDrain = absl::Seconds(2);
 constexpr int kMaxCallsOfConnection = 64;
+constexpr int kIdleMilliseconds = 60'000;  // without a call; silent connections end
 constexpr char kHashes[] = "unix:sha256:";
 constexpr mode_t kSocketMode = 0666;  // the kernel says who is asking
 
@@ -88,6 +89,7 @@ Runtime::Runtime(Parts parts)
                         if (absl::IsResourceExhausted(queued)) {
                           base::LogError(std::string(queued.message()));
                         }
+                        return queued;
                       }});
   service_ = std::make_unique<ContextService>(ContextService::Parts{
       .attestor = parts_.attestor,
@@ -116,6 +118,7 @@ absl::Status Runtime::Listen() {
   grpc::ServerBuilder builder;
   builder.RegisterService(service_.get());
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsOfConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMilliseconds);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::InternalError("the gRPC server of the agent's socket cannot be started");

@@ -22,6 +22,7 @@ constexpr int kKeepaliveMs = 20'000;        // a dead node is noticed within 30 
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kConnectionAgeMs = 3'600'000;  // then a node shows its certificate again
 constexpr int kConnectionGraceMs = 10'000;
+constexpr int kIdleMs = 60'000;  // of an admin connection without a call
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr absl::Duration kShutdown = absl::Seconds(2);
 
@@ -81,6 +82,7 @@ absl::Status CaServer::Listen(ServerOptions options) {
       [this](const grpc::ServerContextBase& context) { return admin_listener_->PeerOf(context); });
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.RegisterService(admin_.get());
   admin_server_ = builder.BuildAndStart();
   if (admin_server_ == nullptr) return absl::InternalError("the admin API cannot be started");

@@ -162,6 +162,7 @@ class UnixListenerTest : public ::testing::Test {
   void Serve() {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 1'000);
     server_ = builder.BuildAndStart();
     listener_->Start(server_.get());
   }
@@ -269,6 +270,18 @@ TEST_F(UnixListenerTest, AProcessThatRanOutOfFilesAcceptsAgainLater) {
   EXPECT_OK(CallGetTrust(ChannelOver(fd)));
 }
 
+TEST_F(UnixListenerTest, ASilentConnectionIsClosedInTheEnd) {
+  Serve();
+  const int fd = Socket();
+  ASSERT_TRUE(Connect(fd, path_));
+  char bytes[256];
+  pollfd closed{fd, POLLIN, 0};
+  do {
+    ASSERT_EQ(poll(&closed, 1, 30'000), 1) << "it is still open";
+  } while (recv(fd, bytes, sizeof(bytes), 0) > 0);
+  close(fd);
+}
+
 TEST_F(UnixListenerTest, StopsAndRemovesItsSocket) {
   Serve();
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
@@ -302,6 +315,21 @@ TEST(UnixListenerBind, ReplacesAStaleSocketButNeverALiveOne) {
   ASSERT_OK_AND_ASSIGN(const auto listener, UnixListener::Bind(dir.Join("s"), 0600));
   EXPECT_THAT(UnixListener::Bind(dir.Join("s"), 0600).status(),
               StatusIs(kPrecondition, "another process listens on " + dir.Join("s")));
+}
+
+TEST(UnixListenerBind, WithoutAFileToEndItByItIsRefused) {
+  test::TempDir dir;
+  const int next = dup(0);
+  close(next);
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit one_more = before;
+  one_more.rlim_cur = static_cast<rlim_t>(next) + 1;
+  setrlimit(RLIMIT_NOFILE, &one_more);
+  const absl::Status status = UnixListener::Bind(dir.Join("s"), 0600).status();
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted, "Too many open files"));
+  EXPECT_FALSE(std::filesystem::exists(dir.Join("s")));
 }
 
 TEST(UnixListenerBind, NeverRemovesWhatIsNoSocket) {
