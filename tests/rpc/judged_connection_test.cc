@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
+#include <grpc/grpc_security.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_certificate_verifier.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
 #include <memory>
 
 #include "gtest/gtest.h"
@@ -174,6 +180,58 @@ TEST_F(JudgedConnection, AnExpiredCallerIsRefusedThoughItWasAllowedBefore) {
   EXPECT_OK(CallIssue(channel));
   clock_.Advance(absl::Minutes(61));
   EXPECT_THAT(CallIssue(channel), StatusIs(kUnauthenticated, "EXPIRED"));
+}
+
+// A client that resumes TLS sessions where it can, which none of ours does.
+class ResumingClient {
+ public:
+  ~ResumingClient() { grpc_ssl_session_cache_destroy(cache_); }
+
+  std::shared_ptr<grpc::Channel> Channel(const std::string& address, const Context& own) const {
+    grpc::experimental::TlsChannelCredentialsOptions options;
+    options.set_verify_server_certs(false);
+    options.set_check_call_host(false);
+    options.set_certificate_verifier(
+        grpc::experimental::ExternalCertificateVerifier::Create<TakesAnybody>());
+    options.set_certificate_provider(
+        std::make_shared<grpc::experimental::StaticDataCertificateProvider>(
+            std::vector<grpc::experimental::IdentityKeyCertPair>{
+                {std::string(own->key()->ToPem().Reveal()), x509::ToPem(own->chain())}}));
+    options.watch_identity_key_cert_pairs();
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetSslTargetNameOverride("server");  // sessions are kept by name
+    const grpc_arg cache = grpc_ssl_session_cache_create_channel_arg(cache_);
+    arguments.SetPointerWithVtable(cache.key, cache.value.pointer.p, cache.value.pointer.vtable);
+    return grpc::CreateCustomChannel(address, grpc::experimental::TlsCredentials(options),
+                                     arguments);
+  }
+
+ private:
+  struct TakesAnybody final : grpc::experimental::ExternalCertificateVerifier {
+    bool Verify(grpc::experimental::TlsCustomVerificationCheckRequest*,
+                std::function<void(grpc::Status)>, grpc::Status*) override {
+      return true;
+    }
+    void Cancel(grpc::experimental::TlsCustomVerificationCheckRequest*) override {}
+  };
+
+  grpc_ssl_session_cache* const cache_ = grpc_ssl_session_cache_create_lru(8);
+};
+
+TEST_F(JudgedConnection, AResumedSessionIsJudgedLikeAnyOther) {
+  StartCa();
+  const Context node = MakeContext("/linchpin/node/n1");
+  const ResumingClient client;
+  EXPECT_OK(CallIssue(client.Channel(server_->address(), node)));
+  EXPECT_FALSE(server_->last_resumed());
+  EXPECT_OK(CallIssue(client.Channel(server_->address(), node)));
+  ASSERT_TRUE(server_->last_resumed());
+  EXPECT_EQ(server_->last_caller(), "spiffe://example.org/linchpin/node/n1");
+  clock_.Advance(absl::Minutes(61));
+  EXPECT_THAT(CallIssue(client.Channel(server_->address(), node)),
+              StatusIs(kUnauthenticated, "EXPIRED"));
+  EXPECT_EQ(server_->calls(), 2);
 }
 
 TEST_F(JudgedConnection, PolicyDecidesWhichServicesMeet) {

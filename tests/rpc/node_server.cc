@@ -3,6 +3,7 @@
 
 #include "tests/rpc/node_server.h"
 
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/server_builder.h>
 
@@ -52,6 +53,11 @@ std::string NodeServer::last_leaf() const {
   return last_leaf_;
 }
 
+bool NodeServer::last_resumed() const {
+  base::MutexLock lock(mutex_);
+  return last_resumed_;
+}
+
 grpc::ServerUnaryReactor* NodeServer::GetTrust(grpc::CallbackServerContext* context,
                                                const ca::v1::GetTrustRequest*,
                                                ca::v1::GetTrustResponse*) {
@@ -70,6 +76,9 @@ grpc::ServerUnaryReactor* NodeServer::Answer(grpc::CallbackServerContext* contex
     const auto caller = rpc::PeerId(*context);
     last_caller_ = caller ? caller->ToString() : "";
     last_leaf_ = rpc::PeerLeaf(*context).value_or("");
+    const auto resumed =
+        context->auth_context()->FindPropertyValues(GRPC_SSL_SESSION_REUSED_PROPERTY);
+    last_resumed_ = !resumed.empty() && resumed[0] == "true";
   }
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);

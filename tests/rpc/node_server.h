@@ -28,6 +28,7 @@ class NodeServer final : public ca::v1::NodeService::CallbackService {
   int calls() const;
   std::string last_caller() const;  // "" for none
   std::string last_leaf() const;
+  bool last_resumed() const;  // the call came over a resumed TLS session
 
  private:
   grpc::ServerUnaryReactor* GetTrust(grpc::CallbackServerContext* context,
@@ -41,6 +42,7 @@ class NodeServer final : public ca::v1::NodeService::CallbackService {
   int calls_ = 0;
   std::string last_caller_;
   std::string last_leaf_;
+  bool last_resumed_ = false;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
