@@ -7,9 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <list>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -167,6 +165,17 @@ bool Configure(X509_STORE_CTX* context) {
                                                 X509_V_FLAG_NO_CHECK_TIME) == 1;
 }
 
+// OpenSSL may have reached the anchor earlier than the attempt, or through namesakes in another
+// order. What it verified is then an attempt of its own: this one was not verified.
+bool IsBuiltAs(X509_STORE_CTX* context, const Chain& path) {
+  const STACK_OF(X509)* built = X509_STORE_CTX_get0_chain(context);
+  if (sk_X509_num(built) != static_cast<int>(path.size())) return false;
+  for (size_t i = 0; i < path.size(); ++i) {
+    if (sk_X509_value(built, static_cast<int>(i)) != path[i].x509()) return false;
+  }
+  return true;
+}
+
 // Checks just this path: OpenSSL is given its certificates and none else, so nothing that a peer
 // sends can lead it astray.
 PathResult Verify(const Attempt& attempt, const PathInputs& inputs) {
@@ -194,10 +203,9 @@ PathResult Verify(const Attempt& attempt, const PathInputs& inputs) {
                    absl::StrCat(NameOf(depth, path[depth]), ": ", Expected(error), " (",
                                 X509_verify_cert_error_string(code), ")"));
   }
-  // OpenSSL may have stopped at the anchor earlier than the attempt; then the shorter path is one.
-  const STACK_OF(X509)* built = X509_STORE_CTX_get0_chain(context.get());
-  if (sk_X509_num(built) != static_cast<int>(path.size())) {
-    return Failure(PathError::kInvalid, 0, "the path is longer than its certificates need");
+  if (!IsBuiltAs(context.get(), path)) {
+    return Failure(PathError::kInvalid, 0,
+                   "the signatures make another path of its certificates than the names");
   }
   if (auto failure = CheckKeys(path)) return *std::move(failure);
   if (auto failure = CheckTimes(path, inputs)) return *std::move(failure);
@@ -313,62 +321,6 @@ std::string MemoKey(const PathInputs& inputs) {
 }
 
 }  // namespace
-
-struct PathMemo::Impl {
-  struct Entry {
-    std::string key;
-    Chain path;
-  };
-  explicit Impl(size_t most_entries) : most(std::max<size_t>(most_entries, 1)) {}
-
-  base::Mutex mutex;
-  const size_t most;
-  std::list<Entry> entries;  // most recently used first
-  std::unordered_map<std::string, std::list<Entry>::iterator> by_key;
-  size_t hits = 0;
-  size_t misses = 0;
-};
-
-PathMemo::PathMemo(size_t most_entries) : impl_(std::make_unique<Impl>(most_entries)) {}
-PathMemo::~PathMemo() = default;
-
-bool PathMemo::Find(const std::string& key, Chain* path) {
-  base::MutexLock lock(impl_->mutex);
-  const auto found = impl_->by_key.find(key);
-  if (found == impl_->by_key.end()) {
-    ++impl_->misses;
-    return false;
-  }
-  ++impl_->hits;
-  impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
-  *path = found->second->path;
-  return true;
-}
-
-void PathMemo::Insert(const std::string& key, const Chain& path) {
-  base::MutexLock lock(impl_->mutex);
-  const auto found = impl_->by_key.find(key);
-  if (found != impl_->by_key.end()) {
-    found->second->path = path;
-    impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
-    return;
-  }
-  if (impl_->entries.size() >= impl_->most) {
-    impl_->by_key.erase(impl_->entries.back().key);
-    impl_->entries.pop_back();
-  }
-  impl_->entries.push_front({key, path});
-  impl_->by_key[key] = impl_->entries.begin();
-}
-
-size_t PathMemo::hits() const {
-  base::MutexLock lock(impl_->mutex);
-  return impl_->hits;
-}
-size_t PathMemo::misses() const {
-  base::MutexLock lock(impl_->mutex);
-  return impl_->misses;
-}
 
 PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo) {
   ErrorQueueScope scope;

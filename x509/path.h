@@ -65,9 +65,10 @@ class PathMemo {
 // Builds a path from chain[0] over the candidates and the rest of the chain to an anchor, trying
 // every one that names and key ids allow (at most 16, of at most 8 intermediates), and checks each
 // rule of RFC 5280 §6.1 (strict), keys and signatures at 112 bits of security or better. Extended
-// key usage is the caller's to judge. An anchor is held to its own dates and constraints; only its
-// signature counts for nothing. The leaf is never itself the anchor, so a path has at least two
-// certificates. At most 16 may be sent. Only successes are memoised. `memo` may be null.
+// key usage is the caller's to judge; certificate policies are not processed. An anchor is held to
+// its own dates and constraints; only its signature counts for nothing. The leaf is never itself
+// the anchor, so a path has at least two certificates; each is signed by the next. At most 16 may
+// be sent. Only successes are memoised. `memo` may be null.
 PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo);
 
 }  // namespace linchpin::x509

@@ -6,10 +6,13 @@
 #include <openssl/err.h>
 
 #include <atomic>
+#include <map>
+#include <optional>
 #include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
 #include "tests/x509/golden.h"
 #include "x509/certificate_builder.h"
 #include "x509/certificate_request.h"
@@ -51,6 +54,73 @@ TEST(ValidatePath, ReturnsThePathLeafFirst) {
   const PathResult result = Validate({{"leaf", "issuer"}});
   ASSERT_TRUE(result.ok()) << result.detail;
   EXPECT_EQ(result.path, Certificates({"leaf", "issuer", "root"}));
+}
+
+// Four names alike, and key ids alike: only the signatures say in which order the two CAs between
+// leaf and root come. `sent` signed the leaf, `known` signed `sent`.
+struct Namesakes {
+  explicit Namesakes(const test::TempDir& dir) {
+    WriteText(dir.Join("req.cnf"), "[req]\ndistinguished_name=dn\n[dn]\n");
+    const std::string ca =
+        "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n"
+        "subjectKeyIdentifier=01020304\n";
+    WriteText(dir.Join("root.ext"), ca);
+    WriteText(dir.Join("ca.ext"), ca + "authorityKeyIdentifier=keyid:always\n");
+    WriteText(dir.Join("leaf.ext"),
+              "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+              "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n"
+              "subjectAltName=URI:spiffe://example.org/web\n");
+    Make(dir, "root", "EC -pkeyopt ec_paramgen_curve:P-256", "N", "root", "");
+    Make(dir, "known", "ED25519", "N", "ca", "root");
+    Make(dir, "sent", "RSA -pkeyopt rsa_keygen_bits:2048", "N", "ca", "known");
+    Make(dir, "leaf", "EC -pkeyopt ec_paramgen_curve:P-256", "leaf", "leaf", "sent");
+  }
+
+  std::map<std::string, std::optional<Certificate>> made;
+
+ private:
+  void Make(const test::TempDir& dir, const std::string& name, const std::string& algorithm,
+            const std::string& subject, const std::string& profile, const std::string& issuer) {
+    const auto file = [&dir](const std::string& of, const char* kind) {
+      return dir.Join(absl::StrCat(of, kind));
+    };
+    const std::string signer = issuer.empty()
+                                   ? absl::StrCat(" -signkey ", file(name, ".key"))
+                                   : absl::StrCat(" -CA ", file(issuer, ".pem"), " -CAkey ",
+                                                  file(issuer, ".key"), " -CAcreateserial");
+    for (const std::string& step :
+         {absl::StrCat("genpkey -algorithm ", algorithm, " -out ", file(name, ".key")),
+          absl::StrCat("req -new -config ", dir.Join("req.cnf"), " -subj /CN=", subject, " -key ",
+                       file(name, ".key"), " -out ", file(name, ".csr")),
+          absl::StrCat("x509 -req -days 30 -in ", file(name, ".csr"), " -extfile ",
+                       file(profile, ".ext"), signer, " -out ", file(name, ".pem"))}) {
+      const ProgramResult result = RunOpenSsl(step);
+      ASSERT_EQ(result.exit_code, 0) << result.output;
+    }
+    std::ifstream pem(file(name, ".pem"));
+    std::ostringstream text;
+    text << pem.rdbuf();
+    auto certificate = Certificate::FromPem(text.str());
+    ASSERT_TRUE(certificate.ok()) << certificate.status();
+    made[name] = *certificate;
+  }
+};
+
+TEST(ValidatePath, TheOrderOfThePathIsThatOfTheSignatures) {
+  const test::TempDir dir;
+  Namesakes namesakes(dir);
+  const auto at = [&](const char* name) { return *namesakes.made.at(name); };
+  const Chain chain = {at("leaf"), at("sent")};
+  const Chain anchors = {at("root")};
+  const Chain candidates = {at("known")};
+  const PathResult result = ValidatePath(
+      {chain, anchors, candidates, chain.front().fields().not_before, absl::ZeroDuration()},
+      nullptr);
+  ASSERT_TRUE(result.ok()) << result.detail;
+  EXPECT_EQ(result.path, (Chain{at("leaf"), at("sent"), at("known"), at("root")}));
+  for (size_t i = 0; i + 1 < result.path.size(); ++i) {
+    EXPECT_TRUE(result.path[i].IsSignedBy(result.path[i + 1].public_key())) << i;
+  }
 }
 
 TEST(ValidatePath, AcceptsWhatIsSoundInOtherShapes) {
