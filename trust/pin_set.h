@@ -19,8 +19,6 @@
 
 namespace linchpin::trust {
 
-using PinMode = v1::PinSet::Mode;
-
 // k of n keys; a key counts once however often it signed.
 struct SignerSet {
   std::vector<x509::PublicKey> keys;
@@ -76,7 +74,7 @@ absl::StatusOr<AcceptedPinSets> FollowPinSets(const PinSetCursor& cursor,
                                               const std::vector<v1::SignedPinSet>& sets,
                                               absl::Time now, bool first_contact);
 
-// What the set asks for. Its expiry is only carried along: Judge applies on_expiry at its own `now`.
+// What the set asks for. Its expiry is only carried along: Judge applies on_expiry at its `now`.
 v1::EffectivePins Effective(const PinSet& set);
 // Set 0: unsigned, enforcing; frozen anchors and the issuers the authenticated CA declares.
 v1::EffectivePins SetZero(const std::vector<x509::SpkiPin>& anchors,

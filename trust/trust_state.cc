@@ -123,8 +123,9 @@ absl::StatusOr<std::shared_ptr<const TrustState>> TrustState::Make(TrustStatePar
     }
     // A pin names the key alone: what the root says of itself counts only if that key signed it.
     if (!anchor.IsSelfIssued() || !anchor.IsSignedBy(anchor.public_key())) {
-      return Malformed(parts.trust_domain, absl::StrCat("the root with the pinned key ",
-                                                        pin.ToString(), " is not signed by itself"));
+      return Malformed(parts.trust_domain,
+                       absl::StrCat("the root with the pinned key ", pin.ToString(),
+                                    " is not signed by itself"));
     }
     kept.push_back(anchor);
   }

@@ -23,7 +23,6 @@ struct OpenSslDeleter {
 template <typename T, auto Free>
 using OpenSslPtr = std::unique_ptr<T, OpenSslDeleter<Free>>;
 
-inline void FreeCertificateStack(STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); }
 // For stacks whose certificates belong to somebody else.
 inline void FreeBorrowedStack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
 
@@ -34,12 +33,9 @@ using EvpMdCtxPtr = OpenSslPtr<EVP_MD_CTX, EVP_MD_CTX_free>;
 using EvpCipherCtxPtr = OpenSslPtr<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
 using X509Ptr = OpenSslPtr<X509, X509_free>;
 using X509ReqPtr = OpenSslPtr<X509_REQ, X509_REQ_free>;
-using X509StorePtr = OpenSslPtr<X509_STORE, X509_STORE_free>;
 using X509StoreCtxPtr = OpenSslPtr<X509_STORE_CTX, X509_STORE_CTX_free>;
 using X509ExtensionPtr = OpenSslPtr<X509_EXTENSION, X509_EXTENSION_free>;
-using Asn1IntegerPtr = OpenSslPtr<ASN1_INTEGER, ASN1_INTEGER_free>;
 using GeneralNamesPtr = OpenSslPtr<GENERAL_NAMES, GENERAL_NAMES_free>;
-using CertificateStackPtr = OpenSslPtr<STACK_OF(X509), FreeCertificateStack>;
 using BorrowedStackPtr = OpenSslPtr<STACK_OF(X509), FreeBorrowedStack>;
 
 }  // namespace linchpin::x509
