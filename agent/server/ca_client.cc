@@ -64,18 +64,24 @@ CaClient::~CaClient() {
   base::MutexLock lock(mutex_);
   closing_ = true;
   for (grpc::ClientContext* call : calls_) call->TryCancel();
-  ended_.wait(lock, [this] { return calls_.empty() && streams_ == 0; });
+  ended_.wait(lock, [this] { return under_way_ == 0; });
 }
 
 void CaClient::Begun(grpc::ClientContext* context) {
   base::MutexLock lock(mutex_);
+  ++under_way_;
   calls_.insert(context);
   if (closing_) context->TryCancel();
 }
 
-void CaClient::Ended(grpc::ClientContext* context) {
+void CaClient::Forget(grpc::ClientContext* context) {
   base::MutexLock lock(mutex_);
   calls_.erase(context);
+}
+
+void CaClient::Ended() {
+  base::MutexLock lock(mutex_);
+  --under_way_;
   ended_.notify_all();
 }
 
@@ -88,13 +94,15 @@ void CaClient::Start(const StubPtr& stub, Method method, const Request& request,
   call->context.set_deadline(absl::ToChronoTime(parts_.clock.Now() + kDeadline));
   Begun(&call->context);
   method(*call->stub->async(), &call->context, &call->request, &call->response,
-         [this, call, done = std::move(done)](const grpc::Status& status) {
+         [this, call, done = std::move(done)](const grpc::Status& status) mutable {
            if (status.ok()) {
              done(std::move(call->response));
            } else {
              done(rpc::FromGrpc(status));
            }
-           Ended(&call->context);
+           Forget(&call->context);
+           call.reset();  // and its channel with it, before anybody is told
+           Ended();
          });
 }
 
@@ -211,14 +219,10 @@ void CaClient::Do(const action::Issue& action) {
 void CaClient::Do(const action::OpenSync& action) {
   {
     base::MutexLock lock(mutex_);
-    ++streams_;
+    ++under_way_;
   }
   stream_ticket_ = action.stream;
-  stream_ = SyncStream::Start(stub_, action, parts_.post, [this] {
-    base::MutexLock lock(mutex_);
-    --streams_;
-    ended_.notify_all();
-  });
+  stream_ = SyncStream::Start(stub_, action, parts_.post, [this] { Ended(); });
 }
 
 void CaClient::Do(const action::CloseSync& action) {

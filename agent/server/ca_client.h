@@ -51,9 +51,10 @@ class CaClient {
   template <typename Request, typename Response, typename Method>
   void Start(const StubPtr& stub, Method method, const Request& request,
              std::function<void(absl::StatusOr<Response>)> done);
-  void Post(Event event) { parts_.post(std::move(event), nullptr); }
+  void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
   void Begun(grpc::ClientContext* context);
-  void Ended(grpc::ClientContext* context);
+  void Forget(grpc::ClientContext* context);
+  void Ended();
   void Work(base::Work work, std::function<void(const absl::Status&)> otherwise);
 
   const Parts parts_;
@@ -64,7 +65,7 @@ class CaClient {
   base::Mutex mutex_;
   base::CondVar ended_;
   bool closing_ = false;
-  size_t streams_ = 0;
+  size_t under_way_ = 0;  // calls and streams that still hold a channel
   std::set<grpc::ClientContext*> calls_;
 };
 

@@ -64,7 +64,7 @@ void SyncStream::Opened() {
       if (!rpc::AppendSentChain(pem, &event.ca_chain).ok()) event.ca_chain.clear();
     }
   }
-  post_(std::move(event), nullptr);
+  (void)post_(std::move(event), nullptr);
 }
 
 void SyncStream::OnReadInitialMetadataDone(bool ok) {
@@ -81,7 +81,11 @@ void SyncStream::OnReadDone(bool ok) {
     return;
   }
   Opened();
-  post_(event::SyncReceived{stream_, reading_}, [stream = self_] { stream->ReadNext(); });
+  const absl::Status taken =
+      post_(event::SyncReceived{stream_, reading_}, [stream = self_] { stream->ReadNext(); });
+  if (taken.ok()) return;
+  context_.TryCancel();  // the next stream's Hello asks for what is missing
+  ReadNext();            // which tells of the end
 }
 
 void SyncStream::ReadNext() {
@@ -90,9 +94,10 @@ void SyncStream::ReadNext() {
 }
 
 void SyncStream::OnDone(const grpc::Status& status) {
-  post_(event::SyncClosed{stream_, rpc::FromGrpc(status)}, nullptr);
+  (void)post_(event::SyncClosed{stream_, rpc::FromGrpc(status)}, nullptr);
   const std::function<void()> done = std::move(done_);
-  const std::shared_ptr<SyncStream> self = std::move(self_);
+  // May destroy this, and with it a channel, which must happen before anybody is told.
+  std::exchange(self_, nullptr).reset();
   done();
 }
 

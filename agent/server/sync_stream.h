@@ -18,11 +18,12 @@
 
 namespace linchpin::agent {
 
-// Hands an event to the core, and runs `then` (which may be empty) when the core has taken it.
-using PostThen = std::function<void(Event, std::function<void()> then)>;
+// Hands an event to the core, and runs `then` (which may be empty) when the core has taken it. An
+// error: it takes no more, and `then` is never run.
+using PostThen = std::function<absl::Status(Event, std::function<void()> then)>;
 
-// Any thread. The next message is read when the core has taken the last. Owns itself from Start()
-// until its SyncClosed was posted.
+// Any thread. The next message is read when the core has taken the last; one that it does not take
+// ends the stream. Owns itself from Start() until its SyncClosed was posted.
 class SyncStream final : public grpc::ClientBidiReactor<ca::v1::NodeMessage, ca::v1::CaMessage> {
  public:
   static constexpr size_t kMaxQueued = 4096;  // messages to the CA; beyond, the stream is ended
