@@ -91,8 +91,7 @@ Runtime::Runtime(Options options)
       loop_(*options_.clock),
       core_(MakeCoreOptions(&memo_)) {
   stream_ = std::make_unique<AgentStream>(options_.socket, [this](Event event) {
-    // A full queue loses the event; the stream is then opened again only by its own end, so block
-    // nothing here: gRPC's threads may not wait.
+    // gRPC's threads may not wait, and a lost event would be lost trust: kMaxExpendable keeps room.
     (void)loop_.Post([this, event = std::move(event)] { Step(event); });
   });
   (void)loop_.Post([this] { Step(event::Started{}); });
@@ -122,12 +121,23 @@ absl::Status Runtime::WaitReady(absl::Duration timeout) const {
                                              problem_));
 }
 
+void Runtime::PostExpendable(base::Work work) {
+  if (expendable_.fetch_add(1) < kMaxExpendable) {
+    const absl::Status posted = loop_.Post([this, work = std::move(work)]() mutable {
+      --expendable_;
+      work();
+    });
+    if (posted.ok()) return;
+  }
+  --expendable_;
+}
+
 void Runtime::Judged(const event::Judged& judged) {
-  (void)loop_.Post([this, judged] { Step(judged); });  // a lost count is a lost count
+  PostExpendable([this, judged] { Step(judged); });
 }
 
 void Runtime::Notify(Notice notice) {
-  (void)loop_.Post([this, notice = std::move(notice)] { Observe(notice); });
+  PostExpendable([this, notice = std::move(notice)] { Observe(notice); });
 }
 
 absl::StatusOr<ConnectionId> Runtime::Watch(event::ConnectionOpened opened, Closed closed) {

@@ -5,6 +5,7 @@
 // connections.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -56,7 +57,12 @@ class Runtime {
   void Unwatch(ConnectionId id);
 
  private:
+  // Verdicts and notices that wait. More are dropped: a flood of handshakes must leave room in the
+  // loop's queue for what the agent says.
+  static constexpr size_t kMaxExpendable = base::RunLoop::kMaxQueued / 4;
+
   explicit Runtime(Options options);
+  void PostExpendable(base::Work work);
   struct Watched {
     Closed closed;
     bool running = false;
@@ -78,6 +84,7 @@ class Runtime {
   base::RunLoop loop_;
   SdkCore core_;
   base::TimerId timer_ = 0;
+  std::atomic<size_t> expendable_ = 0;
   std::unique_ptr<AgentStream> stream_;
 
   mutable base::Mutex mutex_;

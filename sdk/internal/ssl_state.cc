@@ -202,7 +202,11 @@ void OnProgress(const SSL* const_ssl, int where, int ret) {
   SSL* ssl = const_cast<SSL*>(const_ssl);
   const CtxState& ctx = *FindState(SSL_get_SSL_CTX(ssl));
   SslState* state = StateOf(ssl);
-  if ((where & SSL_CB_HANDSHAKE_START) != 0 && !state->snapped) {
+  if ((where & SSL_CB_HANDSHAKE_START) != 0) {
+    // Of an SSL that is used again, nothing of its last handshake counts; and a session that its
+    // user has set must not be resumed: nobody would be judged.
+    *state = SslState{.expect = std::move(state->expect)};
+    SSL_set_session(ssl, nullptr);
     TakeSnapshot(ctx, state);
     if (state->contexts != nullptr) SendAuthorityNames(ssl, *state->contexts);
   } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !state->counted) {

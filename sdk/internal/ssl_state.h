@@ -27,7 +27,7 @@ struct CtxState {
 };
 
 // Owned by the SSL; used only by the thread that uses the SSL.
-struct SslState {
+struct SslState {  // of one handshake, but for `expect`
   std::optional<trust::Expect> expect;
   // One snapshot for the whole handshake: the certificate that is shown and the trust that judges.
   bool snapped = false;

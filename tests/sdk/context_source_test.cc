@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "sdk/internal/runtime.h"
 #include "sdk/internal/socket_path.h"
 #include "tests/sdk/service.h"
 
@@ -99,6 +100,32 @@ TEST(ContextSource, MayBeDroppedByItsOwnObserver) {
   source = tls::ContextSource::Open(options).value();
   agent.Deliver(world.Contexts(kWeb));
   EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return dropped; }));
+}
+
+TEST(ContextSource, AFloodOfVerdictsLeavesRoomForWhatTheAgentSays) {
+  TempDir dir;
+  base::Mutex mutex;
+  base::CondVar changed;
+  bool entered = false;
+  bool released = false;
+  tls::ContextSource::Options options;
+  options.socket = dir.Join("nobody.sock");
+  options.observer = [&](const tls::Notice&) {
+    base::MutexLock lock(mutex);
+    entered = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return released; });
+  };
+  ASSERT_OK_AND_ASSIGN(auto source, tls::ContextSource::Open(options));
+  base::MutexLock lock(mutex);
+  ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return entered; }));
+  for (size_t i = 0; i < base::RunLoop::kMaxQueued; ++i) source->runtime()->Judged({});
+  const auto watched = source->runtime()->Watch({}, [](const tls::PeerVerdict&) {});
+  EXPECT_OK(watched);
+  released = true;
+  changed.notify_all();
+  lock.unlock();
+  source->runtime()->Unwatch(watched.value_or(0));
 }
 
 TEST(ContextSource, ComesBackToAnAgentThatWasRestarted) {

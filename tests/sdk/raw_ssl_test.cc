@@ -133,6 +133,68 @@ TEST_F(RawSslTest, NoSessionCanBeResumed) {
   SSL_SESSION_free(session);
 }
 
+// A server of another make, with a certificate of ours, that hands out tickets.
+SSL_CTX* ForeignServer(const agent::v1::MtlsContexts& contexts) {
+  const agent::v1::Identity& identity = contexts.identities(0);
+  SSL_CTX* ctx = SSL_CTX_new(TLS_server_method());
+  const auto key = x509::PrivateKey::FromPkcs8(x509::SecretBytes(identity.private_key())).value();
+  const auto leaf = x509::Certificate::FromDer(identity.chain(0)).value();
+  const auto issuer = x509::Certificate::FromDer(identity.chain(1)).value();
+  EXPECT_EQ(SSL_CTX_use_certificate(ctx, leaf.x509()), 1);
+  EXPECT_EQ(SSL_CTX_use_PrivateKey(ctx, key.evp()), 1);
+  EXPECT_EQ(SSL_CTX_add1_chain_cert(ctx, issuer.x509()), 1);
+  return ctx;
+}
+
+// Reads the tickets, which come before the first byte.
+SSL_SESSION* SessionOf(RawPair& pair) {
+  char byte = 'x';
+  EXPECT_EQ(SSL_write(pair.server, &byte, 1), 1);
+  EXPECT_EQ(SSL_read(pair.client, &byte, 1), 1);
+  return SSL_get1_session(pair.client);
+}
+
+TEST_F(RawSslTest, ASessionThatTheUserSetsIsNotResumedSoThatThePeerIsJudged) {
+  auto client = web_.Client();
+  SSL_CTX* foreign = ForeignServer(world_.Contexts(kPayments));
+  RawPair first(client->ctx(), foreign);
+  EXPECT_OK(tls::SetExpectedPeer(first.client, kPayments));
+  first.Handshake();
+  SSL_SESSION* session = SessionOf(first);
+  ASSERT_EQ(SSL_SESSION_is_resumable(session), 1);
+  agent::v1::MtlsContexts contexts = world_.Contexts(kWeb);
+  World::Revoke(&contexts, kPayments, world_.now() + absl::Minutes(1));
+  web_.Deliver(contexts);
+  RawPair second(client->ctx(), foreign);
+  EXPECT_OK(tls::SetExpectedPeer(second.client, kPayments));
+  EXPECT_EQ(SSL_set_session(second.client, session), 1);
+  second.Handshake();
+  EXPECT_FALSE(second.client_ok);
+  EXPECT_EQ(tls::VerdictOf(second.client).reason, "REVOKED");
+  SSL_SESSION_free(session);
+  SSL_CTX_free(foreign);
+}
+
+TEST_F(RawSslTest, AnSslThatIsUsedAgainIsJudgedByTheTrustOfNow) {
+  auto client = web_.Client();
+  auto server = payments_.Server();
+  RawPair first(client->ctx(), server->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(first.client, kPayments));
+  first.Handshake();
+  ASSERT_TRUE(tls::VerdictOf(first.client).allowed);
+  agent::v1::MtlsContexts contexts = world_.Contexts(kWeb);
+  World::Revoke(&contexts, kPayments, world_.now() + absl::Minutes(1));
+  web_.Deliver(contexts);
+  RawPair second(client->ctx(), server->ctx());
+  SSL_shutdown(first.client);
+  ASSERT_EQ(SSL_clear(first.client), 1);
+  std::swap(first.client, second.client);
+  SSL_set_fd(second.client, second.client_fd);
+  second.Handshake();
+  EXPECT_FALSE(second.client_ok);
+  EXPECT_EQ(tls::VerdictOf(second.client).reason, "REVOKED");
+}
+
 TEST_F(RawSslTest, ACallbackTellsWhenThePeerIsNoLongerAllowed) {
   auto server = payments_.Server();
   RawPair pair(web_.Client()->ctx(), server->ctx());
