@@ -142,6 +142,7 @@ absl::Status Draft(Session& session, const PinsOptions& options) {
   ASSIGN_OR_RETURN(const PinSetDocument document,
                    DraftPinSet(request, authorities, session.clock.Now()));
   RETURN_IF_ERROR(base::WriteFileDurably(options.out, EncodePinSetDocument(document), 0644));
+  if (session.json()) return PrintJson(session, document.set.message);
   session.out << DescribePinSet(document) << "written to " << options.out
               << "; next: linchpin pins sign --key KEY " << options.out << "\n";
   return absl::OkStatus();
@@ -152,6 +153,7 @@ absl::Status Sign(Session& session, const PinsOptions& options) {
   ASSIGN_OR_RETURN(const x509::PrivateKey key, ReadPrivateKeyFile(options.key));
   SignPinSetDocument(key, &document);
   RETURN_IF_ERROR(base::WriteFileDurably(options.file, EncodePinSetDocument(document), 0644));
+  if (session.json()) return PrintJson(session, document.set.message);
   session.out << DescribePinSet(document) << "signed with " << key.public_key().pin().ToString();
   if (!IsSigner(document, key.public_key())) {
     session.out << ", which is no signer of this set: it counts only if the set before names it";

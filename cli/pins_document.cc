@@ -4,9 +4,13 @@
 #include "cli/pins_document.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +26,8 @@ using trust::v1::IssuerPin;
 using trust::v1::PinSet;
 
 constexpr int kForm = 1;
+constexpr std::array<const char*, 4> kFields = {"linchpin_pin_set", "pin_set", "payload",
+                                                "signatures"};
 
 std::string RoleText(IssuerPin::Role role) {
   return absl::AsciiStrToLower(IssuerPin::Role_Name(role));
@@ -90,6 +96,26 @@ absl::StatusOr<trust::v1::SignedPinSet> DecodeSigned(const Json& json) {
   return signed_set;
 }
 
+// A name that is there twice is refused: JSON leaves open which of the two counts, and a signer who
+// reads the file may see the other one. Discarded if it is no JSON.
+absl::StatusOr<Json> ParseUnambiguous(absl::string_view text) {
+  std::vector<std::set<std::string>> names;
+  std::string twice;
+  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) names.emplace_back();
+    if (event == Json::parse_event_t::object_end) names.pop_back();
+    if (event == Json::parse_event_t::key) {
+      const std::string& name = parsed.get_ref<const std::string&>();
+      if (!names.back().insert(name).second) twice = name;
+    }
+    return true;
+  };
+  Json json = Json::parse(text.begin(), text.end(), watch, false);
+  if (twice.empty()) return json;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", absl::CEscape(twice), "\" is there twice: draft it again, do not sign it"));
+}
+
 const x509::PublicKey* FindSigner(const trust::PinSet& set, const std::string& key_id) {
   for (const x509::PublicKey& key : set.signers.keys) {
     if (key.pin().bytes() == key_id) return &key;
@@ -135,13 +161,20 @@ std::string EncodePinSetDocument(const PinSetDocument& document) {
 absl::StatusOr<PinSetDocument> DecodePinSetDocument(absl::string_view text,
                                                     const std::string& name) {
   if (text.size() > kMaxPinSetDocument) return Bad(name, "larger than any pin set document");
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+  absl::StatusOr<Json> parsed = ParseUnambiguous(text);
+  if (!parsed.ok()) return Bad(name, parsed.status().message());
+  const Json& json = *parsed;
   if (!json.is_object() || !json.contains("linchpin_pin_set")) {
     return Bad(name, "no pin set document: make one with linchpin pins draft");
   }
   if (json["linchpin_pin_set"] != kForm) {
     return Bad(name, absl::StrCat("a pin set document of another form than ", kForm,
                                   ": use the version of linchpin that wrote it"));
+  }
+  for (const auto& [field, value] : json.items()) {
+    if (absl::c_linear_search(kFields, field)) continue;
+    return Bad(name,
+               absl::StrCat("\"", absl::CEscape(field), "\" belongs into no pin set document"));
   }
   absl::StatusOr<trust::v1::SignedPinSet> signed_set = DecodeSigned(json);
   if (!signed_set.ok()) return Bad(name, signed_set.status().message());

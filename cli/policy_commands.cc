@@ -68,8 +68,8 @@ absl::Status Allow(Session& session, const PolicyOptions& options) {
   if (options.wait) RETURN_IF_ERROR(WaitForNodes(session, options, change.revision()));
   if (session.json()) return PrintJson(session, change);
   session.out << options.from << " may call " << options.to
-              << (options.audit ? " (audit: others are only reported)" : "") << " from revision "
-              << change.revision() << "\n";
+              << (options.audit ? " (audit: the pair is reported, not refused)" : "")
+              << " from revision " << change.revision() << "\n";
   return absl::OkStatus();
 }
 

@@ -49,9 +49,13 @@ std::string FirstOf(const std::string& given, std::initializer_list<const char*>
   return otherwise;
 }
 
-absl::Status ResolveSockets(Session& session) {
-  ASSIGN_OR_RETURN(session.admin_socket,
-                   SocketPath(FirstOf(session.admin_socket, {}, kAdminSocket)));
+// Only of what the command asks: an agent's address that we cannot use is nothing to the CA.
+absl::Status ResolveSocket(Session& session, bool of_agent) {
+  if (!of_agent) {
+    ASSIGN_OR_RETURN(session.admin_socket,
+                     SocketPath(FirstOf(session.admin_socket, {}, kAdminSocket)));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(
       session.agent_socket,
       SocketPath(FirstOf(session.agent_socket, {"LINCHPIN_AGENT_SOCKET", "SPIFFE_ENDPOINT_SOCKET"},
@@ -111,8 +115,11 @@ int RunCommand(std::vector<std::string> arguments, Session& session) {
     return Fail(session, kBadUsage,
                 absl::StrCat(error.what(), "; see ", NamedCommand(app), " --help"));
   }
-  absl::Status done = ResolveSockets(session);
+  absl::Status done = ResolveSocket(session, app.got_subcommand("fetch"));
   if (done.ok()) done = session.action();
+  if (done.ok() && !session.out.flush().good()) {
+    done = absl::DataLossError("the output could not be written whole: is the disk full?");
+  }
   if (done.ok()) return session.exit_code;
   if (IsUsageError(done)) {
     return Fail(session, kBadUsage,

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -201,6 +202,26 @@ TEST_F(Commands, PrintsTheRootsPinAsTheFirstWord) {
 TEST_F(Commands, PrintsAJoinTokenAlone) {
   ASSERT_EQ(RunLine("node token --ttl 90s --node web-1"), 0) << err();
   EXPECT_EQ(out(), "token-web-1-90\n");
+}
+
+TEST_F(Commands, ATokenThatCouldNotBeWrittenIsAnError) {
+  std::ofstream full("/dev/full");
+  Session session{full, err_, clock_};
+  EXPECT_EQ(RunCommand({"--admin-socket", Path("admin.sock"), "node", "token"}, session), 1);
+  EXPECT_THAT(err(), HasSubstr("could not be written"));
+}
+
+TEST_F(Commands, AnAgentsAddressThatIsNoSocketMattersToFetchOnly) {
+  Session session{out_, err_, clock_};
+  const std::vector<std::string> line = {"--admin-socket", Path("admin.sock"), "--socket",
+                                         "tcp://127.0.0.1:8000"};
+  const auto run = [&](const std::string& command) {
+    std::vector<std::string> arguments = line;
+    for (const absl::string_view word : absl::StrSplit(command, ' ')) arguments.emplace_back(word);
+    return RunCommand(arguments, session);
+  };
+  EXPECT_EQ(run("node token"), 0) << err();
+  EXPECT_EQ(run("fetch"), 2);
 }
 
 TEST_F(Commands, TakesANodesNameForItsSpiffeId) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tests/cli/pins_fixture.h"
 #include "tests/support/status_matchers.h"
@@ -76,6 +77,20 @@ TEST(PinSetDocument, IsRefusedWhereItShowsAnythingElseThanItSigns) {
   other_pin["pin_set"]["issuers"][0]["pin"] = NewKey().public_key().pin().ToString();
   EXPECT_THAT(DecodePinSetDocument(other_pin.dump(), "pins.json"),
               StatusIs(absl::StatusCode::kInvalidArgument, "issuers"));
+}
+
+TEST(PinSetDocument, IsRefusedWhereAReaderMaySeeAnotherSetThanTheOneThatIsSigned) {
+  PinsWorld world;
+  const std::string text = EncodePinSetDocument(world.Draft());
+  const auto with = [&](const std::string& before, const std::string& added) {
+    return absl::StrReplaceAll(text, {{before, absl::StrCat(added, before)}});
+  };
+  EXPECT_THAT(DecodePinSetDocument(with("\"pin_set\"", "\"pin_set\": {}, "), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "twice"));
+  EXPECT_THAT(DecodePinSetDocument(with("\"version\"", "\"version\": 7, "), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "\"version\" is there twice"));
+  EXPECT_THAT(DecodePinSetDocument(with("\"payload\"", "\"pin_set \": {}, "), "pins.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "\"pin_set \" belongs"));
 }
 
 TEST(PinSetDocument, IsRefusedWithASignatureThatDoesNotVerify) {
