@@ -47,7 +47,8 @@ class Process:
         self.output = open(self.log, "ab")
         self.popen = subprocess.Popen(
             [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=self.output,
-            stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+            stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
+            start_new_session=True)  # with whatever it starts, it is one group to signal
 
     def text(self):
         return self.log.read_text(errors="replace")
@@ -57,7 +58,7 @@ class Process:
 
     def kill(self, signum=signal.SIGKILL):
         if self.alive():
-            self.popen.send_signal(signum)
+            os.killpg(self.popen.pid, signum)
         return self.popen.wait(timeout=DEADLINE)
 
     def wait(self):
