@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/backoff.h"
+#include "base/status_macros.h"
 
 namespace linchpin::tls {
 namespace {
@@ -17,6 +18,35 @@ uint64_t Mix(uint64_t x) {  // SplitMix64
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
   x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
   return x ^ (x >> 31);
+}
+
+// What was set at most `longest` ahead. A wall clock that was set back puts nothing off.
+bool IsDue(absl::Time now, absl::Time at, absl::Duration longest) {
+  return now >= at || at - now > longest;
+}
+
+using ContextPtr = std::shared_ptr<const trust::MtlsContext>;
+
+// The same leaf, key and rules under other trust.
+absl::StatusOr<ContextPtr> Under(const trust::TrustStates& trust, const trust::MtlsContext& held) {
+  trust::MtlsContextParts parts;
+  parts.chain = held.chain();
+  parts.key = held.key();
+  parts.trust = trust;
+  parts.policy = held.policy();
+  return trust::MtlsContext::Make(std::move(parts));
+}
+
+// Gives `decoded`, which has no identity, those that are held.
+absl::Status GoOnWith(const std::vector<ContextPtr>& held, trust::DecodedContexts* decoded) {
+  std::map<trust::SpiffeId, trust::PeerPolicy> policies;
+  for (const ContextPtr& context : held) {
+    ASSIGN_OR_RETURN(ContextPtr renewed, Under(decoded->trust, *context));
+    policies.emplace(*renewed->id(), renewed->policy());
+    decoded->contexts.push_back(std::move(renewed));
+  }
+  decoded->trust_digest = trust::TrustDigest(decoded->trust, policies);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -66,7 +96,12 @@ void SdkCore::On(absl::Time, const event::ContextsReceived& event, Actions* out)
   if (decoded->contexts.empty()) {
     out->push_back(
         action::NoIdentity{{event.message.selectors().begin(), event.message.selectors().end()}});
-    return;
+    const InForce* held = pending_ != nullptr ? pending_.get() : in_force_.get();
+    if (held == nullptr || decoded->trust.empty()) return;
+    if (absl::Status status = GoOnWith(held->decoded.contexts, &*decoded); !status.ok()) {
+      out->push_back(action::RefusedMessage{std::move(status)});
+      return;
+    }
   }
   consumer_id_ = event.message.consumer_id();
   auto contexts = std::make_shared<InForce>();
@@ -132,7 +167,7 @@ void SdkCore::On(absl::Time, const event::Judged& event, Actions*) {
 
 void SdkCore::On(absl::Time now, const event::TimerFired&, Actions* out) {
   timer_ = absl::InfiniteFuture();
-  if (stream_ == Stream::kClosed && now >= open_at_) {
+  if (stream_ == Stream::kClosed && IsDue(now, open_at_, options_.most_retry)) {
     open_at_ = absl::InfiniteFuture();
     stream_ = Stream::kOpening;
     out->push_back(action::OpenStream{});
@@ -141,9 +176,15 @@ void SdkCore::On(absl::Time now, const event::TimerFired&, Actions* out) {
 
 void SdkCore::Rejudge(absl::Time now, Live* live) {
   live->judged_under = in_force_->decoded.trust_digest;
-  const auto context = in_force_->Find(live->opened.self_id);
-  // The identity is gone: its renewal stops, but nothing was revoked by that.
-  if (context == nullptr || live->closing) return;
+  if (live->closing) return;
+  ContextPtr context = in_force_->Find(live->opened.self_id);
+  if (context != nullptr) {
+    live->opened.context = context;
+  } else if (live->opened.context != nullptr) {
+    // The identity is gone: nothing was revoked by that, and its last rules go on.
+    context = Under(in_force_->decoded.trust, *live->opened.context).value_or(nullptr);
+  }
+  if (context == nullptr) return;
   trust::Verdict verdict =
       trust::JudgeAgain(live->opened.chain, *context, live->opened.direction, live->opened.expect,
                         live->opened.handshake_time, now, options_.memo);
@@ -187,8 +228,8 @@ bool SdkCore::OwesAcknowledgement() const {
 }
 
 void SdkCore::MaybeReport(absl::Time now, Actions* out) {
-  if (!CanReport() || now < retry_at_) return;
-  const bool send_counts = !counts_.empty() && now >= next_report_;
+  if (!CanReport() || !IsDue(now, retry_at_, options_.report_interval)) return;
+  const bool send_counts = !counts_.empty() && IsDue(now, next_report_, options_.report_interval);
   if (!send_counts && !OwesAcknowledgement()) return;
   acknowledging_ = {in_force_->consumer_id, in_force_->decoded.trust_epoch,
                     in_force_->decoded.trust_digest};

@@ -56,6 +56,8 @@ struct ReportDone {
 struct ConnectionOpened {
   ConnectionId id = 0;
   std::string self_id;
+  // Under which it was allowed: its rules go on where that identity is withdrawn.
+  std::shared_ptr<const trust::MtlsContext> context;
   trust::RawChain chain;
   trust::Direction direction = trust::Direction::kInbound;
   trust::Expect expect = trust::Expect::AnyAllowed();
@@ -99,7 +101,8 @@ struct CloseConnection {
 struct RefusedMessage {
   absl::Status status;
 };
-// The agent knows no identity for this process; what was in force stays until its leaf expires.
+// The agent knows no identity for this process. What was in force stays until its leaf expires,
+// under newer trust where the agent sends it (then a Swap follows).
 struct NoIdentity {
   std::vector<std::string> selectors;
 };

@@ -101,6 +101,7 @@ absl::StatusOr<std::unique_ptr<PeerWatch>> OnPeerNoLongerAllowed(
   }
   event::ConnectionOpened opened;
   opened.self_id = state->context->id()->ToString();
+  opened.context = state->context;
   opened.chain = state->chain;
   opened.direction = ctx->direction;
   opened.expect = state->expect.value_or(trust::Expect::AnyAllowed());

@@ -40,7 +40,8 @@ struct IdentityInfo {
 struct Notice {
   enum class Kind {
     kIdentity,             // contexts were put in force: `identities`
-    kNoIdentity,           // the agent knows no identity for this process; what was in force stays
+    kNoIdentity,           // the agent knows no identity for this process; what was in force stays,
+                           // its trust is kept current
     kAgentLost,            // the agent cannot be reached; what was in force stays
     kMessageRefused,       // the agent's message was malformed; what was in force stays
     kPeerRefused,          // in a handshake: `verdict`

@@ -16,6 +16,8 @@
 #include "absl/time/time.h"
 #include "agent/core/events.h"
 #include "agent/core/registrations.h"
+#include "trust/peer_policy.h"
+#include "trust/spiffe_id.h"
 
 namespace linchpin::agent {
 
@@ -27,6 +29,7 @@ struct Consumer {
   // What was delivered lately, as (epoch, digest): what a report may speak of.
   std::deque<std::pair<uint64_t, std::string>> deliveries;
   std::vector<std::pair<std::string, std::string>> identities;  // in use: identity id, ID
+  std::map<trust::SpiffeId, trust::PeerPolicy> policies;        // of the identities delivered last
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
   bool reported = false;
   uint64_t epoch = 0;  // in force, by its report

@@ -16,8 +16,12 @@ namespace {
 
 constexpr size_t kMaxIdentities = 1024;  // of one process
 
+bool SameTrust(const agent::v1::MtlsContexts& a, const agent::v1::MtlsContexts& b) {
+  return a.trust_epoch() == b.trust_epoch() && a.trust_digest() == b.trust_digest();
+}
+
 bool SameContents(const agent::v1::MtlsContexts& a, const agent::v1::MtlsContexts& b) {
-  if (a.trust_epoch() != b.trust_epoch() || a.trust_digest() != b.trust_digest()) return false;
+  if (!SameTrust(a, b)) return false;
   const auto same_identity = [](const agent::v1::Identity& x, const agent::v1::Identity& y) {
     return x.context_digest() == y.context_digest() && x.hint() == y.hint();
   };
@@ -66,8 +70,8 @@ void AgentCore::On(absl::Time, const event::ConsumerReported& event, Actions* ou
     if (status.ok()) {
       consumers_.Reported(event.report);
     } else {
-      out->push_back(
-          action::Alarm{std::string(status.message()), "linchpin_agent_bad_reports_total"});
+      // The caller is told, and counted; it is not to fill the log.
+      out->push_back(action::Alarm{"", "linchpin_agent_bad_reports_total"});
     }
   }
   for (const agent::v1::VerdictCount& count : event.report.verdicts()) {
@@ -137,15 +141,21 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   }
   // The first message is complete, or says that there is nothing.
   if (awaited && consumer->delivered == nullptr) return;
-  // It knows when its certificate ends; that nothing follows yet is no news.
-  if (expired && identities.empty() && consumer->delivered != nullptr) return;
   for (const std::string& selector : consumer->selectors) contexts->add_selectors(selector);
   contexts->set_consumer_id(id);
   contexts->set_trust_epoch(served_->trust_epoch());
-  if (!identities.empty()) {
+  if (!identities.empty()) consumer->policies = std::move(policies);
+  // A process whose identities were withdrawn goes on with its last leaf and rules, but under the
+  // trust of now: what it is told then has no identity.
+  if (!consumer->policies.empty()) {
     trust::TrustStates trust = {{options_.trust_domain, served_->trust->state}};
     *contexts->add_trust_domains() = trust::EncodeTrustState(*served_->trust->state);
-    contexts->set_trust_digest(trust::TrustDigest(trust, policies));
+    contexts->set_trust_digest(trust::TrustDigest(trust, consumer->policies));
+  }
+  // It knows when its certificate ends; that nothing follows yet is no news, newer trust is.
+  if (expired && identities.empty() && consumer->delivered != nullptr &&
+      SameTrust(*consumer->delivered, *contexts)) {
+    return;
   }
   if (consumer->delivered != nullptr && SameContents(*consumer->delivered, *contexts)) return;
   out->push_back(action::Deliver{id, contexts});

@@ -199,6 +199,55 @@ TEST(AgentCore, ADeletedIdentityIsToldToItsServiceAndForgotten) {
   EXPECT_THAT(agent.issues, SizeIs(0));
 }
 
+TEST(AgentCore, AServiceWhoseIdentityWasDeletedIsStillGivenTrustAndCountsUntilItsLeafExpires) {
+  Serving agent;
+  agent.Unregister("i1", 3);
+  EXPECT_EQ(agent.Last("c")->trust_domains_size(), 1);
+  EXPECT_EQ(agent.Last("c")->trust_digest(), agent.deliveries["c"][0]->trust_digest())
+      << "its rules and its trust are what they were";
+  trust::v1::TrustState trust = agent.authority.Message(2);
+  trust.add_declared_issuers(KeyNamed("next").public_key().pin().bytes());
+  agent.SayTrust(trust, 4);
+  ASSERT_EQ(agent.deliveries["c"].size(), 3u);
+  EXPECT_EQ(agent.Last("c")->identities_size(), 0);
+  ASSERT_EQ(agent.Last("c")->trust_domains_size(), 1);
+  EXPECT_EQ(agent.Last("c")->trust_domains(0).epoch(), 2u);
+  EXPECT_NE(agent.Last("c")->trust_digest(), agent.deliveries["c"][0]->trust_digest());
+  agent::v1::ReportRequest report;
+  report.set_consumer_id("c");
+  report.set_trust_epoch(2);
+  report.set_trust_digest(agent.Last("c")->trust_digest());
+  agent.Do(agent::event::ConsumerReported{report});
+  EXPECT_THAT(agent.alarms, SizeIs(0)) << agent.alarms.front();
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).trust_epoch(), 2u);
+  EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::IN_FORCE);
+  agent.acks.clear();
+  agent.Advance(absl::Hours(2));
+  ASSERT_FALSE(agent.acks.empty());
+  EXPECT_EQ(agent.acks.front().gone_size(), 1) << "its leaf has expired";
+}
+
+TEST(AgentCore, AServiceWhoseLeafExpiredIsStillGivenNewerTrust) {
+  Serving agent;
+  agent.issue_status = absl::UnavailableError("no quorum");
+  agent.Advance(absl::Hours(2));
+  EXPECT_EQ(agent.deliveries["c"].size(), 1u) << "that nothing follows is no news";
+  trust::v1::TrustState trust = agent.authority.Message(2);
+  agent.SayTrust(trust, 4);
+  ASSERT_EQ(agent.deliveries["c"].size(), 2u);
+  EXPECT_EQ(agent.Last("c")->identities_size(), 0);
+  ASSERT_EQ(agent.Last("c")->trust_domains_size(), 1);
+  EXPECT_EQ(agent.Last("c")->trust_domains(0).epoch(), 2u);
+}
+
+TEST(AgentCore, AProcessThatNeverHadAnIdentityIsGivenNoTrust) {
+  Serving agent;
+  agent.Open("d", {"unix:uid:2"});
+  ASSERT_NE(agent.Last("d"), nullptr);
+  EXPECT_EQ(agent.Last("d")->trust_domains_size(), 0);
+}
+
 TEST(AgentCore, ServesFromMemoryButAcknowledgesNothingWhenItCannotSeal) {
   Serving agent;
   agent.acks.clear();

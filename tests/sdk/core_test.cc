@@ -48,6 +48,7 @@ class SdkCoreTest : public ::testing::Test {
     event::ConnectionOpened opened;
     opened.id = id;
     opened.self_id = kPayments;
+    opened.context = core_.in_force()->Find(kPayments);
     opened.chain = {leaf.certificate.der(), world_.issuer().certificate.der()};
     opened.handshake_time = now_;
     opened.trust_digest = core_.in_force()->decoded.trust_digest;
@@ -111,6 +112,63 @@ TEST_F(SdkCoreTest, AWithdrawnIdentityKeepsServing) {
   const auto actions = Step(event::ContextsReceived{none});
   ASSERT_EQ(All<action::NoIdentity>(actions).size(), 1u);
   EXPECT_NE(core_.in_force(), nullptr);
+}
+
+TEST_F(SdkCoreTest, AWithdrawnIdentityGoesOnUnderTheTrustOfNow) {
+  agent::v1::MtlsContexts contexts = world_.Contexts(kPayments);
+  PutInForce(contexts);
+  Step(event::ReportDone{});
+  Step(Inbound(1, kWeb));
+  const auto before = core_.in_force();
+  World::Revoke(&contexts, kWeb, now_ + absl::Minutes(1));
+  contexts.clear_identities();
+  const auto actions = PutInForce(contexts);
+  EXPECT_EQ(All<action::NoIdentity>(actions).size(), 1u);
+  const auto closed = All<action::CloseConnection>(actions);
+  ASSERT_EQ(closed.size(), 1u);
+  EXPECT_EQ(closed[0].verdict->reason(), trust::v1::REVOKED);
+  const auto context = core_.in_force()->Find(kPayments);
+  ASSERT_NE(context, nullptr);
+  EXPECT_EQ(context->chain().front().der(), before->Find(kPayments)->chain().front().der());
+  EXPECT_EQ(context->policy().Ask(trust::Direction::kInbound, trust::SpiffeId::Parse(kWeb).value()),
+            trust::PolicyAnswer::kAllowed);
+  const auto reports = All<action::Report>(actions);
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].request.trust_epoch(), 2u);
+  EXPECT_EQ(reports[0].request.trust_digest(), context->trust_digest())
+      << "what is enforced: the trust of now and the rules that are held";
+}
+
+TEST_F(SdkCoreTest, TrustWithoutAnIdentityIsNotPutInForceWhereNothingIsHeld) {
+  agent::v1::MtlsContexts contexts = world_.Contexts(kPayments);
+  contexts.clear_identities();
+  EXPECT_TRUE(All<action::Swap>(Step(event::ContextsReceived{contexts})).empty());
+}
+
+TEST_F(SdkCoreTest, AConnectionOfOneIdentityThatIsGoneIsStillJudgedAgain) {
+  agent::v1::MtlsContexts contexts = world_.Contexts(kPayments);
+  PutInForce(contexts);
+  Step(Inbound(1, kWeb));
+  Step(Inbound(2, kStranger));
+  agent::v1::MtlsContexts other = world_.Contexts(kWeb);
+  World::Revoke(&other, kStranger, now_ + absl::Minutes(1));
+  World::Revoke(&other, kWeb, now_ - absl::Hours(1));  // before its leaf was issued
+  const auto closed = All<action::CloseConnection>(PutInForce(other));
+  ASSERT_EQ(closed.size(), 1u);
+  EXPECT_EQ(closed[0].id, 2u);
+  EXPECT_EQ(core_.connections(), 2u);
+}
+
+TEST_F(SdkCoreTest, AClockSetBackDelaysNoReconnectAndNoReport) {
+  PutInForce(world_.Contexts(kPayments));
+  Step(event::ReportDone{});
+  Step(Refused(kWeb));
+  Step(event::ReportDone{absl::UnavailableError("gone")});
+  now_ -= absl::Hours(1);
+  EXPECT_EQ(All<action::Report>(Step(event::TimerFired{})).size(), 1u);
+  Step(event::StreamLost{absl::UnavailableError("gone")});
+  now_ -= absl::Hours(1);
+  EXPECT_EQ(All<action::OpenStream>(Step(event::TimerFired{})).size(), 1u);
 }
 
 TEST_F(SdkCoreTest, ReopensALostStreamLaterAndLater) {

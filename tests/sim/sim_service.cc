@@ -36,7 +36,8 @@ absl::Time SimService::clock() const { return node_.clock(); }
 
 void SimService::Receive(uint64_t stream, agent::v1::MtlsContexts message, ca::Revision made_at) {
   if (core_ == nullptr || stream != stream_) return;
-  receiving_ = made_at;
+  // A message without identities brings trust alone: the rules stay those of an earlier one.
+  if (!message.identities().empty()) receiving_ = made_at;
   Step(tls::event::ContextsReceived{std::move(message)});
 }
 

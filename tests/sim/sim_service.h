@@ -38,7 +38,7 @@ class SimService {
   // What a handshake uses now, by this service's own clock; null before the first swap.
   struct Swapped {
     std::shared_ptr<const tls::InForce> contexts;
-    ca::Revision made_at = 0;
+    ca::Revision made_at = 0;  // of its rules
   };
   const std::optional<Swapped>& in_force() const { return in_force_; }
   absl::Time clock() const;
