@@ -29,3 +29,11 @@ def test_without_renewal_the_demonstration_fails():
     told = demonstrate("--renewal-off", "--ttl", "20")
     assert told.returncode != 0, told.stdout
     assert "EXPIRED" in told.stdout or "expired" in told.stdout, told.stdout
+
+
+def test_programs_that_are_missing_are_named():
+    told = subprocess.run([sys.executable, "-B", ROOT / "demo/run.py"], capture_output=True,
+                          text=True, timeout=60, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "LINCHPIN_BIN": "/nonexistent"})
+    assert told.returncode == 2
+    assert "linchpin-ca" in told.stderr and "./dev build" in told.stderr
