@@ -5,6 +5,8 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -85,9 +87,11 @@ absl::StatusOr<Config> ReadConfig(const std::string& file, const config::v1::Age
   if (!address.ok()) return Bad(absl::StrCat("--ca: ", address.message()));
 
   Config config{.core = {.trust_domain = *trust_domain}};
-  config.data_dir = from.data_dir();
+  std::error_code unknown;
+  config.data_dir = std::filesystem::absolute(from.data_dir(), unknown).string();
+  if (unknown) return Bad(absl::StrCat("--data-dir: ", unknown.message()));
   config.ca = from.ca();
-  config.socket = from.socket().empty() ? from.data_dir() + "/agent.sock" : from.socket();
+  config.socket = from.socket().empty() ? config.data_dir + "/agent.sock" : from.socket();
   config.socket = std::string(absl::StripPrefix(config.socket, "unix://"));
   config.metrics = from.metrics().empty() ? "127.0.0.1:9465" : from.metrics();
   if (config.metrics == "off") config.metrics.clear();

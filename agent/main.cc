@@ -20,8 +20,10 @@
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/process.h"
 #include "base/run_loop.h"
 #include "base/status_macros.h"
+#include "rpc/grpc_log.h"
 
 namespace linchpin::agent {
 namespace {
@@ -174,6 +176,9 @@ int Main(int argc, char** argv) {
   if (!config.ok()) return Fail(config.status(), kBadUsage);
   const absl::Status log = base::InitLog("linchpin-agent", config->log_level);
   if (!log.ok()) return Fail(log, kBadUsage);
+  rpc::QuietGrpcLog();
+  base::KeepMemoryPrivate();
+  base::RaiseOpenFiles();
   const absl::Status served = Serve(*std::move(config));
   if (absl::IsInvalidArgument(served)) return Fail(served, kBadUsage);
   return served.ok() ? 0 : Fail(served, kFailed);
