@@ -40,7 +40,7 @@ ContextService::ContextService(Parts parts)
     : parts_(std::move(parts)),
       run_(absl::BytesToHexString(base::RandomBytes(base::SystemRandom(), 6))),
       exits_([post = parts_.post](const std::string& process) {
-        post(event::ProcessExited{process});
+        (void)post(event::ProcessExited{process}, nullptr);
       }) {}
 
 ContextService::~ContextService() = default;
@@ -56,41 +56,62 @@ grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
   const std::shared_ptr<const rpc::UnixPeer> peer =
       listener_ == nullptr ? nullptr : listener_->PeerOf(*context);
   if (peer == nullptr) return new Refusal(Unknown());
-  base::MutexLock lock(mutex_);
-  if (streams_.size() >= kMaxStreams) {
+  if (!TakePlace(peer->uid())) {
     return new Refusal(absl::ResourceExhaustedError(
-        absl::StrCat("the agent has ", kMaxStreams, " streams already")));
+        absl::StrCat("there are too many streams: at most ", kMaxStreams, " in all and ",
+                     kMaxStreamsOfUser, " of one user (this is user ", peer->uid(), ")")));
   }
+  base::MutexLock lock(mutex_);
   const std::string id = absl::StrCat(run_, "-", ++last_);
   auto stream = std::make_shared<WatchStream>(
       WatchStream::Parts{.id = id,
                          .peer = ToProcess(peer),
-                         .cancelled = [this, id] { parts_.post(event::ConsumerClosed{id}); },
+                         .cancelled = [this, id] { Post(event::ConsumerClosed{id}); },
                          .done = [this, id] { Gone(id); }});
   streams_[id] = stream;
   peers_[id] = peer;
   lock.unlock();
   const absl::Status queued = parts_.attesting.Post([this, stream, peer] {
     if (!AttestAgain(stream, true)) return;
-    exits_.Watch(stream->attested.process, peer);
-    parts_.post(
-        event::ConsumerOpened{stream->id(), stream->attested.process, stream->attested.selectors});
+    Post(event::ConsumerOpened{stream->id(), stream->attested.process, stream->attested.selectors});
+    exits_.Watch(stream->attested.process, peer);  // an exit is told after the beginning
   });
   if (!queued.ok()) stream->End(queued);
   return stream.get();
 }
 
+bool ContextService::TakePlace(uid_t uid) {
+  base::MutexLock lock(mutex_);
+  const auto of_user = places_of_user_.find(uid);
+  if (places_ >= kMaxStreams) return false;
+  if (of_user != places_of_user_.end() && of_user->second >= kMaxStreamsOfUser) return false;
+  ++places_;
+  ++places_of_user_[uid];
+  return true;
+}
+
+void ContextService::LeavePlace(uid_t uid) {
+  base::MutexLock lock(mutex_);
+  --places_;
+  const auto of_user = places_of_user_.find(uid);
+  if (--of_user->second == 0) places_of_user_.erase(of_user);
+}
+
 void ContextService::Gone(const std::string& id) {
   StreamPtr stream;  // destroyed last, outside the lock
+  uid_t uid = 0;
   {
     base::MutexLock lock(mutex_);
     const auto it = streams_.find(id);
     if (it == streams_.end()) return;
     stream = std::move(it->second);
+    uid = stream->peer().uid;
     streams_.erase(it);
     peers_.erase(id);
   }
-  parts_.post(event::ConsumerClosed{id});
+  const absl::Status taken =
+      parts_.post(event::ConsumerClosed{id}, [this, uid] { LeavePlace(uid); });
+  if (!taken.ok()) LeavePlace(uid);
 }
 
 bool ContextService::AttestAgain(const StreamPtr& stream, bool first) {
@@ -102,7 +123,7 @@ bool ContextService::AttestAgain(const StreamPtr& stream, bool first) {
   const bool same = attested->selectors == stream->attested.selectors;
   stream->attested = *std::move(attested);
   if (first || same) return true;
-  parts_.post(event::ConsumerChanged{stream->id(), stream->attested.selectors});
+  Post(event::ConsumerChanged{stream->id(), stream->attested.selectors});
   return true;
 }
 
@@ -153,18 +174,28 @@ grpc::ServerUnaryReactor* ContextService::Report(grpc::CallbackServerContext* co
         absl::StrCat("the report has ", request->verdicts_size(), " verdicts, at most ",
                      kMaxVerdicts, " are taken at once")));
   }
+  const std::string id = request->consumer_id();
   {
     base::MutexLock lock(mutex_);
-    const auto it = peers_.find(request->consumer_id());
+    const auto it = peers_.find(id);
     // Nobody speaks for another process.
     if (it == peers_.end() || it->second->pid() != peer->pid() ||
         it->second->start_time() != peer->start_time()) {
       return refuse(absl::NotFoundError(
           "the report names no stream of this process; use the consumer_id that Watch gave"));
     }
+    if (!reporting_.insert(id).second) {
+      return refuse(absl::ResourceExhaustedError(
+          "the last report of this stream is not taken yet; send one at a time"));
+    }
   }
-  parts_.report(*request,
-                [reactor](const absl::Status& status) { reactor->Finish(rpc::ToGrpc(status)); });
+  parts_.report(*request, [this, id, reactor](const absl::Status& status) {
+    {
+      base::MutexLock lock(mutex_);
+      reporting_.erase(id);
+    }
+    reactor->Finish(rpc::ToGrpc(status));
+  });
   return reactor;
 }
 

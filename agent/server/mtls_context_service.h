@@ -9,12 +9,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "agent/attest/workload_attestor.h"
 #include "agent/core/events.h"
 #include "agent/server/exit_watcher.h"
+#include "agent/server/sync_stream.h"
 #include "agent/server/watch_stream.h"
 #include "base/mutex.h"
 #include "base/run_loop.h"
@@ -25,13 +28,16 @@ namespace linchpin::agent {
 
 class ContextService final : public v1::MtlsContextService::CallbackService {
  public:
+  // Each holds its place until the core has taken its end, so that streams opened and dropped in
+  // haste cannot fill the core's queue.
   static constexpr size_t kMaxStreams = 16384;
+  static constexpr size_t kMaxStreamsOfUser = 1024;
   static constexpr int kMaxVerdicts = 1024;  // in a report
 
   struct Parts {
     WorkloadAttestor& attestor;
     base::RunLoop& attesting;  // the thread on which attestation may block
-    std::function<void(Event)> post;
+    PostThen post;
     // Answers from the core's thread.
     std::function<void(v1::ReportRequest, std::function<void(absl::Status)>)> report;
   };
@@ -58,6 +64,9 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
  private:
   using StreamPtr = std::shared_ptr<WatchStream>;
 
+  void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
+  bool TakePlace(uid_t uid);
+  void LeavePlace(uid_t uid);
   StreamPtr Find(const std::string& id) const;
   void Gone(const std::string& id);
   // On the attesting thread. False if the stream was ended.
@@ -71,6 +80,9 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
   uint64_t last_ = 0;
   std::map<std::string, StreamPtr> streams_;
   std::map<std::string, std::shared_ptr<const rpc::UnixPeer>> peers_;  // by stream
+  std::set<std::string> reporting_;                                    // streams, one report each
+  std::map<uid_t, size_t> places_of_user_;
+  size_t places_ = 0;
   ExitWatcher exits_;
 };
 

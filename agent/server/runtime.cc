@@ -81,20 +81,15 @@ Runtime::Runtime(Parts parts)
                       .clock = parts_.clock,
                       .worker = worker_.loop,
                       .post = [this](Event event, std::function<void()> then) {
-                        const absl::Status queued =
-                            loop_.Post([this, event = std::move(event), then = std::move(then)] {
-                              Step(event);
-                              if (then != nullptr) then();
-                            });
-                        if (absl::IsResourceExhausted(queued)) {
-                          base::LogError(std::string(queued.message()));
-                        }
-                        return queued;
+                        return PostThen(std::move(event), std::move(then));
                       }});
   service_ = std::make_unique<ContextService>(ContextService::Parts{
       .attestor = parts_.attestor,
       .attesting = attesting_.loop,
-      .post = [this](Event event) { Post(std::move(event)); },
+      .post =
+          [this](Event event, std::function<void()> then) {
+            return PostThen(std::move(event), std::move(then));
+          },
       .report =
           [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
             Report(std::move(report), std::move(done));
@@ -154,9 +149,13 @@ void Runtime::Run() {
 
 void Runtime::Stop() { loop_.Stop(); }
 
-void Runtime::Post(Event event) {
-  const absl::Status queued = loop_.Post([this, event = std::move(event)] { Step(event); });
+absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
+  const absl::Status queued = loop_.Post([this, event = std::move(event), then = std::move(then)] {
+    Step(event);
+    if (then != nullptr) then();
+  });
   if (absl::IsResourceExhausted(queued)) base::LogError(std::string(queued.message()));
+  return queued;
 }
 
 void Runtime::Step(const Event& event) {

@@ -59,7 +59,8 @@ class Runtime {
 
   explicit Runtime(Parts parts);
   absl::Status Listen();
-  void Post(Event event);
+  absl::Status PostThen(Event event, std::function<void()> then);
+  void Post(Event event) { (void)PostThen(std::move(event), nullptr); }
   void Step(const Event& event);
   void Report(v1::ReportRequest report, std::function<void(absl::Status)> done);
   void UpdateMetrics();

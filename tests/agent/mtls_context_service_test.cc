@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <deque>
+#include <functional>
 #include <optional>
 #include <thread>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
@@ -68,11 +70,16 @@ class ContextServiceTest : public ::testing::Test {
         thread_([this] { loop_.Run(); }),
         service_({.attestor = attestor_,
                   .attesting = loop_,
-                  .post = [this](Event event) { Put(std::move(event)); },
+                  .post =
+                      [this](Event event, std::function<void()> then) {
+                        if (then != nullptr) TakenOrHeld(std::move(then));
+                        Put(std::move(event));
+                        return absl::OkStatus();
+                      },
                   .report =
                       [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
                         Put(agent::event::ConsumerReported{std::move(report)});
-                        done(absl::OkStatus());
+                        TakenOrHeld([done = std::move(done)] { done(absl::OkStatus()); });
                       }}) {
     listener_ = *rpc::UnixListener::Bind(dir_.Join("agent.sock"), 0666);
     service_.UseListener(listener_.get());
@@ -94,6 +101,30 @@ class ContextServiceTest : public ::testing::Test {
     base::MutexLock lock(mutex_);
     events_.push_back(std::move(event));
     changed_.notify_all();
+  }
+  // What a core that is slow to take events leaves undone.
+  void TakenOrHeld(std::function<void()> then) {
+    {
+      base::MutexLock lock(mutex_);
+      if (slow_core_) {
+        held_.push_back(std::move(then));
+        return changed_.notify_all();
+      }
+    }
+    then();
+  }
+  void AwaitHeld(size_t count) {
+    base::MutexLock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, kDeadline, [&] { return held_.size() == count; }));
+  }
+  void BeSlow(bool slow) {
+    std::vector<std::function<void()>> held;
+    {
+      base::MutexLock lock(mutex_);
+      slow_core_ = slow;
+      if (!slow) held.swap(held_);
+    }
+    for (const auto& then : held) then();
   }
   // The next event of this kind; others before it are dropped.
   template <typename Wanted>
@@ -122,6 +153,8 @@ class ContextServiceTest : public ::testing::Test {
   base::Mutex mutex_;
   base::CondVar changed_;
   std::deque<Event> events_;
+  bool slow_core_ = false;
+  std::vector<std::function<void()>> held_;
   FakeAttestor attestor_;
   base::RunLoop loop_;
   std::thread thread_;
@@ -221,6 +254,55 @@ TEST_F(ContextServiceTest, ReportsAreTakenOnlyFromTheStreamsOwnProcess) {
   grpc::ClientContext context;
   EXPECT_EQ(stub_->Report(&context, report, &response).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ContextServiceTest, OneReportOfAStreamIsTakenAtATime) {
+  grpc::ClientContext watch;
+  auto reader = stub_->Watch(&watch, {});
+  v1::ReportRequest report;
+  report.set_consumer_id(Await<agent::event::ConsumerOpened>()->consumer);
+  BeSlow(true);
+  grpc::Status first;
+  std::thread reporter([&] {
+    grpc::ClientContext context;
+    v1::ReportResponse response;
+    first = stub_->Report(&context, report, &response);
+  });
+  Await<agent::event::ConsumerReported>();
+  v1::ReportResponse response;
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(stub_->Report(&context, report, &response).error_code(),
+              grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  AwaitHeld(1);
+  BeSlow(false);
+  reporter.join();
+  EXPECT_TRUE(first.ok());
+  grpc::ClientContext context;
+  EXPECT_TRUE(stub_->Report(&context, report, &response).ok());
+}
+
+TEST_F(ContextServiceTest, StreamsDroppedInHasteHoldTheirPlaceUntilTheCoreHasTakenTheirEnd) {
+  BeSlow(true);
+  const auto drop = [this] {
+    grpc::ClientContext context;
+    auto reader = stub_->Watch(&context, {});
+    const auto opened = Await<agent::event::ConsumerOpened>();
+    context.TryCancel();
+    reader->Finish();
+  };
+  for (size_t i = 0; i < agent::ContextService::kMaxStreamsOfUser; ++i) drop();
+  {
+    grpc::ClientContext context;
+    auto reader = stub_->Watch(&context, {});
+    v1::MtlsContexts message;
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  AwaitHeld(agent::ContextService::kMaxStreamsOfUser);
+  BeSlow(false);
+  drop();
 }
 
 TEST_F(ContextServiceTest, EndsEveryStreamWhenTheAgentStops) {
