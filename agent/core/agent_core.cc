@@ -10,12 +10,19 @@
 #include "trust/text.h"
 
 namespace linchpin::agent {
+namespace {
+
+constexpr absl::Duration kClockSetBack = absl::Seconds(1);  // at least; less is adjusting
+
+}  // namespace
 
 AgentCore::AgentCore(CoreOptions options, base::Random& random)
     : options_(std::move(options)), random_(random) {}
 
 Actions AgentCore::Step(absl::Time now, const Event& event) {
   Actions out;
+  if (now < last_step_ - kClockSetBack) TryAllNow(now);
+  last_step_ = now;
   std::visit([&](const auto& e) { On(now, e, &out); }, event);
   SealChanges(now, &out);
   UseIdentity(now, &out);
@@ -143,6 +150,16 @@ void AgentCore::Retry(absl::Time now, const absl::Status& why, Attempts* attempt
   attempts->at = now + RetryDelay(attempts->failures, refused, absl::ZeroDuration(),
                                   base::RandomFraction(random_));
   ++attempts->failures;
+}
+
+// The clock was set back: an instant that was near may be hours away now.
+void AgentCore::TryAllNow(absl::Time now) {
+  for (Attempts* attempts :
+       {&seal_, &node_key_, &contact_, &attest_, &renew_node_, &stream_tries_}) {
+    attempts->at = std::min(attempts->at, now);
+  }
+  schedule_.RetryAll(now);
+  refusals_at_ = std::min(refusals_at_, now);
 }
 
 bool AgentCore::HasValidNode(absl::Time now) const {

@@ -107,6 +107,7 @@ class AgentCore {
   void Serve(std::shared_ptr<const Model> model);
   void Changed() { ++changes_; }
   void Retry(absl::Time now, const absl::Status& why, Attempts* attempts);
+  void TryAllNow(absl::Time now);
   bool HasValidNode(absl::Time now) const;
   std::string ClockText(absl::Time now) const;  // both clocks, where the CA's is known
   void CompareClocks(absl::Time now, int64_t ca_time, Actions* out);
@@ -182,6 +183,7 @@ class AgentCore {
   Refusals refusals_;
   absl::Time refusals_at_ = absl::InfinitePast();
   absl::Time timer_ = absl::InfiniteFuture();
+  absl::Time last_step_ = absl::InfinitePast();
 };
 
 }  // namespace linchpin::agent

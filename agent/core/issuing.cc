@@ -107,7 +107,7 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
   expired_alarmed_.erase(result.identity_id);
   schedule_.Succeeded(result.identity_id);
   // Asked for under another registration: good while it lasts, but to be replaced.
-  if (asked->second.ttl_seconds() != identity->ttl_seconds()) {
+  if (!Registrations::SameCertificate(asked->second, *identity)) {
     schedule_.Hasten(result.identity_id, now);
   }
   Changed();

@@ -42,6 +42,12 @@ std::vector<const ca::v1::NodeIdentity*> Registrations::Match(const Selectors& s
   return matches;
 }
 
+bool Registrations::SameCertificate(const ca::v1::NodeIdentity& a, const ca::v1::NodeIdentity& b) {
+  return a.ttl_seconds() == b.ttl_seconds() &&
+         std::equal(a.dns_names().begin(), a.dns_names().end(), b.dns_names().begin(),
+                    b.dns_names().end());
+}
+
 const ca::v1::NodeIdentity* Registrations::Find(const std::string& identity_id) const {
   const auto it = projection_->identities.find(identity_id);
   return it == projection_->identities.end() ? nullptr : &it->second;

@@ -24,6 +24,8 @@ class Registrations {
   // Those of whose selectors the process has every one, in registration order; of several with one
   // SPIFFE ID the first. A registration without selectors matches nobody.
   std::vector<const ca::v1::NodeIdentity*> Match(const Selectors& selectors) const;
+  // Both ask for the same lifetime and DNS names.
+  static bool SameCertificate(const ca::v1::NodeIdentity& a, const ca::v1::NodeIdentity& b);
   const ca::v1::NodeIdentity* Find(const std::string& identity_id) const;
   // The rules that name the ID as either end.
   std::vector<trust::v1::PeerRule> RulesOf(const std::string& spiffe_id) const;

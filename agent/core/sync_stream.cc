@@ -169,10 +169,7 @@ void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
   for (const auto& [id, is] : latest_.projection->identities) {
     const auto was = before->identities.find(id);
     if (was == before->identities.end()) continue;
-    const bool same = was->second.ttl_seconds() == is.ttl_seconds() &&
-                      std::equal(was->second.dns_names().begin(), was->second.dns_names().end(),
-                                 is.dns_names().begin(), is.dns_names().end());
-    if (!same) schedule_.Hasten(id, now);
+    if (!Registrations::SameCertificate(was->second, is)) schedule_.Hasten(id, now);
   }
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/core/agent_core.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/agent/agent_harness.h"
+
+namespace linchpin::test {
+namespace {
+
+using ::testing::SizeIs;
+
+const std::vector<std::string> kWeb = {"unix:uid:1"};
+
+TEST(AgentClock, AClockThatIsSetBackStopsNoFirstContact) {
+  AgentHarness agent;
+  agent.now = kNow + absl::Hours(8);  // a machine that began with its clock far ahead
+  agent.ca_up = false;
+  agent.Start();
+  agent.Advance(absl::Minutes(2));
+  agent.now = kNow;
+  agent.ca_up = true;
+  agent.Do(agent::event::TimerFired{});  // the adaptor looks at least every minute
+  agent.Advance(absl::Minutes(1));
+  EXPECT_TRUE(agent.core->connected());
+  EXPECT_EQ(agent.core->NotReady(agent.now), "");
+}
+
+TEST(AgentClock, AClockThatIsSetBackStopsNoRetry) {
+  AgentHarness agent;
+  agent.Join();
+  agent.Register("i1", "/web", kWeb, 2);
+  agent.Advance(absl::Minutes(10));
+  agent.ca_up = false;
+  agent.Open("c", kWeb);
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("down")});
+  agent.Advance(absl::Minutes(1));
+  agent.now -= absl::Minutes(10);
+  agent.ca_up = true;
+  agent.Do(agent::event::TimerFired{});
+  agent.Advance(absl::Minutes(1));
+  EXPECT_TRUE(agent.core->connected());
+  ASSERT_NE(agent.Last("c"), nullptr);
+  EXPECT_EQ(agent.Last("c")->identities_size(), 1);
+}
+
+TEST(AgentIssuing, NamesThatChangeWhileACertificateIsMadeAreAskedForAgain) {
+  AgentHarness agent;
+  agent.Join();
+  agent.Register("i1", "/web", kWeb, 2);
+  agent.hold_issues = true;
+  agent.Open("c", kWeb);
+  ASSERT_THAT(agent.issues, SizeIs(1));
+  ca::v1::CaMessage message = agent.Message(3);
+  ca::v1::NodeIdentity* identity = message.add_identities();
+  *identity = agent.core->model().projection->identities.at("i1");
+  identity->add_dns_names("web.example.org");
+  agent.Say(message);
+  agent.hold_issues = false;
+  agent.Release();
+  EXPECT_THAT(agent.issues, SizeIs(2));
+}
+
+}  // namespace
+}  // namespace linchpin::test
