@@ -111,6 +111,19 @@ def test_sigterm_ends_both_programs_cleanly(ca):
     assert not ca.socket("a").exists()
 
 
+def test_sigterm_to_everybody_at_once_ends_everybody(ca):
+    agent = ca.join("a")
+    ca.identity("/web", ME)
+    for _ in range(6):
+        wait_for("the certificate", lambda: served(ca, "a"))
+        for process in (ca.ca, agent):
+            process.popen.send_signal(signal.SIGTERM)
+        assert ca.ca.wait() == 0
+        assert agent.wait() == 0
+        ca.start_ca()
+        agent = ca.start_agent("a")
+
+
 def test_an_operator_change_that_was_answered_survives_a_kill(ca):
     for i in range(20):
         ca.identity(f"/s{i}", ME)
