@@ -12,6 +12,7 @@
 namespace linchpin::agent {
 namespace {
 
+constexpr absl::Duration kSettling = absl::Seconds(30);     // services come back within seconds
 constexpr absl::Duration kClockSetBack = absl::Seconds(1);  // at least; less is adjusting
 
 }  // namespace
@@ -51,6 +52,15 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
   latest_registrations_.emplace(latest_.projection);
   Serve(sealed_);
   UpdateWanted();
+  // Services go on with what they have, and come back: until then no gate is to overlook them.
+  std::map<std::string, std::string> served_before;
+  for (const auto& [id, certified] : latest_.certificates) {
+    const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
+    if (identity != nullptr && certified->expires_at() > now) {
+      served_before[id] = identity->spiffe_id();
+    }
+  }
+  consumers_.Restarted(std::move(served_before), now + kSettling);
 }
 
 void AgentCore::On(absl::Time, const event::TimerFired&, Actions*) {
@@ -159,6 +169,7 @@ void AgentCore::TryAllNow(absl::Time now) {
     attempts->at = std::min(attempts->at, now);
   }
   schedule_.RetryAll(now);
+  consumers_.SettleBy(now + kSettling);
   refusals_at_ = std::min(refusals_at_, now);
 }
 

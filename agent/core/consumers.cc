@@ -4,6 +4,7 @@
 #include "agent/core/consumers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "trust/text.h"
@@ -18,6 +19,11 @@ bool HoldsOn(const Consumer& consumer) {
 }
 
 }  // namespace
+
+void ConsumerTable::Restarted(std::map<std::string, std::string> identities, absl::Time settled) {
+  missing_ = std::move(identities);
+  settled_ = settled;
+}
 
 absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
   if (consumers_.size() >= kMaxConsumers) {
@@ -47,6 +53,7 @@ void ConsumerTable::Exited(const ProcessId& process) {
 }
 
 void ConsumerTable::ForgetExpired(absl::Time now) {
+  if (settled_ <= now) missing_.clear();
   std::erase_if(consumers_, [&](const auto& entry) {
     return !entry.second.open && entry.second.expires_at <= now;
   });
@@ -56,7 +63,7 @@ void ConsumerTable::ForgetExpired(absl::Time now) {
 }
 
 absl::Time ConsumerTable::NextExpiry() const {
-  absl::Time next = absl::InfiniteFuture();
+  absl::Time next = missing_.empty() ? absl::InfiniteFuture() : settled_;
   for (const auto& [id, consumer] : consumers_) {
     if (!consumer.open || HoldsOn(consumer)) next = std::min(next, consumer.expires_at);
   }
@@ -72,6 +79,7 @@ void ConsumerTable::Delivered(const ConsumerId& id,
   consumer->deliveries.emplace_back(contexts->trust_epoch(), contexts->trust_digest());
   if (consumer->deliveries.size() > kMaxDeliveries) consumer->deliveries.pop_front();
   if (identities.empty()) return;  // the process goes on with what it has until that expires
+  for (const auto& [identity_id, spiffe_id] : identities) missing_.erase(identity_id);
   consumer->identities = std::move(identities);
   consumer->expires_at = absl::InfinitePast();
   for (const agent::v1::Identity& identity : contexts->identities()) {
@@ -116,6 +124,11 @@ size_t ConsumerTable::open() const {
 
 std::map<std::string, ca::v1::Consumer> ConsumerTable::Rows() const {
   std::map<std::string, ca::v1::Consumer> rows;
+  for (const auto& [identity_id, spiffe_id] : missing_) {
+    ca::v1::Consumer& row = rows[absl::StrCat("<restart>/", identity_id)];
+    row.set_consumer_id(absl::StrCat("<restart>/", identity_id));
+    row.set_spiffe_id(spiffe_id);
+  }
   for (const auto& [id, consumer] : consumers_) {
     for (const auto& [identity_id, spiffe_id] : consumer.identities) {
       ca::v1::Consumer row;

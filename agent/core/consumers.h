@@ -4,6 +4,7 @@
 // The processes that are served, what each was given and what each says it enforces.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -41,6 +42,11 @@ class ConsumerTable {
   static constexpr size_t kMaxConsumers = 20000;
   static constexpr size_t kMaxDeliveries = 16;
 
+  // These identities (identity id, ID) were served before this program began: until `settled`, or
+  // until a service comes back for it, each counts as a consumer that nothing is known of.
+  void Restarted(std::map<std::string, std::string> identities, absl::Time settled);
+  void SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
+
   // RESOURCE_EXHAUSTED with kMaxConsumers.
   absl::Status Open(const event::ConsumerOpened& event);
   Consumer* Find(const ConsumerId& id);
@@ -49,7 +55,7 @@ class ConsumerTable {
   void Close(const ConsumerId& id);
   void Exited(const ProcessId& process);
   void ForgetExpired(absl::Time now);
-  absl::Time NextExpiry() const;  // of those whose stream ended
+  absl::Time NextExpiry() const;  // of those whose stream ended, or have not come back
   void Delivered(const ConsumerId& id, std::shared_ptr<const agent::v1::MtlsContexts> contexts,
                  std::vector<std::pair<std::string, std::string>> identities);
   // FAILED_PRECONDITION: speaks of what was not delivered; NOT_FOUND: of no open stream.
@@ -64,6 +70,8 @@ class ConsumerTable {
 
  private:
   std::map<ConsumerId, Consumer> consumers_;
+  std::map<std::string, std::string> missing_;  // identity id, ID: served before a restart
+  absl::Time settled_ = absl::InfiniteFuture();
 };
 
 }  // namespace linchpin::agent

@@ -45,6 +45,44 @@ TEST(AgentClock, AClockThatIsSetBackStopsNoRetry) {
   EXPECT_EQ(agent.Last("c")->identities_size(), 1);
 }
 
+// Served, and the agent restarted with the service still away.
+struct Restarted : AgentHarness {
+  Restarted() {
+    Join();
+    Register("i1", "/web", kWeb, 2);
+    Open("c", kWeb);
+    hellos.clear();
+    Restart();
+    acks.clear();
+  }
+};
+
+TEST(AgentRestart, AServiceThatHasNotComeBackCountsAsUncovered) {
+  Restarted agent;
+  ASSERT_THAT(agent.hellos, SizeIs(1));
+  ASSERT_EQ(agent.hellos[0].consumers_size(), 1);
+  EXPECT_EQ(agent.hellos[0].consumers(0).consumer_id(), "<restart>/i1");
+  EXPECT_EQ(agent.hellos[0].consumers(0).spiffe_id(), "spiffe://example.org/web");
+  EXPECT_EQ(agent.hellos[0].consumers(0).evidence(), ca::v1::NONE);
+  agent.Open("d", kWeb);
+  ASSERT_FALSE(agent.acks.empty());
+  ASSERT_EQ(agent.acks.back().gone_size(), 1) << "it has come back and speaks for itself";
+  EXPECT_EQ(agent.acks.back().gone(0), "<restart>/i1");
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).consumer_id(), "d/i1");
+}
+
+TEST(AgentRestart, AServiceThatDoesNotComeBackIsNotWaitedForLong) {
+  Restarted agent;
+  agent.Open("other", {"unix:uid:2"});
+  agent.Advance(absl::Seconds(29));
+  EXPECT_THAT(agent.acks, SizeIs(0));
+  agent.Advance(absl::Seconds(2));
+  ASSERT_THAT(agent.acks, SizeIs(1));
+  ASSERT_EQ(agent.acks[0].gone_size(), 1);
+  EXPECT_EQ(agent.acks[0].gone(0), "<restart>/i1");
+}
+
 TEST(AgentIssuing, NamesThatChangeWhileACertificateIsMadeAreAskedForAgain) {
   AgentHarness agent;
   agent.Join();
