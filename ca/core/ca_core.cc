@@ -66,6 +66,10 @@ absl::StatusOr<std::unique_ptr<CaCore>> CaCore::Make(CoreOptions options,
 Actions CaCore::Step(absl::Time now, Event event) {
   Actions out;
   std::visit([&](auto&& happened) { On(now, std::move(happened), &out); }, std::move(event));
+  for (const Action& action : out) {
+    const auto* reply = std::get_if<action::Reply>(&action);
+    if (reply != nullptr) Answered(reply->call);
+  }
   return out;
 }
 
@@ -77,6 +81,25 @@ std::string CaCore::NotReady(absl::Time now) const {
     return absl::StrCat("the issuer expired at ", trust::TimeText(issuer_ends));
   if (reload_due_) return "the store cannot be read";
   return "";
+}
+
+absl::Status CaCore::Admit(CallId call, const std::string& node_id) {
+  size_t& count = calls_of_[node_id];
+  if (count >= kMaxCallsOfNode) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        kMaxCallsOfNode, " calls of ", node_id, " wait for an answer already; try again later"));
+  }
+  ++count;
+  calls_.emplace(call, node_id);
+  return absl::OkStatus();
+}
+
+void CaCore::Answered(CallId call) {
+  const auto it = calls_.find(call);
+  if (it == calls_.end()) return;
+  const auto count = calls_of_.find(it->second);
+  if (--count->second == 0) calls_of_.erase(count);
+  calls_.erase(it);
 }
 
 void CaCore::On(absl::Time now, event::Started, Actions* out) {
@@ -253,7 +276,7 @@ void CaCore::On(absl::Time now, event::Draining, Actions* out) {
   draining_ = true;
   const absl::Duration spread =
       std::max(absl::Milliseconds(200), kReconnectSpread * sessions_.size());
-  for (const auto& [session, node_id] : sessions_) {
+  for (const auto& [session, unused] : sessions_) {
     auto message = std::make_shared<v1::CaMessage>();
     message->set_ca_time(absl::ToUnixSeconds(now));
     message->mutable_goodbye()->set_reconnect_after_ms(

@@ -40,6 +40,8 @@ class CaCore {
   static constexpr size_t kMaxIssuing = 4096;    // calls whose certificates are being made
   static constexpr size_t kMaxIssueItems = 256;  // in a call
   static constexpr size_t kMaxSessions = 20000;
+  static constexpr size_t kMaxCallsOfNode =
+      32;  // that wait for an answer, so that none starves all
 
   // `listing` is everything in the store, with at least what FirstRecords() makes. DATA_LOSS names
   // the record that cannot be read. `random` must outlive the core.
@@ -85,6 +87,8 @@ class CaCore {
       : options_(std::move(options)), random_(random) {}
 
   // ca_core.cc
+  absl::Status Admit(CallId call, const std::string& node_id);
+  void Answered(CallId call);
   void On(absl::Time now, event::Started event, Actions* out);
   void On(absl::Time now, event::Committed event, Actions* out);
   void On(absl::Time now, event::Issued event, Actions* out);
@@ -104,6 +108,8 @@ class CaCore {
   void On(absl::Time now, event::IssueAsked event, Actions* out);
   void On(absl::Time now, event::ServingKeyMade event, Actions* out);
   absl::Status CheckNode(const std::string& node_id) const;
+  absl::Status CheckCaller(const NodeCaller& caller) const;
+  absl::StatusOr<std::string> CheckEvidence(absl::Time now, const event::AttestAsked& asked) const;
   absl::StatusOr<state::v1::TokenRecord> CheckToken(absl::Time now, const TokenEvidence& evidence,
                                                     const x509::PublicKey& key) const;
   absl::StatusOr<std::string> CheckExpired(absl::Time now,
@@ -126,7 +132,7 @@ class CaCore {
   Slices SlicesOf(const Touched& touched) const;
   void PushChanges(absl::Time now, const Touched& touched, const Slices& before, Actions* out);
   void UseTrust(Actions* out);
-  sync::Stamp StampNow(absl::Time now) const;
+  sync::Stamp StampNow(absl::Time now, uint64_t base_revision) const;
 
   // ca_core_admin.cc, ca_core_registry.cc, ca_core_trust.cc
   void On(absl::Time now, event::AdminAsked event, Actions* out);
@@ -165,8 +171,14 @@ class CaCore {
   Authorities authorities_;
   Coverage coverage_;
 
-  std::map<SessionId, std::string> sessions_;  // node ids
-  std::map<std::string, SessionId> session_of_;
+  struct Session {
+    NodeCaller node;
+    Revision sent = 0;  // of the last change, or the Hello's: what the next one changes
+  };
+  std::map<SessionId, Session> sessions_;
+  std::map<std::string, SessionId> session_of_;  // by node id
+  std::map<CallId, std::string> calls_;          // of nodes, not answered yet: node ids
+  std::map<std::string, size_t> calls_of_;       // their number by node id
 
   std::deque<Queued> queue_;
   std::optional<UnderWay> under_way_;

@@ -26,6 +26,25 @@ std::vector<std::string> WireChain(const x509::Certificate& leaf, const x509::Ce
   return {leaf.der(), issuer.der()};
 }
 
+bool IsKeyOf(const state::v1::NodeRecord& node, const std::string& key_sha256) {
+  return key_sha256.size() == 32 &&
+         (node.key_sha256() == key_sha256 || node.previous_key_sha256() == key_sha256);
+}
+
+absl::Status CheckKey(const state::v1::NodeRecord& node, const std::string& key_sha256) {
+  if (IsKeyOf(node, key_sha256)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat("the node ", node.node_id(),
+                   " has attested with another key since; give its agent a new join token"));
+}
+
+// `key` is the node's from here on. The one that it `holds` stays good: the answer may be lost.
+void TakeKey(const std::string& holds, const std::string& key, state::v1::NodeRecord* node) {
+  if (node->key_sha256() == key) return;
+  node->set_previous_key_sha256(holds == key ? node->key_sha256() : holds);
+  node->set_key_sha256(key);
+}
+
 action::Note Counted(absl::string_view kind, const absl::Status& status, int64_t count) {
   return {.warning = false,
           .message = "",
@@ -51,6 +70,13 @@ absl::Status CaCore::CheckNode(const std::string& node_id) const {
   return absl::OkStatus();
 }
 
+// The name alone is not enough: after another key has attested for the node, the certificates of
+// the one before it may still be valid.
+absl::Status CaCore::CheckCaller(const NodeCaller& caller) const {
+  RETURN_IF_ERROR(CheckNode(caller.node_id));
+  return CheckKey(registry_.FindNode(caller.node_id)->record, caller.key_sha256);
+}
+
 absl::StatusOr<state::v1::TokenRecord> CaCore::CheckToken(absl::Time now,
                                                           const TokenEvidence& evidence,
                                                           const x509::PublicKey& key) const {
@@ -70,6 +96,18 @@ absl::StatusOr<state::v1::TokenRecord> CaCore::CheckToken(absl::Time now,
     return absl::PermissionDeniedError(
         absl::StrCat("the join token for ", token.node_id(),
                      " was already redeemed by another key; if that was not you, ban the node"));
+  }
+  const auto* node = registry_.FindNode(token.node_id());
+  if (node == nullptr) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the node ", token.node_id(), " of the join token was forgotten; make a new token"));
+  }
+  if (node->record.state() == "banned") {
+    return absl::PermissionDeniedError(absl::StrCat("the node ", token.node_id(), " is banned"));
+  }
+  // Redeemed already: good for the same key only as long as that is the node's.
+  if (!token.bound_key_sha256().empty()) {
+    RETURN_IF_ERROR(CheckKey(node->record, token.bound_key_sha256()));
   }
   return token;
 }
@@ -97,11 +135,7 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   }
   RETURN_IF_ERROR(CheckNode(node_id));
   const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
-  const std::string pin = key.pin().bytes();
-  if (node.key_sha256() != pin && node.previous_key_sha256() != pin) {
-    return absl::PermissionDeniedError(absl::StrCat(
-        "the node ", node_id, " has attested with another key since; give its agent a join token"));
-  }
+  RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
   if (now > fields.not_after + options_.reattest_grace) {
     return absl::PermissionDeniedError(absl::StrCat(
         "the certificate of ", node_id, " expired at ", trust::TimeText(fields.not_after),
@@ -111,8 +145,24 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   return node_id;
 }
 
+// The node that the evidence is for.
+absl::StatusOr<std::string> CaCore::CheckEvidence(absl::Time now,
+                                                  const event::AttestAsked& asked) const {
+  const x509::PublicKey& key = asked.request.public_key();
+  if (const auto* expired = std::get_if<ExpiredCertificateEvidence>(&asked.evidence)) {
+    return CheckExpired(now, *expired, key);
+  }
+  ASSIGN_OR_RETURN(const state::v1::TokenRecord token,
+                   CheckToken(now, std::get<TokenEvidence>(asked.evidence), key));
+  return token.node_id();
+}
+
 void CaCore::On(absl::Time now, event::AttestAsked event, Actions* out) {
   const CallId call = event.call;
+  // Looked at before it waits, so that strangers cannot fill the queue.
+  const absl::StatusOr<std::string> node_id = CheckEvidence(now, event);
+  const absl::Status status = node_id.ok() ? Admit(call, *node_id) : node_id.status();
+  if (!status.ok()) return ReplyError(call, status, out);
   Enqueue(
       now, call,
       [this, event = std::move(event)](absl::Time then) { return PrepareAttest(then, event); },
@@ -122,33 +172,26 @@ void CaCore::On(absl::Time now, event::AttestAsked event, Actions* out) {
 absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
                                                      const event::AttestAsked& asked) {
   const x509::PublicKey& key = asked.request.public_key();
-  state::v1::NodeRecord node;
+  const std::string pin = key.pin().bytes();
+  // Again: it may have waited.
+  ASSIGN_OR_RETURN(const std::string node_id, CheckEvidence(now, asked));
+  state::v1::NodeRecord node = registry_.FindNode(node_id)->record;
   std::optional<Write> token_write;
   if (const auto* evidence = std::get_if<TokenEvidence>(&asked.evidence)) {
     ASSIGN_OR_RETURN(state::v1::TokenRecord token, CheckToken(now, *evidence, key));
-    const auto* row = registry_.FindNode(token.node_id());
-    if (row == nullptr) {
-      return absl::PermissionDeniedError(absl::StrCat(
-          "the node ", token.node_id(), " of the join token was forgotten; make a new token"));
-    }
-    node = row->record;
-    node.clear_previous_key_sha256();
     node.set_attested_by("join_token");
     if (token.bound_key_sha256().empty()) {
+      node.set_key_sha256(pin);
+      node.clear_previous_key_sha256();
       token.set_bound_key_sha256(key.pin().bytes());
       token_write = Write{.key = TokenKey(evidence->token_sha256),
                           .value = token.SerializeAsString(),
                           .expected = registry_.FindToken(evidence->token_sha256)->revision};
     }
   } else {
-    const auto& expired = std::get<ExpiredCertificateEvidence>(asked.evidence);
-    ASSIGN_OR_RETURN(const std::string node_id, CheckExpired(now, expired, key));
-    node = registry_.FindNode(node_id)->record;
     node.set_attested_by("expired_certificate");
   }
-  if (node.state() == "banned") {
-    return absl::PermissionDeniedError(absl::StrCat("the node ", node.node_id(), " is banned"));
-  }
+  TakeKey(pin, pin, &node);
   node.set_state("attested");
   node.set_attested_at(absl::ToUnixSeconds(now));
   ASSIGN_OR_RETURN(Change change, CertifyNode(now, asked.call, std::move(node), asked.request));
@@ -158,14 +201,15 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
 
 void CaCore::On(absl::Time now, event::RenewAsked event, Actions* out) {
   const CallId call = event.call;
+  absl::Status status = CheckCaller(event.caller);
+  if (status.ok()) status = Admit(call, event.caller.node_id);
+  if (!status.ok()) return ReplyError(call, std::move(status), out);
   Enqueue(
       now, call,
       [this, event = std::move(event)](absl::Time then) -> absl::StatusOr<Change> {
-        RETURN_IF_ERROR(CheckNode(event.node_id));
-        state::v1::NodeRecord node = registry_.FindNode(event.node_id)->record;
-        if (node.key_sha256() != event.request.public_key().pin().bytes()) {
-          node.set_previous_key_sha256(node.key_sha256());
-        }
+        RETURN_IF_ERROR(CheckCaller(event.caller));  // again: it may have waited
+        state::v1::NodeRecord node = registry_.FindNode(event.caller.node_id)->record;
+        TakeKey(event.caller.key_sha256, event.request.public_key().pin().bytes(), &node);
         return CertifyNode(then, event.call, std::move(node), event.request);
       },
       out);
@@ -182,7 +226,6 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
       x509::CertificateSpec spec,
       LeafSpec(options_.profile, {.spiffe_id = node.node_id(), .dns_names = {}},
                options_.profile.node_ttl, authorities_.active().certificate, now, random_));
-  node.set_key_sha256(request.public_key().pin().bytes());
   node.set_serial(spec.serial);
   node.set_certificate_expires_at(absl::ToUnixSeconds(spec.not_after));
   LeafOrder order{.spec = std::move(spec),
@@ -195,15 +238,22 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
                           .value = node.SerializeAsString(),
                           .expected = row == nullptr ? 0 : row->revision});
   change.then = [this, call, order = std::move(order)](absl::Time, Actions* then) mutable {
-    const std::string node_id = order.node_id;
+    const NodeCaller caller{order.node_id, order.key.pin().bytes()};
+    const auto session = session_of_.find(caller.node_id);
+    if (session != session_of_.end()) {
+      const absl::Status still = CheckCaller(sessions_.at(session->second).node);
+      if (!still.ok()) CloseSessionOf(caller.node_id, still, then);
+    }
     SignAndLog(
         {std::move(order)},
-        [this, call, node_id, issuer = authorities_.active().certificate](
+        [this, call, caller, issuer = authorities_.active().certificate](
             absl::Time later, absl::StatusOr<Certificates> made, Actions* answers) {
           answers->push_back(Counted("node", made.status(), 1));
-          if (!made.ok()) return ReplyError(call, made.status(), answers);
+          // A ban is not answered with a certificate that was under way.
+          const absl::Status status = made.ok() ? CheckCaller(caller) : made.status();
+          if (!status.ok()) return ReplyError(call, status, answers);
           v1::AttestResponse response;
-          response.set_node_id(node_id);
+          response.set_node_id(caller.node_id);
           for (std::string& der : WireChain(made->front(), issuer)) {
             response.add_chain(std::move(der));
           }
@@ -245,8 +295,9 @@ absl::StatusOr<LeafOrder> CaCore::OrderFor(absl::Time now, const std::string& no
 }
 
 void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
-  absl::Status status = CheckNode(event.node_id);
+  absl::Status status = CheckCaller(event.caller);
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
+  if (status.ok()) status = Admit(event.call, event.caller.node_id);
   if (status.ok() && issuing_.size() >= kMaxIssuing) status = TooManyIssuing(kMaxIssuing);
   if (status.ok() && event.items.size() > kMaxIssueItems) {
     status = absl::InvalidArgumentError(absl::StrCat("the call asks for ", event.items.size(),
@@ -260,7 +311,7 @@ void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
   std::vector<int> places;  // of the orders among the results
   for (const IssueAskedItem& item : event.items) {
     v1::IssueResult* result = response.add_results();
-    absl::StatusOr<LeafOrder> order = OrderFor(now, event.node_id, item);
+    absl::StatusOr<LeafOrder> order = OrderFor(now, event.caller.node_id, item);
     if (order.ok()) {
       places.push_back(response.results_size() - 1);
       orders.push_back(*std::move(order));
@@ -274,11 +325,12 @@ void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
   const int64_t count = static_cast<int64_t>(orders.size());
   SignAndLog(
       std::move(orders),
-      [call = event.call, issuer = authorities_.active().certificate,
+      [this, call = event.call, caller = event.caller, issuer = authorities_.active().certificate,
        response = std::move(response), count, places = std::move(places)](
           absl::Time, absl::StatusOr<Certificates> made, Actions* then) mutable {
         then->push_back(Counted("workload", made.status(), count));
-        if (!made.ok()) return ReplyError(call, made.status(), then);
+        const absl::Status still = made.ok() ? CheckCaller(caller) : made.status();
+        if (!still.ok()) return ReplyError(call, still, then);
         for (size_t i = 0; i < places.size(); ++i) {
           for (std::string& der : WireChain((*made)[i], issuer)) {
             response.mutable_results(places[i])->add_chain(std::move(der));

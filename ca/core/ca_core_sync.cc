@@ -34,10 +34,11 @@ void PushAll(SessionId session, const Messages& messages, Actions* out) {
 
 }  // namespace
 
-sync::Stamp CaCore::StampNow(absl::Time now) const {
+sync::Stamp CaCore::StampNow(absl::Time now, uint64_t base_revision) const {
   return {.incarnation = registry_.meta().incarnation(),
           .revision = registry_.revision(),
-          .ca_time = absl::ToUnixSeconds(now)};
+          .ca_time = absl::ToUnixSeconds(now),
+          .base_revision = base_revision};
 }
 
 void CaCore::UseTrust(Actions* out) {
@@ -72,8 +73,12 @@ void CaCore::On(absl::Time, event::GetTrustAsked event, Actions* out) {
 }
 
 void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
-  absl::Status status = CheckNode(event.node_id);
+  const std::string& node_id = event.caller.node_id;
+  absl::Status status = CheckCaller(event.caller);
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
+  if (status.ok()) {
+    CloseSessionOf(node_id, absl::AbortedError("another stream of this node took over"), out);
+  }
   if (status.ok() && sessions_.size() >= kMaxSessions) {
     status = absl::ResourceExhaustedError(
         absl::StrCat(kMaxSessions, " nodes are connected, which is the most"));
@@ -82,14 +87,13 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
     out->push_back(action::CloseSession{.session = event.session, .status = std::move(status)});
     return;
   }
-  CloseSessionOf(event.node_id, absl::AbortedError("another stream of this node took over"), out);
-  sessions_[event.session] = event.node_id;
-  session_of_[event.node_id] = event.session;
-  coverage_.Hello(event.node_id, event.hello, now);
-
   const v1::Hello& hello = event.hello;
-  const sync::Stamp stamp = StampNow(now);
-  const sync::Projection projection = registry_.ProjectionFor(event.node_id);
+  const sync::Stamp stamp = StampNow(now, hello.revision());
+  sessions_[event.session] = {.node = event.caller, .sent = stamp.revision};
+  session_of_[node_id] = event.session;
+  coverage_.Hello(node_id, hello, now);
+
+  const sync::Projection projection = registry_.ProjectionFor(node_id);
   const bool same_life =
       hello.incarnation() == stamp.incarnation && hello.revision() <= stamp.revision;
   const bool same_trust = same_life && hello.trust_epoch() == registry_.trust().record.epoch();
@@ -106,22 +110,24 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
 void CaCore::On(absl::Time now, event::NodeAck event, Actions* out) {
   const auto it = sessions_.find(event.session);
   if (it == sessions_.end()) return;
-  const NodeHolds* before = coverage_.Find(it->second);
+  const std::string& node_id = it->second.node.node_id;
+  const NodeHolds* before = coverage_.Find(node_id);
   const std::string refused_before = before == nullptr ? "" : before->refused;
-  coverage_.Ack(it->second, event.ack, now);
-  if (event.ack.refused().empty() || coverage_.Find(it->second)->refused == refused_before) return;
-  out->push_back(
-      action::Note{.warning = true,
-                   .message = "a node refuses the trust state",
-                   .fields = {{"node", it->second}, {"why", coverage_.Find(it->second)->refused}},
-                   .counter = "linchpin_ca_trust_refused_total",
-                   .labels = {}});
+  coverage_.Ack(node_id, event.ack, now);
+  const std::string& refused = coverage_.Find(node_id)->refused;
+  if (refused.empty() || refused == refused_before) return;
+  out->push_back(action::Note{.warning = true,
+                              .message = "a node refuses the trust state",
+                              .fields = {{"node", node_id}, {"why", refused}},
+                              .counter = "linchpin_ca_trust_refused_total",
+                              .labels = {}});
 }
 
 void CaCore::On(absl::Time now, event::NodeVerdicts event, Actions* out) {
   const auto it = sessions_.find(event.session);
   if (it == sessions_.end()) return;
-  coverage_.Seen(it->second, now);
+  const std::string& node_id = it->second.node.node_id;
+  coverage_.Seen(node_id, now);
   const auto& refusals = event.report.refusals();
   for (int i = 0; i < std::min(refusals.size(), kMaxRefusals); ++i) {
     const v1::Refusal& refusal = refusals[i];
@@ -130,7 +136,7 @@ void CaCore::On(absl::Time now, event::NodeVerdicts event, Actions* out) {
     out->push_back(
         action::Note{.warning = false,
                      .message = "a node reports refused connections",
-                     .fields = {{"node", it->second},
+                     .fields = {{"node", node_id},
                                 {"reason", reason},
                                 {"self", refusal.self_id().substr(0, Coverage::kMaxText)},
                                 {"peer", refusal.peer_id().substr(0, Coverage::kMaxText)},
@@ -144,8 +150,8 @@ void CaCore::On(absl::Time now, event::NodeVerdicts event, Actions* out) {
 void CaCore::On(absl::Time now, event::NodeGone event, Actions*) {
   const auto it = sessions_.find(event.session);
   if (it == sessions_.end()) return;
-  coverage_.Seen(it->second, now);
-  session_of_.erase(it->second);
+  coverage_.Seen(it->second.node.node_id, now);
+  session_of_.erase(it->second.node.node_id);
   sessions_.erase(it);
 }
 
@@ -160,33 +166,35 @@ void CaCore::CloseSessionOf(const std::string& node_id, const absl::Status& stat
 CaCore::Slices CaCore::SlicesOf(const Touched& touched) const {
   Slices slices;
   if (touched.nothing()) return slices;
-  for (const auto& [session, node_id] : sessions_) {
-    slices.emplace(session, registry_.SliceFor(node_id, touched));
+  for (const auto& [id, session] : sessions_) {
+    slices.emplace(id, registry_.SliceFor(session.node.node_id, touched));
   }
   return slices;
 }
 
-// Nodes with the same part in a change share its messages.
+// Nodes with the same part in a change, and the same change before it, share its messages.
 void CaCore::PushChanges(absl::Time now, const Touched& touched, const Slices& before,
                          Actions* out) {
   if (touched.nothing()) return;
   if (touched.trust) UseTrust(out);
-  const sync::Stamp stamp = StampNow(now);
   std::map<std::string, Messages> made;
-  for (const auto& [session, held] : before) {
-    const std::string& node_id = sessions_.at(session);
+  for (const auto& [id, held] : before) {
+    Session& session = sessions_.at(id);
+    const std::string& node_id = session.node.node_id;
     const sync::Projection after = registry_.SliceFor(node_id, touched);
     const std::string from = held.Digest(), to = after.Digest();
     if (from == to && !touched.trust) continue;
     const NodeHolds* node = coverage_.Find(node_id);
     const uint64_t version = touched.trust && node != nullptr ? node->pin_set_version : 0;
-    Messages& messages = made[absl::StrCat(from, to, version)];
+    Messages& messages = made[absl::StrCat(from, to, version, ":", session.sent)];
     if (messages.empty()) {
       trust::v1::TrustState trust;
       if (touched.trust) trust = TrustMessage(registry_, authorities_, version);
-      messages = Share(sync::Difference(held, after, touched.trust ? &trust : nullptr, stamp));
+      messages = Share(sync::Difference(held, after, touched.trust ? &trust : nullptr,
+                                        StampNow(now, session.sent)));
     }
-    PushAll(session, messages, out);
+    session.sent = registry_.revision();
+    PushAll(id, messages, out);
   }
 }
 

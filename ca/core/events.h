@@ -65,6 +65,12 @@ struct ExpiredCertificateEvidence {
 };
 using NodeEvidence = std::variant<TokenEvidence, ExpiredCertificateEvidence>;
 
+// The judged peer of a call or stream.
+struct NodeCaller {
+  std::string node_id;
+  std::string key_sha256;  // pin of the leaf that it showed
+};
+
 struct IssueAskedItem {
   std::string identity_id;
   absl::StatusOr<x509::CertificateRequest> request;  // parsed, possession verified; or why not
@@ -73,7 +79,7 @@ struct IssueAskedItem {
 namespace event {
 
 struct Started {};  // once, first
-// Nodes. Requests were parsed, and possession verified, before; `node_id` is the judged peer.
+// Nodes. Requests were parsed, and possession verified, before.
 struct GetTrustAsked {
   CallId call = 0;
   v1::GetTrustRequest request;
@@ -85,18 +91,18 @@ struct AttestAsked {
 };
 struct RenewAsked {
   CallId call = 0;
-  std::string node_id;
+  NodeCaller caller;
   x509::CertificateRequest request;
 };
 struct IssueAsked {
   CallId call = 0;
-  std::string node_id;
+  NodeCaller caller;
   std::vector<IssueAskedItem> items;
 };
 // The first message of a stream. A later session of a node replaces an earlier one.
 struct NodeHello {
   SessionId session = 0;
-  std::string node_id;
+  NodeCaller caller;
   v1::Hello hello;
 };
 struct NodeAck {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "ca/server/answer.h"
 #include "ca/server/sync_stream.h"
 #include "rpc/server_credentials.h"
@@ -15,10 +16,14 @@ namespace linchpin::ca {
 namespace {
 
 // The judged caller; the credentials let nobody else through, this only takes no chance.
-absl::StatusOr<std::string> NodeOf(const grpc::CallbackServerContext& context) {
+absl::StatusOr<NodeCaller> NodeOf(const grpc::CallbackServerContext& context) {
   const std::optional<trust::SpiffeId> id = rpc::PeerId(context);
-  if (id.has_value() && id->IsNode()) return id->ToString();
-  return absl::UnauthenticatedError("a node certificate is expected");
+  const std::optional<std::string> leaf = rpc::PeerLeaf(context);
+  if (!id.has_value() || !id->IsNode() || !leaf.has_value()) {
+    return absl::UnauthenticatedError("a node certificate is expected");
+  }
+  ASSIGN_OR_RETURN(const x509::Certificate certificate, x509::Certificate::FromDer(*leaf));
+  return NodeCaller{id->ToString(), certificate.public_key().pin().bytes()};
 }
 
 NodeEvidence EvidenceOf(NodeClaim claim) {
@@ -74,7 +79,7 @@ grpc::ServerUnaryReactor* NodeServiceImpl::RenewNode(grpc::CallbackServerContext
                                                      const v1::RenewNodeRequest* request,
                                                      v1::AttestResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::StatusOr<std::string> node = NodeOf(*context);
+  absl::StatusOr<NodeCaller> node = NodeOf(*context);
   if (!node.ok()) return FinishNow(reactor, node.status());
   auto parsed = x509::CertificateRequest::FromDer(request->certificate_request());
   if (!parsed.ok()) return FinishNow(reactor, parsed.status());
@@ -90,7 +95,7 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
                                                  const v1::IssueRequest* request,
                                                  v1::IssueResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::StatusOr<std::string> node = NodeOf(*context);
+  absl::StatusOr<NodeCaller> node = NodeOf(*context);
   if (!node.ok()) return FinishNow(reactor, node.status());
   const size_t count = static_cast<size_t>(request->items_size());
   if (count > CaCore::kMaxIssueItems) {
@@ -114,7 +119,7 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
 
 grpc::ServerBidiReactor<v1::NodeMessage, v1::CaMessage>* NodeServiceImpl::Sync(
     grpc::CallbackServerContext* context) {
-  absl::StatusOr<std::string> node = NodeOf(*context);
+  absl::StatusOr<NodeCaller> node = NodeOf(*context);
   if (!node.ok()) return SyncStream::Refuse(driver_, node.status());
   return SyncStream::Make(driver_, *std::move(node));
 }

@@ -10,15 +10,15 @@
 
 namespace linchpin::ca {
 
-SyncStream* SyncStream::Make(CoreDriver& driver, std::string node_id) {
-  std::shared_ptr<SyncStream> stream(new SyncStream(driver, std::move(node_id)));
+SyncStream* SyncStream::Make(CoreDriver& driver, NodeCaller node) {
+  std::shared_ptr<SyncStream> stream(new SyncStream(driver, std::move(node)));
   stream->self_ = stream;
   stream->StartRead(&stream->incoming_);
   return stream.get();
 }
 
 SyncStream* SyncStream::Refuse(CoreDriver& driver, const absl::Status& status) {
-  std::shared_ptr<SyncStream> stream(new SyncStream(driver, ""));
+  std::shared_ptr<SyncStream> stream(new SyncStream(driver, {}));
   stream->self_ = stream;
   stream->Close(status);
   return stream.get();
@@ -33,7 +33,7 @@ void SyncStream::OnReadDone(bool ok) {
       return Close(absl::InvalidArgumentError("the first message of Sync must be Hello"));
     }
     session_ = driver_.NewSession();
-    return driver_.OpenSession(hold, {*session_, node_id_, std::move(*incoming_.mutable_hello())},
+    return driver_.OpenSession(hold, {*session_, node_, std::move(*incoming_.mutable_hello())},
                                std::move(next));
   }
   if (incoming_.has_ack()) {

@@ -24,7 +24,7 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::NodeMessage, v1::CaM
   static constexpr size_t kMaxQueued = 4096;  // messages to a node that does not read
 
   // For gRPC to own until OnDone().
-  static SyncStream* Make(CoreDriver& driver, std::string node_id);
+  static SyncStream* Make(CoreDriver& driver, NodeCaller node);
   // A stream that ends at once.
   static SyncStream* Refuse(CoreDriver& driver, const absl::Status& status);
 
@@ -37,13 +37,12 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::NodeMessage, v1::CaM
   void OnDone() override;
 
  private:
-  SyncStream(CoreDriver& driver, std::string node_id)
-      : driver_(driver), node_id_(std::move(node_id)) {}
+  SyncStream(CoreDriver& driver, NodeCaller node) : driver_(driver), node_(std::move(node)) {}
   void ReadNext();
   void WriteNext();  // with mutex_ held
 
   CoreDriver& driver_;
-  const std::string node_id_;
+  const NodeCaller node_;
   std::shared_ptr<SyncStream> self_;  // gRPC's hold
   v1::NodeMessage incoming_;
   std::optional<SessionId> session_;  // set by the first message

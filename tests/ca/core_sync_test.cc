@@ -146,6 +146,46 @@ TEST(Sync, ShowsANodeOnlyWhatConcernsIt) {
   EXPECT_THAT(held.last.projection.rules, SizeIs(1));
 }
 
+TEST(Sync, NamesTheChangeThatEachOneFollows) {
+  CoreWorld world;
+  const std::string a = world.Join("a");
+  world.Hello(1, a);
+  Held held;
+  held.Take(world, 1);
+  ASSERT_OK(world.Register("/web"));
+  ASSERT_OK(world.Register("/db"));
+  const std::vector<ca::v1::CaMessage> sent = world.pushed[1];
+  ASSERT_GE(sent.size(), 2u);
+  const ca::v1::CaMessage& first = sent[sent.size() - 2];
+  const ca::v1::CaMessage& second = sent.back();
+  EXPECT_EQ(first.base_revision(), held.last.stamp.revision);
+  EXPECT_EQ(second.base_revision(), first.revision());
+  // So a lost one is noticed.
+  sync::Receiver receiver(held.last.projection, held.last.stamp);
+  EXPECT_THAT(receiver.Add(second), StatusIs(StatusCode::kFailedPrecondition));
+
+  // A node that comes back says where it stands.
+  held.Take(world, 1);
+  world.Step(ca::event::NodeGone{1});
+  world.Hello(2, a, HelloOf(held));
+  EXPECT_EQ(world.pushed[2].back().base_revision(), held.last.stamp.revision);
+}
+
+TEST(Sync, SharesTheMessagesOfNodesThatStandAtTheSameChange) {
+  CoreWorld world;
+  const std::string a = world.Join("a"), b = world.Join("b"), c = world.Join("c");
+  world.Hello(1, a);
+  world.Hello(2, b);
+  world.Hello(3, c);
+  ASSERT_OK(world.Register("/only-c", {c}));
+  ASSERT_OK(world.Register("/web"));
+  EXPECT_EQ(world.shared[1].back(), world.shared[2].back());
+  EXPECT_NE(world.shared[1].back(), world.shared[3].back());
+  Held held;
+  held.Take(world, 3);
+  EXPECT_EQ(held.last.projection.Digest(), world.core->registry().ProjectionFor(c).Digest());
+}
+
 // Rules come and go with the identity that makes them visible; compared with a fresh projection.
 TEST(Sync, DifferencesAddUpToTheProjection) {
   CoreWorld world;

@@ -108,18 +108,15 @@ TEST(Node, ThatIsBannedIsRefusedEverything) {
               StatusIs(StatusCode::kPermissionDenied, "banned"));
   world.Hello(2, node);
   EXPECT_THAT(world.closed.at(2), StatusIs(StatusCode::kPermissionDenied));
-  const ca::CallId renew = world.next_call++;
-  world.Step(ca::event::RenewAsked{renew, node, CoreWorld::Request(world.node_key)});
-  EXPECT_THAT(world.Answer<ca::v1::AttestResponse>(renew), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(world.Renew(world.Caller(node), world.node_key),
+              StatusIs(StatusCode::kPermissionDenied, "banned"));
 }
 
 TEST(Node, RenewsWithANewKey) {
   CoreWorld world;
   const std::string node = world.Join("a");
   const x509::PrivateKey key = NewKey();
-  const ca::CallId call = world.next_call++;
-  world.Step(ca::event::RenewAsked{call, node, CoreWorld::Request(key)});
-  ASSERT_OK_AND_ASSIGN(const auto renewed, world.Answer<ca::v1::AttestResponse>(call));
+  ASSERT_OK_AND_ASSIGN(const auto renewed, world.Renew(world.Caller(node), key));
   ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(renewed.chain(0)));
   EXPECT_EQ(leaf.public_key(), key.public_key());
   EXPECT_THAT(leaf.fields().uri_sans, ElementsAre(node));
@@ -211,7 +208,7 @@ TEST(Issue, TellsEachItemItsOwnResult) {
   const ca::CallId call = world.next_call++;
   world.Step(ca::event::IssueAsked{
       call,
-      node,
+      world.Caller(node),
       {{"gone", CoreWorld::Request(world.node_key)},
        {identity.identity_id(), CoreWorld::Request(world.node_key)},
        {identity.identity_id(), absl::InvalidArgumentError("the request is empty")}}});

@@ -151,14 +151,25 @@ class CoreWorld {
     identity.set_any_node(nodes.empty());
     return Admin<ca::v1::Identity>(ca::CreateIdentity{identity});
   }
+  // A node as it shows itself with `key`, or with node_key.
+  static ca::NodeCaller Caller(const std::string& node, const x509::PrivateKey& key) {
+    return {node, key.public_key().pin().bytes()};
+  }
+  ca::NodeCaller Caller(const std::string& node) const { return Caller(node, node_key); }
   ca::CallId AskIssue(const std::string& node, const std::string& identity_id,
                       const std::string& asks_for = "") {
     const ca::CallId call = next_call++;
-    Step(ca::event::IssueAsked{call, node, {{identity_id, Request(node_key, asks_for)}}});
+    Step(ca::event::IssueAsked{call, Caller(node), {{identity_id, Request(node_key, asks_for)}}});
     return call;
   }
+  absl::StatusOr<ca::v1::AttestResponse> Renew(const ca::NodeCaller& caller,
+                                               const x509::PrivateKey& key) {
+    const ca::CallId call = next_call++;
+    Step(ca::event::RenewAsked{call, caller, Request(key)});
+    return Answer<ca::v1::AttestResponse>(call);
+  }
   void Hello(ca::SessionId session, const std::string& node, ca::v1::Hello hello = {}) {
-    Step(ca::event::NodeHello{session, node, std::move(hello)});
+    Step(ca::event::NodeHello{session, Caller(node), std::move(hello)});
   }
 
   absl::Time now = absl::FromUnixSeconds(1'800'000'000);
@@ -183,6 +194,7 @@ class CoreWorld {
   // What came out.
   std::map<ca::CallId, ca::action::Reply> replies;
   std::map<ca::SessionId, std::vector<ca::v1::CaMessage>> pushed;
+  std::map<ca::SessionId, std::vector<std::shared_ptr<const ca::v1::CaMessage>>> shared;
   std::map<ca::SessionId, absl::Status> closed;
   std::vector<ca::v1::LogEntry> log;
   std::vector<x509::Chain> serving;
@@ -210,7 +222,10 @@ class CoreWorld {
     EXPECT_EQ(replies.count(reply.call), 0u) << "answered twice";
     replies.emplace(reply.call, std::move(reply));
   }
-  void Do(ca::action::Push push) { pushed[push.session].push_back(*push.message); }
+  void Do(ca::action::Push push) {
+    pushed[push.session].push_back(*push.message);
+    shared[push.session].push_back(std::move(push.message));
+  }
   void Do(ca::action::CloseSession close) { closed.emplace(close.session, close.status); }
   void Do(ca::action::MakeServingKey) {
     Step(ca::event::ServingKeyMade{x509::PrivateKey::Generate(x509::KeyType::kP256)->public_key()});

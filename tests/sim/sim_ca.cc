@@ -79,11 +79,11 @@ void SimCa::Call(const std::function<ca::Event(ca::CallId)>& make, Reply reply) 
   Step(make(call));
 }
 
-ca::SessionId SimCa::OpenSession(const std::string& node_id, const ca::v1::Hello& hello,
+ca::SessionId SimCa::OpenSession(const ca::NodeCaller& node, const ca::v1::Hello& hello,
                                  Session session) {
   const ca::SessionId id = ++last_id_;
   sessions_[id] = std::move(session);
-  Step(ca::event::NodeHello{id, node_id, hello});
+  Step(ca::event::NodeHello{id, node, hello});
   return id;
 }
 

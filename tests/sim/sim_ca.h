@@ -47,7 +47,7 @@ class SimCa {
 
   // `reply` is called unless the CA crashes first.
   void Call(const std::function<ca::Event(ca::CallId)>& make, Reply reply);
-  ca::SessionId OpenSession(const std::string& node_id, const ca::v1::Hello& hello,
+  ca::SessionId OpenSession(const ca::NodeCaller& node, const ca::v1::Hello& hello,
                             Session session);
   void Tell(ca::Event event);
   void Leave(ca::SessionId session);  // the stream broke

@@ -241,8 +241,8 @@ void SimNode::Do(const agent::action::RenewNode&) {
   auto request = x509::CertificateRequest::FromDer(*x509::MakeCertificateRequest(key));
   Rpc(
       context(),
-      [id = node_id(), request = *request](ca::CallId call) {
-        return ca::event::RenewAsked{call, id, request};
+      [caller = Caller(), request = *request](ca::CallId call) {
+        return ca::event::RenewAsked{call, caller, request};
       },
       [this, key](absl::StatusOr<SimCa::Message> reply) {
         if (!reply.ok()) return Step(agent::event::NodeRenewed{reply.status()});
@@ -308,10 +308,14 @@ void SimNode::Do(const agent::action::Issue& action) {
   }
   Rpc(
       context(),
-      [batch, id = node_id()](ca::CallId call) {
-        return ca::event::IssueAsked{call, id, batch->items};
+      [batch, caller = Caller()](ca::CallId call) {
+        return ca::event::IssueAsked{call, caller, batch->items};
       },
       done);
+}
+
+ca::NodeCaller SimNode::Caller() const {
+  return {node_id(), context()->chain().front().public_key().pin().bytes()};
 }
 
 void SimNode::Received(const std::vector<std::string>& chain) const {

@@ -84,6 +84,7 @@ class SimNode {
   // Over the stream: in order, after everything sent before.
   void Arrive(agent::Ticket stream, agent::Event event);
   void StreamBroke(agent::Ticket stream, const absl::Status& status);
+  ca::NodeCaller Caller() const;  // as it shows itself; it has a certificate
   void Received(const std::vector<std::string>& chain) const;
 
   World& world_;

@@ -49,7 +49,7 @@ void SimNode::Do(const agent::action::OpenSync& action) {
     auto closed = [this, life = life_, stream = action.stream](absl::Status status) {
       if (life == life_) StreamBroke(stream, status);
     };
-    session_ = ca_.OpenSession(node_id(), action.hello, {push, closed});
+    session_ = ca_.OpenSession(Caller(), action.hello, {push, closed});
   });
 }
 
