@@ -22,7 +22,8 @@ constexpr int kKeepaliveMs = 20'000;        // a dead node is noticed within 30 
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kConnectionAgeMs = 3'600'000;  // then a node shows its certificate again
 constexpr int kConnectionGraceMs = 10'000;
-constexpr int kIdleMs = 60'000;  // of an admin connection without a call
+constexpr int kIdleMs = 60'000;  // of a connection without a call; a node has its stream
+constexpr int kHandshakeMs = 10'000;
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr absl::Duration kShutdown = absl::Seconds(2);
 
@@ -40,6 +41,8 @@ std::unique_ptr<grpc::Server> BuildNodeServer(grpc::Service* service, const std:
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
   builder.AddListeningPort(listen, std::move(credentials), port);

@@ -7,10 +7,12 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "trust/mtls_context.h"
 #include "trust/pin_set.h"
+#include "trust/text.h"
 
 namespace linchpin::ca {
 namespace {
@@ -18,6 +20,12 @@ namespace {
 constexpr absl::Duration kTick = absl::Seconds(1);
 constexpr uint64_t kTicksBetweenKeyLooks = 30;
 constexpr size_t kSigners = 2;
+
+bool IsPlain(absl::string_view value) {
+  return !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
+    return absl::ascii_isgraph(c) && c != '"' && c != '=' && c != '\\';
+  });
+}
 
 base::Labels AsLabels(const std::vector<std::pair<std::string, std::string>>& labels) {
   return {labels.begin(), labels.end()};
@@ -255,12 +263,21 @@ void CoreDriver::Do(action::Prove action) {
   if (!posted.ok()) Complete(event::PossessionProved{action.call, posted});
 }
 
-void CoreDriver::Do(action::Note action) {
-  if (!action.message.empty()) {
-    std::string text = action.message;
-    for (const auto& [name, value] : action.fields) absl::StrAppend(&text, " ", name, "=", value);
-    base::Log(action.warning ? base::LogLevel::kWarning : base::LogLevel::kInfo, text);
+// Nodes can cause lines, and what they write in them is their text.
+void CoreDriver::Say(const action::Note& note) {
+  base::LogLimit& limit = note.warning ? warnings_said_ : notes_said_;
+  const std::optional<uint64_t> unsaid = limit.Take(parts_.clock.Uptime());
+  if (!unsaid.has_value()) return;
+  std::string text = note.message;
+  for (const auto& [name, value] : note.fields) {
+    absl::StrAppend(&text, " ", name, "=", IsPlain(value) ? value : trust::Quoted(value));
   }
+  if (*unsaid > 0) absl::StrAppend(&text, " unsaid=", *unsaid);
+  base::Log(note.warning ? base::LogLevel::kWarning : base::LogLevel::kInfo, text);
+}
+
+void CoreDriver::Do(action::Note action) {
+  if (!action.message.empty()) Say(action);
   if (!action.counter.empty()) {
     parts_.metrics.Add(action.counter, AsLabels(action.labels), action.count);
   }

@@ -17,6 +17,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "base/log_limit.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/run_loop.h"
@@ -96,6 +97,7 @@ class CoreDriver {
   void Do(action::UseTrust action);
   void Do(action::Prove action);
   void Do(action::Note action);
+  void Say(const action::Note& note);
   void Complete(Event event);  // any thread
   void Sign(const action::SignAndLog& action);
   absl::StatusOr<x509::PrivateKey> KeyOf(const std::string& name);
@@ -116,6 +118,8 @@ class CoreDriver {
   std::optional<x509::PrivateKey> serving_key_;
   x509::Chain serving_chain_;
   std::shared_ptr<const trust::TrustState> trust_;
+  base::LogLimit notes_said_{50};
+  base::LogLimit warnings_said_{50};
   uint64_t ticks_ = 0;
   size_t next_signer_ = 0;
 

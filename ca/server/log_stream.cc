@@ -40,6 +40,10 @@ void LogStream::WriteOrFill() {
 }
 
 void LogStream::Fill() {
+  {
+    base::MutexLock lock(mutex_);
+    if (finished_) return;  // else a follower that left would look for entries for ever
+  }
   absl::StatusOr<std::vector<v1::LogEntry>> read = driver_.log().Read(next_, kBatch);
   if (!read.ok()) return End(read.status());
   if (!read->empty()) {
