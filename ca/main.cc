@@ -19,6 +19,7 @@
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/process.h"
 #include "base/status_macros.h"
 #include "ca/attest/join_token.h"
 #include "ca/keys/file_key_manager.h"
@@ -141,6 +142,8 @@ int Main(int argc, char** argv) {
   }
   rpc::QuietGrpcLog();
   umask(0077);
+  base::KeepMemoryPrivate();
+  base::RaiseOpenFiles();
   // Outlives the thread that OnSignals() makes.
   static auto& stop = *new StopSignal;
   base::OnSignals([](int) { stop.Ask(); });
