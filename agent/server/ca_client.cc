@@ -65,6 +65,8 @@ CaClient::~CaClient() {
   closing_ = true;
   for (grpc::ClientContext* call : calls_) call->TryCancel();
   ended_.wait(lock, [this] { return under_way_ == 0; });
+  lock.unlock();
+  ReleaseOver();
 }
 
 void CaClient::Begun(grpc::ClientContext* context) {
@@ -79,15 +81,24 @@ void CaClient::Forget(grpc::ClientContext* context) {
   calls_.erase(context);
 }
 
-void CaClient::Ended() {
+void CaClient::Ended(std::shared_ptr<void> call) {
   base::MutexLock lock(mutex_);
+  over_.push_back(std::move(call));
   --under_way_;
   ended_.notify_all();
+}
+
+void CaClient::ReleaseOver() {
+  std::vector<std::shared_ptr<void>> over;
+  base::MutexLock lock(mutex_);
+  over.swap(over_);
+  lock.unlock();
 }
 
 template <typename Request, typename Response, typename Method>
 void CaClient::Start(const StubPtr& stub, Method method, const Request& request,
                      std::function<void(absl::StatusOr<Response>)> done) {
+  ReleaseOver();
   auto call = std::make_shared<Call<Request, Response>>();
   call->stub = stub;
   call->request = request;
@@ -101,8 +112,7 @@ void CaClient::Start(const StubPtr& stub, Method method, const Request& request,
              done(rpc::FromGrpc(status));
            }
            Forget(&call->context);
-           call.reset();  // and its channel with it, before anybody is told
-           Ended();
+           Ended(std::move(call));
          });
 }
 
@@ -217,12 +227,14 @@ void CaClient::Do(const action::Issue& action) {
 }
 
 void CaClient::Do(const action::OpenSync& action) {
+  ReleaseOver();
   {
     base::MutexLock lock(mutex_);
     ++under_way_;
   }
   stream_ticket_ = action.stream;
-  stream_ = SyncStream::Start(stub_, action, parts_.post, [this] { Ended(); });
+  stream_ = SyncStream::Start(stub_, action, parts_.post,
+                              [this](std::shared_ptr<void> stream) { Ended(std::move(stream)); });
 }
 
 void CaClient::Do(const action::CloseSync& action) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "agent/core/actions.h"
 #include "agent/server/sync_stream.h"
@@ -54,7 +55,8 @@ class CaClient {
   void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
   void Begun(grpc::ClientContext* context);
   void Forget(grpc::ClientContext* context);
-  void Ended();
+  void Ended(std::shared_ptr<void> call);
+  void ReleaseOver();
   void Work(base::Work work, std::function<void(const absl::Status&)> otherwise);
 
   const Parts parts_;
@@ -65,7 +67,10 @@ class CaClient {
   base::Mutex mutex_;
   base::CondVar ended_;
   bool closing_ = false;
-  size_t under_way_ = 0;  // calls and streams that still hold a channel
+  size_t under_way_ = 0;  // calls and streams that gRPC still knows
+  // Calls and streams that ended. Each holds a channel, and gRPC 1.51 dies when the last holder of
+  // one goes in a thread of its own: they are released in a thread of ours.
+  std::vector<std::shared_ptr<void>> over_;
   std::set<grpc::ClientContext*> calls_;
 };
 

@@ -13,7 +13,7 @@ namespace linchpin::agent {
 
 std::shared_ptr<SyncStream> SyncStream::Start(std::shared_ptr<ca::v1::NodeService::Stub> stub,
                                               const action::OpenSync& open, PostThen post,
-                                              std::function<void()> done) {
+                                              Done done) {
   std::shared_ptr<SyncStream> stream(new SyncStream(std::move(stub), open.stream));
   stream->post_ = std::move(post);
   stream->done_ = std::move(done);
@@ -95,10 +95,8 @@ void SyncStream::ReadNext() {
 
 void SyncStream::OnDone(const grpc::Status& status) {
   (void)post_(event::SyncClosed{stream_, rpc::FromGrpc(status)}, nullptr);
-  const std::function<void()> done = std::move(done_);
-  // May destroy this, and with it a channel, which must happen before anybody is told.
-  std::exchange(self_, nullptr).reset();
-  done();
+  const Done done = std::move(done_);
+  done(std::move(self_));
 }
 
 }  // namespace linchpin::agent

@@ -23,15 +23,16 @@ namespace linchpin::agent {
 using PostThen = std::function<absl::Status(Event, std::function<void()> then)>;
 
 // Any thread. The next message is read when the core has taken the last; one that it does not take
-// ends the stream. Owns itself from Start() until its SyncClosed was posted.
+// ends the stream. Owns itself from Start() until `done`.
 class SyncStream final : public grpc::ClientBidiReactor<ca::v1::NodeMessage, ca::v1::CaMessage> {
  public:
   static constexpr size_t kMaxQueued = 4096;  // messages to the CA; beyond, the stream is ended
 
+  // Called in a gRPC thread, with what must be released in another: it holds the channel.
+  using Done = std::function<void(std::shared_ptr<void> stream)>;
   // SyncOpened, SyncReceived and just one SyncClosed, last, are handed to `post`; then `done`.
   static std::shared_ptr<SyncStream> Start(std::shared_ptr<ca::v1::NodeService::Stub> stub,
-                                           const action::OpenSync& open, PostThen post,
-                                           std::function<void()> done);
+                                           const action::OpenSync& open, PostThen post, Done done);
   void Send(ca::v1::NodeMessage message);
   void Cancel() { context_.TryCancel(); }
 
@@ -48,7 +49,7 @@ class SyncStream final : public grpc::ClientBidiReactor<ca::v1::NodeMessage, ca:
   const std::shared_ptr<ca::v1::NodeService::Stub> stub_;
   const Ticket stream_;
   PostThen post_;
-  std::function<void()> done_;
+  Done done_;
   std::shared_ptr<SyncStream> self_;
   grpc::ClientContext context_;
   ca::v1::CaMessage reading_;

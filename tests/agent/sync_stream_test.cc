@@ -71,8 +71,9 @@ class SyncStreamTest : public ::testing::Test {
           changed_.notify_all();
           return absl::OkStatus();
         },
-        [this] {
+        [this](std::shared_ptr<void> stream) {
           base::MutexLock lock(mutex_);
+          over_ = std::move(stream);
           done_ = true;
           changed_.notify_all();
         });
@@ -91,6 +92,7 @@ class SyncStreamTest : public ::testing::Test {
   uint64_t last_ = 0;
   std::function<void()> then_;
   bool done_ = false;
+  std::shared_ptr<void> over_;
 };
 
 TEST_F(SyncStreamTest, ReadsOnOnlyWhenTheLastMessageWasTaken) {
