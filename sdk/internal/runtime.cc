@@ -58,6 +58,14 @@ PeerVerdict ToPeerVerdict(const trust::Verdict& verdict) {
   return out;
 }
 
+trust::RawChain ChainToKeep(const trust::Verdict& verdict) {
+  trust::RawChain chain;
+  for (const x509::Certificate& certificate : verdict.path) {
+    if (!certificate.IsSelfIssued()) chain.push_back(certificate.der());
+  }
+  return chain;
+}
+
 std::vector<IdentityInfo> Describe(const InForce& contexts) {
   std::vector<IdentityInfo> out;
   for (const auto& context : contexts.decoded.contexts) {
@@ -138,6 +146,16 @@ void Runtime::Judged(const event::Judged& judged) {
 
 void Runtime::Notify(Notice notice) {
   PostExpendable([this, notice = std::move(notice)] { Observe(notice); });
+}
+
+void Runtime::NotifyRefused(trust::Direction direction, const PeerVerdict& verdict) {
+  Notice notice;
+  notice.kind = Notice::Kind::kPeerRefused;
+  notice.verdict = verdict;
+  notice.text = absl::StrCat(
+      direction == trust::Direction::kInbound ? "a client is refused: " : "a server is refused: ",
+      verdict.ToString());
+  Notify(std::move(notice));
 }
 
 absl::StatusOr<ConnectionId> Runtime::Watch(event::ConnectionOpened opened, Closed closed) {
