@@ -130,7 +130,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelFactory::Connect(
   rpc::ChannelParts parts;
   parts.address = address;
   parts.shown = std::move(context);
-  parts.check = [guard](const trust::RawChain& chain) { return guard->Meet(chain); };
+  parts.check = guard->Meeter();
   parts.adjust = [this](grpc::ChannelArguments* arguments) {
     // Whether a quiet connection may be pinged is for the server to say.
     arguments->SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, std::numeric_limits<int>::max());

@@ -43,7 +43,7 @@ namespace linchpin::tls {
 // `options.max_connection_age`, the age at which gRPC asks clients to connect again and, a minute
 // later, closes. `address` as in grpc::ServerBuilder; `bound`, if given, is the port after
 // BuildAndStart(). Replaces the builder's interceptors: a server with some of its own, or with
-// several ports, uses the two functions below.
+// several ports, uses the two functions below. The server keeps the source alive.
 // INVALID_ARGUMENT: an identity that is no SPIFFE ID, an age that is not positive.
 absl::Status AddListeningPort(grpc::ServerBuilder* builder, const std::string& address,
                               const std::shared_ptr<ContextSource>& source,
@@ -51,8 +51,9 @@ absl::Status AddListeningPort(grpc::ServerBuilder* builder, const std::string& a
 
 // Each new connection is shown the certificate of the day; each call is judged inbound. A refused
 // one ends with PERMISSION_DENIED, or UNAUTHENTICATED where the certificate itself does not pass,
-// and the message begins with the reason. UNAVAILABLE before the first identity. Any thread; keeps
-// the source alive. Of the options only `identity` is used.
+// and the message begins with the reason. UNAVAILABLE before the first identity. Any thread. Of the
+// options only `identity` is used. Does not keep the source alive (RunningCallGuard does): without
+// it every call ends with UNAVAILABLE.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(
     const std::shared_ptr<ContextSource>& source, const TlsOptions& options);
 

@@ -74,10 +74,12 @@ absl::Status CheckIdentity(const std::string& identity) {
 }
 
 // Counts each verdict for the agent, and puts refusals into the service's log.
-rpc::JudgedCaller Recorder(std::shared_ptr<Runtime> runtime) {
+rpc::JudgedCaller Recorder(std::weak_ptr<Runtime> weak) {
   auto limit = std::make_shared<base::LogLimit>();
-  return [runtime = std::move(runtime), limit = std::move(limit)](
-             const trust::Verdict& verdict, const trust::MtlsContext& context) {
+  return [weak = std::move(weak), limit = std::move(limit)](const trust::Verdict& verdict,
+                                                            const trust::MtlsContext& context) {
+    const auto runtime = weak.lock();
+    if (runtime == nullptr) return;
     event::Judged judged;
     judged.reason = verdict.reason();
     judged.self_id = context.id() ? context.id()->ToString() : "";
@@ -97,8 +99,11 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(
   const std::shared_ptr<Runtime> runtime = source->runtime();
   rpc::ServerPolicy policy;
   policy.judged = Recorder(runtime);
-  rpc::CurrentContext current = [runtime, identity = options.identity] {
-    const auto contexts = runtime->Snapshot();
+  // gRPC lets go of credentials when it sees fit, on a thread that must not wait for the source.
+  rpc::CurrentContext current = [weak = std::weak_ptr<Runtime>(runtime),
+                                 identity = options.identity] {
+    const auto locked = weak.lock();
+    const auto contexts = locked == nullptr ? nullptr : locked->Snapshot();
     return contexts == nullptr ? nullptr : contexts->Find(identity);
   };
   return rpc::JudgedServerCredentials(std::move(current), std::move(policy), runtime->clock());

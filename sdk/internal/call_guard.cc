@@ -3,9 +3,14 @@
 
 #include "sdk/internal/call_guard.h"
 
+#include <list>
+#include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "rpc/status.h"
 #include "x509/digest.h"
@@ -28,8 +33,69 @@ void EndCall(grpc_call* call, const std::string& why) {
 
 }  // namespace
 
+// Without the runtime, so that its own thread, which calls NoLonger(), never holds it.
+struct CallGuard::State {
+  struct Peer {
+    ConnectionId watch = 0;
+    std::set<CallId> calls;
+    std::list<std::string>::iterator idle;  // valid while `calls` is empty
+  };
+  struct Call {
+    grpc_call* call = nullptr;
+    std::string peer;  // key; empty while unknown
+  };
+  struct Refusal {
+    trust::RawChain chain;
+    std::string why;
+  };
+
+  void NoLonger(const std::string& key, const trust::RawChain& chain, const std::string& why);
+  // Under the mutex.
+  bool Attach(CallId id, const std::string& key);
+  std::vector<ConnectionId> TakeSurplus();
+
+  base::Mutex mutex;
+  std::map<std::string, Peer> peers;
+  std::list<std::string> idle;  // keys of peers without a call, the latest first
+  std::map<CallId, Call> calls;
+  CallId next_id = 1;
+  std::vector<ConnectionId> spent;  // watches that have been answered
+  std::string latest;               // key of the last handshake; empty on a server
+  std::optional<Refusal> refused;   // the peer of the last handshake no longer passes
+};
+
+struct CallGuard::Gate {
+  base::Mutex mutex;
+  CallGuard* guard = nullptr;  // null once it is gone
+};
+
+CallGuard::CallGuard(Options options)
+    : options_(std::move(options)),
+      state_(std::make_shared<State>()),
+      gate_(std::make_shared<Gate>()) {
+  gate_->guard = this;
+}
+
 CallGuard::~CallGuard() {
-  for (const auto& [key, peer] : peers_) options_.runtime->Unwatch(peer.watch);
+  {
+    base::MutexLock lock(gate_->mutex);
+    gate_->guard = nullptr;
+  }
+  std::vector<ConnectionId> watches;
+  {
+    base::MutexLock lock(state_->mutex);
+    watches = std::move(state_->spent);
+    for (const auto& [key, peer] : state_->peers) watches.push_back(peer.watch);
+  }
+  Forget(watches);
+}
+
+std::function<absl::Status(const trust::RawChain&)> CallGuard::Meeter() {
+  return [gate = gate_](const trust::RawChain& chain) -> absl::Status {
+    base::MutexLock lock(gate->mutex);
+    if (gate->guard == nullptr) return absl::CancelledError("the channel is being closed");
+    return gate->guard->Meet(chain);
+  };
 }
 
 absl::StatusOr<CallGuard::Judged> CallGuard::JudgeNow(const trust::RawChain& chain) const {
@@ -61,9 +127,9 @@ absl::Status CallGuard::Meet(const trust::RawChain& chain) {
   }
   const std::string key = KeyOf(chain);
   RETURN_IF_ERROR(Keep(key, chain, judged));
-  base::MutexLock lock(mutex_);
-  latest_ = key;
-  refused_.reset();
+  base::MutexLock lock(state_->mutex);
+  state_->latest = key;
+  state_->refused.reset();
   return absl::OkStatus();
 }
 
@@ -78,33 +144,31 @@ absl::Status CallGuard::Keep(const std::string& key, const trust::RawChain& chai
   opened.trust_digest = judged.contexts->decoded.trust_digest;
   std::vector<ConnectionId> surplus;
   {
-    base::MutexLock lock(mutex_);
-    if (peers_.contains(key)) return absl::OkStatus();
+    base::MutexLock lock(state_->mutex);
+    if (state_->peers.contains(key)) return absl::OkStatus();
     // Under the mutex: the callback, which takes it, must find the entry.
-    ASSIGN_OR_RETURN(
-        const ConnectionId watch,
-        options_.runtime->Watch(std::move(opened),
-                                [weak = weak_from_this(), key, chain](const PeerVerdict& verdict) {
-                                  const auto self = weak.lock();
-                                  if (self) self->NoLonger(key, chain, verdict.ToString());
-                                }));
-    idle_.push_front(key);
-    peers_[key] = {watch, {}, idle_.begin()};
-    surplus = TrimIdle();
+    ASSIGN_OR_RETURN(const ConnectionId watch,
+                     options_.runtime->Watch(std::move(opened),
+                                             [state = state_, key, chain](const PeerVerdict& v) {
+                                               state->NoLonger(key, chain, v.ToString());
+                                             }));
+    state_->idle.push_front(key);
+    state_->peers[key] = {watch, {}, state_->idle.begin()};
+    surplus = state_->TakeSurplus();
   }
-  Unwatch(surplus);
+  Forget(surplus);
   return absl::OkStatus();
 }
 
 CallId CallGuard::Begin(grpc_call* call) {
   grpc_call_ref(call);
   CallId id = 0;
-  std::optional<Refusal> refused;
+  std::optional<State::Refusal> refused;
   {
-    base::MutexLock lock(mutex_);
-    id = next_id_++;
-    calls_[id] = {call, {}};
-    refused = refused_;
+    base::MutexLock lock(state_->mutex);
+    id = state_->next_id++;
+    state_->calls[id] = {call, {}};
+    refused = state_->refused;
   }
   // The connection is still up; trust may have changed again in the peer's favour.
   if (refused && !Meet(refused->chain).ok()) Cancel(id, refused->why);
@@ -114,8 +178,8 @@ CallId CallGuard::Begin(grpc_call* call) {
 void CallGuard::Bind(CallId id, const trust::RawChain& chain) {
   const std::string key = KeyOf(chain);
   {
-    base::MutexLock lock(mutex_);
-    if (peers_.contains(key)) return Attach(id, key);
+    base::MutexLock lock(state_->mutex);
+    if (state_->Attach(id, key)) return;
   }
   const absl::StatusOr<Judged> judged = JudgeNow(chain);
   if (!judged.ok()) return Cancel(id, std::string(judged.status().message()));
@@ -123,71 +187,85 @@ void CallGuard::Bind(CallId id, const trust::RawChain& chain) {
   const absl::Status kept = Keep(key, chain, *judged);
   if (!kept.ok()) return Cancel(id, std::string(kept.message()));
   {
-    base::MutexLock lock(mutex_);
-    if (peers_.contains(key)) return Attach(id, key);
+    base::MutexLock lock(state_->mutex);
+    if (state_->Attach(id, key)) return;
   }
   Cancel(id, "the peer's trust changed while the call began: call again");
-}
-
-void CallGuard::Attach(CallId id, const std::string& key) {
-  const auto call = calls_.find(id);
-  if (call == calls_.end()) return;
-  Peer& peer = peers_.at(key);
-  if (peer.calls.empty()) idle_.erase(peer.idle);
-  peer.calls.insert(id);
-  call->second.peer = key;
 }
 
 void CallGuard::End(CallId id) {
   std::vector<ConnectionId> surplus;
   grpc_call* call = nullptr;
   {
-    base::MutexLock lock(mutex_);
-    const auto found = calls_.find(id);
-    if (found == calls_.end()) return;
+    base::MutexLock lock(state_->mutex);
+    const auto found = state_->calls.find(id);
+    if (found == state_->calls.end()) return;
     call = found->second.call;
-    const auto peer = peers_.find(found->second.peer);
-    if (peer != peers_.end() && peer->second.calls.erase(id) > 0 && peer->second.calls.empty()) {
-      idle_.push_front(peer->first);
-      peer->second.idle = idle_.begin();
-      surplus = TrimIdle();
+    const auto peer = state_->peers.find(found->second.peer);
+    if (peer != state_->peers.end() && peer->second.calls.erase(id) > 0 &&
+        peer->second.calls.empty()) {
+      state_->idle.push_front(peer->first);
+      peer->second.idle = state_->idle.begin();
     }
-    calls_.erase(found);
+    state_->calls.erase(found);
+    surplus = state_->TakeSurplus();
   }
   grpc_call_unref(call);
-  Unwatch(surplus);
+  Forget(surplus);
 }
 
-std::vector<ConnectionId> CallGuard::TrimIdle() {
-  std::vector<ConnectionId> surplus;
-  while (idle_.size() > kMostIdle) {
-    const auto peer = peers_.find(idle_.back());
+void CallGuard::Forget(const std::vector<ConnectionId>& watches) {
+  for (const ConnectionId watch : watches) options_.runtime->Forget(watch);
+}
+
+void CallGuard::Cancel(CallId id, const std::string& why) {
+  grpc_call* call = nullptr;
+  {
+    base::MutexLock lock(state_->mutex);
+    const auto found = state_->calls.find(id);
+    if (found == state_->calls.end()) return;
+    call = found->second.call;
+    grpc_call_ref(call);
+  }
+  EndCall(call, why);
+  grpc_call_unref(call);
+}
+
+bool CallGuard::State::Attach(CallId id, const std::string& key) {
+  const auto call = calls.find(id);
+  const auto peer = peers.find(key);
+  if (peer == peers.end() || call == calls.end()) return false;
+  if (peer->second.calls.empty()) idle.erase(peer->second.idle);
+  peer->second.calls.insert(id);
+  call->second.peer = key;
+  return true;
+}
+
+std::vector<ConnectionId> CallGuard::State::TakeSurplus() {
+  std::vector<ConnectionId> surplus = std::exchange(spent, {});
+  while (idle.size() > kMostIdle) {
+    const auto peer = peers.find(idle.back());
     surplus.push_back(peer->second.watch);
-    peers_.erase(peer);
-    idle_.pop_back();
+    peers.erase(peer);
+    idle.pop_back();
   }
   return surplus;
 }
 
-void CallGuard::Unwatch(const std::vector<ConnectionId>& watches) {
-  for (const ConnectionId watch : watches) options_.runtime->Unwatch(watch);
-}
-
-void CallGuard::NoLonger(const std::string& key, const trust::RawChain& chain,
-                         const std::string& why) {
+void CallGuard::State::NoLonger(const std::string& key, const trust::RawChain& chain,
+                                const std::string& why) {
   std::vector<grpc_call*> ending;
-  ConnectionId watch = 0;
   {
-    base::MutexLock lock(mutex_);
-    const auto peer = peers_.find(key);
-    if (peer == peers_.end()) return;
-    watch = peer->second.watch;
-    if (peer->second.calls.empty()) idle_.erase(peer->second.idle);
-    peers_.erase(peer);
-    const bool latest = key == latest_;
-    if (latest) refused_ = Refusal{chain, why};
-    for (const auto& [id, call] : calls_) {
-      if (call.peer != key && !(latest && call.peer.empty())) continue;
+    base::MutexLock lock(mutex);
+    const auto peer = peers.find(key);
+    if (peer == peers.end()) return;
+    spent.push_back(peer->second.watch);
+    if (peer->second.calls.empty()) idle.erase(peer->second.idle);
+    peers.erase(peer);
+    const bool is_latest = key == latest;
+    if (is_latest) refused = Refusal{chain, why};
+    for (const auto& [id, call] : calls) {
+      if (call.peer != key && !(is_latest && call.peer.empty())) continue;
       grpc_call_ref(call.call);
       ending.push_back(call.call);
     }
@@ -197,20 +275,6 @@ void CallGuard::NoLonger(const std::string& key, const trust::RawChain& chain,
     EndCall(call, why);
     grpc_call_unref(call);
   }
-  options_.runtime->Unwatch(watch);
-}
-
-void CallGuard::Cancel(CallId id, const std::string& why) {
-  grpc_call* call = nullptr;
-  {
-    base::MutexLock lock(mutex_);
-    const auto found = calls_.find(id);
-    if (found == calls_.end()) return;
-    call = found->second.call;
-    grpc_call_ref(call);
-  }
-  EndCall(call, why);
-  grpc_call_unref(call);
 }
 
 }  // namespace linchpin::tls

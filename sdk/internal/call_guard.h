@@ -8,16 +8,13 @@
 #include <grpc/grpc.h>
 
 #include <cstdint>
-#include <list>
-#include <map>
+#include <functional>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "base/mutex.h"
+#include "absl/status/statusor.h"
 #include "sdk/internal/runtime.h"
 #include "sdk/sdk_core.h"
 
@@ -26,8 +23,9 @@ namespace linchpin::tls {
 using CallId = uint64_t;
 
 // Any thread. A peer stays watched while calls run with it, and the last kMostIdle ones beyond
-// that, so that not every unary call is judged from the start.
-class CallGuard : public std::enable_shared_from_this<CallGuard> {
+// that, so that not every unary call is judged from the start. Owned by what owns the server's or
+// the channel's interceptors, never by what gRPC releases when it sees fit: it keeps the runtime.
+class CallGuard {
  public:
   static constexpr size_t kMostIdle = 64;
 
@@ -38,11 +36,14 @@ class CallGuard : public std::enable_shared_from_this<CallGuard> {
     trust::Expect expect = trust::Expect::AnyAllowed();
   };
 
-  explicit CallGuard(Options options) : options_(std::move(options)) {}
+  explicit CallGuard(Options options);
   ~CallGuard();
+  CallGuard(const CallGuard&) = delete;
 
   // A client's handshake: judged now, counted, and watched from here on. What is not OK says why.
   absl::Status Meet(const trust::RawChain& chain);
+  // Meet() for a caller that may outlive the guard, and is then refused.
+  std::function<absl::Status(const trust::RawChain&)> Meeter();
 
   // `call` is kept alive until End(). Its peer is unknown yet: it ends if the peer of this guard's
   // last handshake no longer passes.
@@ -52,43 +53,24 @@ class CallGuard : public std::enable_shared_from_this<CallGuard> {
   void End(CallId id);
 
  private:
-  struct Peer {
-    ConnectionId watch = 0;
-    std::set<CallId> calls;
-    std::list<std::string>::iterator idle;  // valid while `calls` is empty
-  };
-  struct Call {
-    grpc_call* call = nullptr;
-    std::string peer;  // key; empty while unknown
-  };
+  struct State;
+  struct Gate;
   struct Judged {
     trust::Verdict verdict;
     std::shared_ptr<const InForce> contexts;
     std::shared_ptr<const trust::MtlsContext> context;
     absl::Time at;
   };
-  struct Refusal {
-    trust::RawChain chain;
-    std::string why;
-  };
 
   absl::StatusOr<Judged> JudgeNow(const trust::RawChain& chain) const;
-  // Sees to it that the allowed peer is among `peers_`.
+  // Sees to it that the allowed peer is among those that are watched.
   absl::Status Keep(const std::string& key, const trust::RawChain& chain, const Judged& judged);
-  void NoLonger(const std::string& key, const trust::RawChain& chain, const std::string& why);
-  void Attach(CallId id, const std::string& key);  // under the mutex
-  std::vector<ConnectionId> TrimIdle();            // under the mutex
-  void Unwatch(const std::vector<ConnectionId>& watches);
+  void Forget(const std::vector<ConnectionId>& watches);
   void Cancel(CallId id, const std::string& why);
 
   const Options options_;
-  base::Mutex mutex_;
-  std::map<std::string, Peer> peers_;
-  std::list<std::string> idle_;  // keys of peers without a call, the latest first
-  std::map<CallId, Call> calls_;
-  CallId next_id_ = 1;
-  std::string latest_;              // key of the last handshake; empty on a server
-  std::optional<Refusal> refused_;  // the peer of the last handshake no longer passes
+  const std::shared_ptr<State> state_;  // the callbacks' too
+  const std::shared_ptr<Gate> gate_;
 };
 
 }  // namespace linchpin::tls

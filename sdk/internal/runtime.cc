@@ -176,15 +176,17 @@ absl::StatusOr<ConnectionId> Runtime::Watch(event::ConnectionOpened opened, Clos
   return id;
 }
 
-void Runtime::Unwatch(ConnectionId id) {
+void Runtime::Unwatch(ConnectionId id) { Unwatch(id, !loop_.InLoop()); }
+
+void Runtime::Forget(ConnectionId id) { Unwatch(id, false); }
+
+void Runtime::Unwatch(ConnectionId id, bool wait) {
   base::MutexLock lock(mutex_);
   auto it = watched_.find(id);
   if (it == watched_.end()) return;
   std::shared_ptr<Watched> watched = it->second;
   watched_.erase(it);
-  if (!loop_.InLoop()) {
-    changed_.wait(lock, [&] { return !watched->running; });
-  }
+  if (wait) changed_.wait(lock, [&] { return !watched->running; });
   lock.unlock();
   (void)loop_.Post([this, id] { Step(event::ConnectionClosed{id}); });
 }

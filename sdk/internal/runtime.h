@@ -60,6 +60,7 @@ class Runtime {
   absl::StatusOr<ConnectionId> Watch(event::ConnectionOpened opened, Closed closed);
   // Waits for a callback that is running, unless called from it.
   void Unwatch(ConnectionId id);
+  void Forget(ConnectionId id);  // does not wait
 
  private:
   // Verdicts and notices that wait. More are dropped: a flood of handshakes must leave room in the
@@ -73,6 +74,7 @@ class Runtime {
     bool running = false;
   };
 
+  void Unwatch(ConnectionId id, bool wait);
   void Step(const Event& event);  // the loop's thread, like all below
   void Do(action::OpenStream);
   void Do(const action::Swap& swap);
