@@ -137,6 +137,7 @@ absl::Status CallGuard::Keep(const std::string& key, const trust::RawChain& chai
                              const Judged& judged) {
   event::ConnectionOpened opened;
   opened.self_id = judged.context->id()->ToString();
+  opened.context = judged.context;
   opened.chain = ChainToKeep(judged.verdict);
   opened.direction = options_.direction;
   opened.expect = options_.expect;

@@ -25,10 +25,10 @@ using examples::v1::Line;
 using Kind = tls::Notice::Kind;
 using ChannelOr = absl::StatusOr<std::shared_ptr<grpc::Channel>>;
 
-// Answers with who called.
+// Answers with who called; asked for its "peer", with where from.
 class Blocking final : public Echo::Service {
-  grpc::Status Say(grpc::ServerContext* context, const Line*, Line* answer) override {
-    answer->set_text(tls::CallerId(*context));
+  grpc::Status Say(grpc::ServerContext* context, const Line* line, Line* answer) override {
+    answer->set_text(line->text() == "peer" ? context->peer() : tls::CallerId(*context));
     return grpc::Status::OK;
   }
   grpc::Status Talk(grpc::ServerContext*, grpc::ServerReaderWriter<Line, Line>* stream) override {
@@ -88,12 +88,13 @@ void GiveTime(grpc::ClientContext* context) {
 }
 
 // The ID that the server saw.
-absl::StatusOr<std::string> Say(const ChannelOr& channel) {
+absl::StatusOr<std::string> Say(const ChannelOr& channel, const std::string& what = "") {
   if (!channel.ok()) return channel.status();
   grpc::ClientContext context;
   GiveTime(&context);
-  Line answer;
-  const grpc::Status status = Echo::NewStub(*channel)->Say(&context, {}, &answer);
+  Line line, answer;
+  line.set_text(what);
+  const grpc::Status status = Echo::NewStub(*channel)->Say(&context, line, &answer);
   if (!status.ok()) return rpc::FromGrpc(status);
   return answer.text();
 }
@@ -376,6 +377,50 @@ TEST_F(Grpc, ChannelsThatAreUnusedForLongestAreLetGo) {
   get("127.0.0.1:3");
   EXPECT_FALSE(one.expired());
   EXPECT_TRUE(two.expired());
+}
+
+TEST_F(Grpc, AConnectionThatHasReachedItsAgeIsReplacedAndNoCallFails) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  Server server(payments.source(), {.max_connection_age = absl::Milliseconds(20)});
+  const ChannelOr channel = Factory(web)->Channel(server.address(), kPayments);
+  Stream kept(channel);
+  std::set<std::string> connections;
+  while (connections.size() < 3 && !HasFailure()) {
+    ASSERT_OK_AND_ASSIGN(const std::string connection, Say(channel, "peer"));
+    connections.insert(connection);
+    EXPECT_TRUE(kept.Echoes());
+  }
+}
+
+TEST_F(Grpc, AServerThatIsWithdrawnFromTheRegistryStillEndsStreams) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  Server server(payments.source());
+  Stream stream(Factory(web)->Channel(server.address(), kPayments));
+  ASSERT_TRUE(stream.Echoes());
+  World::Revoke(&for_payments_, kWeb, world_.now() + absl::Minutes(1));
+  for_payments_.clear_identities();
+  payments.agent().Deliver(for_payments_);
+  EXPECT_THAT(stream.End(), StatusIs(StatusCode::kPermissionDenied, "REVOKED"));
+}
+
+TEST_F(Grpc, AServerLeavesMoreIdlePeersThanItKeepsToTheNextCall) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  Server server(payments.source());
+  const auto channels = Factory(web);
+  const ChannelOr first = channels->Channel(server.address(), kPayments);
+  Stream stream(first);
+  ASSERT_TRUE(stream.Echoes());
+  for (int i = 0; i < 70; ++i) {  // a leaf each: more than the 64 that are watched without a call
+    Renew(web, &for_web_);
+    ASSERT_OK(Say(channels->Channel(server.address(), kPayments)));
+  }
+  ASSERT_OK(Say(first));
+  World::Revoke(&for_payments_, kWeb, world_.now() + absl::Minutes(1));
+  payments.Deliver(for_payments_);
+  EXPECT_THAT(stream.End(), StatusIs(StatusCode::kPermissionDenied, "REVOKED"));
 }
 
 TEST_F(Grpc, WithoutAnIdentityNobodyCallsAndNobodyAnswers) {
