@@ -8,6 +8,8 @@
 #include <grpcpp/server_builder.h>
 
 #include <atomic>
+#include <functional>
+#include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -38,7 +40,19 @@ class Blocking final : public Echo::Service {
   }
 };
 
+// Never answers a call, but sees its end.
 class Reacting final : public Echo::CallbackService {
+ public:
+  void WaitForCall() {
+    base::MutexLock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, absl::ToChronoSeconds(kLong), [&] { return called_; }));
+  }
+
+ private:
+  class Waiter final : public grpc::ServerUnaryReactor {
+    void OnCancel() override { Finish(grpc::Status::CANCELLED); }
+    void OnDone() override { delete this; }
+  };
   class Talker final : public grpc::ServerBidiReactor<Line, Line> {
    public:
     Talker() { StartRead(&line_); }
@@ -52,6 +66,72 @@ class Reacting final : public Echo::CallbackService {
   grpc::ServerBidiReactor<Line, Line>* Talk(grpc::CallbackServerContext*) override {
     return new Talker;
   }
+  grpc::ServerUnaryReactor* Say(grpc::CallbackServerContext*, const Line*, Line*) override {
+    {
+      base::MutexLock lock(mutex_);
+      called_ = true;
+    }
+    changed_.notify_all();
+    return new Waiter;
+  }
+
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  bool called_ = false;
+};
+
+// A client's stream that is all callbacks, and that lets go of everything in the last of them.
+class TalkingClient final : public grpc::ClientBidiReactor<Line, Line> {
+ public:
+  struct Outcome {
+    base::Mutex mutex;
+    base::CondVar changed;
+    int echoes = 0;
+    std::optional<grpc::Status> status;
+
+    absl::Status Wait(int for_echoes) {
+      base::MutexLock lock(mutex);
+      const bool came = changed.wait_for(lock, absl::ToChronoSeconds(kLong), [&] {
+        return status.has_value() || echoes >= for_echoes;
+      });
+      EXPECT_TRUE(came);
+      return status ? rpc::FromGrpc(*status) : absl::OkStatus();
+    }
+  };
+
+  TalkingClient(const std::shared_ptr<grpc::Channel>& channel, std::shared_ptr<Outcome> outcome)
+      : stub_(Echo::NewStub(channel)), outcome_(std::move(outcome)) {
+    stub_->async()->Talk(&context_, this);
+    StartWrite(&line_);
+    StartCall();
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    {
+      base::MutexLock lock(outcome_->mutex);
+      ++outcome_->echoes;
+    }
+    outcome_->changed.notify_all();
+    StartWrite(&line_);
+  }
+  void OnWriteDone(bool ok) override {
+    if (ok) StartRead(&line_);
+  }
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<Outcome> outcome = outcome_;
+    const grpc::Status last = status;
+    delete this;
+    base::MutexLock lock(outcome->mutex);
+    outcome->status = last;
+    outcome->changed.notify_all();
+  }
+
+  const std::unique_ptr<Echo::Stub> stub_;
+  const std::shared_ptr<Outcome> outcome_;
+  grpc::ClientContext context_;
+  Line line_;
 };
 
 class Server {
@@ -333,6 +413,41 @@ TEST_F(Grpc, AStreamOnWhichNothingHasComeYetIsEndedToo) {
   Stream stream(channel);
   Forbid(web, for_web_);
   EXPECT_THAT(stream.Finish(), StatusIs(StatusCode::kPermissionDenied, "PEER_NOT_ALLOWED"));
+}
+
+TEST_F(Grpc, AClientMayLetGoOfEverythingInItsLastCallback) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  Server server(payments.source());
+  for (int i = 0; i < 5; ++i) {
+    auto outcome = std::make_shared<TalkingClient::Outcome>();
+    new TalkingClient(*Factory(web)->Channel(server.address(), kPayments), outcome);
+    EXPECT_OK(outcome->Wait(3));
+    agent::v1::MtlsContexts forbidden = for_web_;
+    forbidden.mutable_identities(0)->clear_rules();
+    World::NextEpoch(&forbidden);
+    web.Deliver(forbidden);
+    EXPECT_THAT(outcome->Wait(1 << 30),
+                StatusIs(StatusCode::kPermissionDenied, "PEER_NOT_ALLOWED"));
+    World::NextEpoch(&for_web_);
+    World::NextEpoch(&for_web_);
+    web.Deliver(for_web_);
+  }
+}
+
+TEST_F(Grpc, ACallThatWaitsForItsAnswerIsEndedToo) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  auto service = std::make_unique<Reacting>();
+  Reacting& reacting = *service;
+  Server server(payments.source(), std::move(service), {});
+  std::thread caller([&] {
+    EXPECT_THAT(Say(Factory(web)->Channel(server.address(), kPayments)),
+                StatusIs(StatusCode::kPermissionDenied, "PEER_NOT_ALLOWED"));
+  });
+  reacting.WaitForCall();
+  Forbid(payments, for_payments_);
+  caller.join();
 }
 
 TEST_F(Grpc, AnUrgentPinSetWithoutTheirIssuerEndsTheStreamsOfItsPeers) {
