@@ -494,6 +494,18 @@ TEST_F(Grpc, ChannelsThatAreUnusedForLongestAreLetGo) {
   EXPECT_TRUE(two.expired());
 }
 
+TEST_F(Grpc, AChannelsArgumentsCanBeAdjusted) {
+  Service web(for_web_);
+  Service payments(for_payments_);
+  Server server(payments.source());
+  tls::ChannelFactory::Options options;
+  options.adjust = [](grpc::ChannelArguments* arguments) {
+    arguments->SetMaxReceiveMessageSize(4);
+  };
+  EXPECT_THAT(Say(Factory(web, options)->Channel(server.address(), kPayments)),
+              StatusIs(StatusCode::kResourceExhausted, "larger than max"));
+}
+
 TEST_F(Grpc, AConnectionThatHasReachedItsAgeIsReplacedAndNoCallFails) {
   Service web(for_web_);
   Service payments(for_payments_);
