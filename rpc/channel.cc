@@ -63,8 +63,14 @@ class ChainVerifier final : public ExternalCertificateVerifier {
   const ChainCheck check_;
 };
 
+// Of arguments of one name gRPC takes the first: these, then the caller's, then ours.
 grpc::ChannelArguments Arguments(const std::function<void(grpc::ChannelArguments*)>& adjust) {
   grpc::ChannelArguments arguments;
+  // A connection that was made with another certificate is not to be shared.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  if (adjust != nullptr) adjust(&arguments);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
@@ -73,11 +79,6 @@ grpc::ChannelArguments Arguments(const std::function<void(grpc::ChannelArguments
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
-  if (adjust != nullptr) adjust(&arguments);
-  // Not to be adjusted. A connection that was made with another certificate is not to be shared.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   return arguments;
 }
 

@@ -30,7 +30,7 @@ struct ChannelParts {
   std::shared_ptr<const trust::MtlsContext> shown;
   // Judges the chain (DER, as sent) at each handshake, from a gRPC thread, before any call is sent.
   std::function<absl::Status(const trust::RawChain& chain)> check;
-  std::function<void(grpc::ChannelArguments*)> adjust;  // of the arguments below; may be empty
+  std::function<void(grpc::ChannelArguments*)> adjust;  // goes before the defaults; may be empty
   std::vector<std::unique_ptr<InterceptorFactory>> interceptors;
 };
 

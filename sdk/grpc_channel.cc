@@ -132,9 +132,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelFactory::Connect(
   parts.shown = std::move(context);
   parts.check = guard->Meeter();
   parts.adjust = [this](grpc::ChannelArguments* arguments) {
-    // Whether a quiet connection may be pinged is for the server to say.
-    arguments->SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, std::numeric_limits<int>::max());
+    // The first of a name counts. Whether a quiet connection may be pinged is for the server to
+    // say.
     if (options_.adjust != nullptr) options_.adjust(arguments);
+    arguments->SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, std::numeric_limits<int>::max());
   };
   parts.interceptors.push_back(std::make_unique<GuardFactory>(std::move(guard)));
   return rpc::CheckedChannel(std::move(parts));
