@@ -23,7 +23,7 @@
 namespace linchpin::rpc {
 namespace {
 
-using ChainCheck = std::function<absl::Status(const std::vector<std::string>& chain)>;
+using ChainCheck = std::function<absl::Status(const trust::RawChain& chain)>;
 using grpc::experimental::CertificateVerifier;
 using grpc::experimental::ExternalCertificateVerifier;
 using grpc::experimental::IdentityKeyCertPair;
@@ -63,70 +63,77 @@ class ChainVerifier final : public ExternalCertificateVerifier {
   const ChainCheck check_;
 };
 
-grpc::ChannelArguments Arguments() {
+// Of arguments of one name gRPC takes the first: these, then the caller's, then ours.
+grpc::ChannelArguments Arguments(const std::function<void(grpc::ChannelArguments*)>& adjust) {
   grpc::ChannelArguments arguments;
+  // A connection that was made with another certificate is not to be shared.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  if (adjust != nullptr) adjust(&arguments);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   // How long one attempt may take, in spite of its name.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
-  // A connection that was made with another certificate is not to be shared.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
   return arguments;
 }
 
-std::shared_ptr<grpc::Channel> TlsChannel(const std::string& address, const trust::MtlsContext* own,
-                                          ChainCheck check) {
+}  // namespace
+
+std::shared_ptr<grpc::Channel> CheckedChannel(ChannelParts parts) {
   TlsChannelCredentialsOptions options;
   options.set_verify_server_certs(false);
   options.set_check_call_host(false);
   options.set_certificate_verifier(
-      ExternalCertificateVerifier::Create<ChainVerifier>(std::move(check)));
-  if (own != nullptr && own->has_certificate()) {
-    const x509::SecretBytes key = own->key()->ToPem();
+      ExternalCertificateVerifier::Create<ChainVerifier>(std::move(parts.check)));
+  if (parts.shown != nullptr && parts.shown->has_certificate()) {
+    const x509::SecretBytes key = parts.shown->key()->ToPem();
     std::vector<IdentityKeyCertPair> pairs(1);
     pairs[0].private_key = std::string(key.Reveal());
-    pairs[0].certificate_chain = x509::ToPem(own->chain());
+    pairs[0].certificate_chain = x509::ToPem(parts.shown->chain());
     options.set_certificate_provider(std::make_shared<StaticDataCertificateProvider>(pairs));
     options.watch_identity_key_cert_pairs();
     x509::WipeString(&pairs[0].private_key);
   }
-  const bool is_unix = absl::StartsWith(address, "unix:");
-  return grpc::CreateCustomChannel(is_unix ? address : absl::StrCat("dns:///", address),
-                                   grpc::experimental::TlsCredentials(options), Arguments());
+  const bool is_unix = absl::StartsWith(parts.address, "unix:");
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
+      is_unix ? parts.address : absl::StrCat("dns:///", parts.address),
+      grpc::experimental::TlsCredentials(options), Arguments(parts.adjust),
+      std::move(parts.interceptors));
 }
-
-}  // namespace
 
 std::shared_ptr<grpc::Channel> JudgedChannel(const std::string& address,
                                              std::shared_ptr<const trust::MtlsContext> context,
                                              trust::Expect expect, const base::Clock& clock) {
-  const trust::MtlsContext* const own = context.get();
-  return TlsChannel(address, own,
-                    [context = std::move(context), expect = std::move(expect),
-                     &clock](const std::vector<std::string>& chain) -> absl::Status {
-                      const trust::Verdict verdict =
-                          trust::Judge(chain, *context, trust::Direction::kOutbound, expect,
-                                       clock.Now(), nullptr);
-                      if (verdict.allowed) return absl::OkStatus();
-                      return absl::UnauthenticatedError(verdict.ToString());
-                    });
+  ChannelParts parts;
+  parts.address = address;
+  parts.shown = context;
+  parts.check = [context = std::move(context), expect = std::move(expect),
+                 &clock](const trust::RawChain& chain) -> absl::Status {
+    const trust::Verdict verdict =
+        trust::Judge(chain, *context, trust::Direction::kOutbound, expect, clock.Now(), nullptr);
+    if (verdict.allowed) return absl::OkStatus();
+    return absl::UnauthenticatedError(verdict.ToString());
+  };
+  return CheckedChannel(std::move(parts));
 }
 
 std::shared_ptr<grpc::Channel> FirstContactChannel(
     const std::string& address,
     std::function<absl::Status(const std::vector<std::string>& chain)> seen) {
-  return TlsChannel(address, nullptr, std::move(seen));
+  ChannelParts parts;
+  parts.address = address;
+  parts.check = std::move(seen);
+  return CheckedChannel(std::move(parts));
 }
 
 std::shared_ptr<grpc::Channel> UnixChannel(const std::string& socket) {
   const std::string target = absl::StartsWith(socket, "unix:") ? socket : "unix://" + socket;
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments());
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments(nullptr));
 }
 
 absl::Status CheckAddress(absl::string_view address) {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <grpcpp/channel.h>
+#include <grpcpp/support/channel_arguments.h>
+#include <grpcpp/support/client_interceptor.h>
 
 #include <functional>
 #include <memory>
@@ -19,6 +21,22 @@
 #include "trust/judge.h"
 
 namespace linchpin::rpc {
+
+using InterceptorFactory = grpc::experimental::ClientInterceptorFactoryInterface;
+
+struct ChannelParts {
+  std::string address;  // HOST:PORT or unix:///abs/path
+  // Its certificate is what the channel shows, always; null, or without one: none is shown.
+  std::shared_ptr<const trust::MtlsContext> shown;
+  // Judges the chain (DER, as sent) at each handshake, from a gRPC thread, before any call is sent.
+  std::function<absl::Status(const trust::RawChain& chain)> check;
+  std::function<void(grpc::ChannelArguments*)> adjust;  // goes before the defaults; may be empty
+  std::vector<std::unique_ptr<InterceptorFactory>> interceptors;
+};
+
+// Mutual TLS with a check of one's own: what the channels below are made by. A session is never
+// shared with another channel, and no proxy and no service configuration is asked for.
+std::shared_ptr<grpc::Channel> CheckedChannel(ChannelParts parts);
 
 // A channel keeps the client certificate that `context` had when it was made: make a new one after
 // a renewal. The server is judged outbound with `expect` at each handshake.

@@ -41,14 +41,6 @@ absl::StatusOr<std::pair<std::string, x509::SecretBytes>> Placeholder(absl::Time
   return std::make_pair(certificate.ToPem(), key.ToPem());
 }
 
-// What an auth context says of `name`, first value.
-absl::string_view Property(const grpc_auth_context* context, const char* name) {
-  grpc_auth_property_iterator it = grpc_auth_context_find_properties_by_name(context, name);
-  const grpc_auth_property* const property = grpc_auth_property_iterator_next(&it);
-  if (property == nullptr) return {};
-  return absl::string_view(property->value, property->value_length);
-}
-
 absl::string_view Text(const grpc_slice& slice) {
   return absl::string_view(reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)),
                            GRPC_SLICE_LENGTH(slice));
@@ -64,18 +56,18 @@ absl::string_view Path(const grpc_metadata* metadata, size_t count) {
 // Everything that the ports of one JudgedServerCredentials share.
 class Judgement {
  public:
-  Judgement(std::shared_ptr<const OwnIdentity> identity, ServerPolicy policy,
-            const base::Clock& clock)
-      : identity_(std::move(identity)),
+  Judgement(CurrentContext current, ServerPolicy policy, const base::Clock& clock)
+      : current_(std::move(current)),
         open_methods_(policy.open_methods.begin(), policy.open_methods.end()),
         expect_(std::move(policy.expect)),
+        judged_(std::move(policy.judged)),
         clock_(clock) {}
 
-  std::shared_ptr<const trust::MtlsContext> context() const { return identity_->Get(); }
+  std::shared_ptr<const trust::MtlsContext> context() const { return current_(); }
   absl::Time Now() const { return clock_.Now(); }
 
   absl::Status Check(const grpc_auth_context* peer, absl::string_view path) {
-    const std::shared_ptr<const trust::MtlsContext> context = identity_->Get();
+    const std::shared_ptr<const trust::MtlsContext> context = current_();
     if (context == nullptr || !context->has_certificate()) {
       return absl::UnavailableError("NO_CONTEXT: this server has no identity yet: try again");
     }
@@ -105,19 +97,24 @@ class Judgement {
     if (!rest.empty()) RETURN_IF_ERROR(AppendSentChain(rest, &chain));
     const trust::Verdict verdict =
         trust::Judge(chain, context, trust::Direction::kInbound, expect_, now, &paths_);
+    if (judged_ != nullptr) judged_(verdict, context);
     if (verdict.allowed) {
       verdicts_.Allow(key, now, AllowedUntil(verdict, context));
       return absl::OkStatus();
     }
-    // The ID of a peer that failed authentication is an attacker's text: only the reason is logged.
-    if (const auto unsaid = log_limit_.Take(clock_.Uptime())) {
-      base::LogWarning("a caller is refused",
-                       {{"reason", trust::ReasonName(verdict.reason())},
-                        {"peer", verdict.peer ? verdict.peer->ToString() : "unauthenticated"},
-                        {"unsaid_before", absl::StrCat(*unsaid)}});
-    }
+    if (judged_ == nullptr) LogRefusal(verdict);
     const std::string why = verdict.ToString();
     return verdict.peer ? absl::PermissionDeniedError(why) : absl::UnauthenticatedError(why);
+  }
+
+  // The ID of a peer that failed authentication is an attacker's text: only the reason is logged.
+  void LogRefusal(const trust::Verdict& verdict) {
+    const auto unsaid = log_limit_.Take(clock_.Uptime());
+    if (!unsaid) return;
+    base::LogWarning("a caller is refused",
+                     {{"reason", trust::ReasonName(verdict.reason())},
+                      {"peer", verdict.peer ? verdict.peer->ToString() : "unauthenticated"},
+                      {"unsaid_before", absl::StrCat(*unsaid)}});
   }
 
   // The instant at which the same chain and trust might be judged otherwise.
@@ -133,9 +130,10 @@ class Judgement {
     return until;
   }
 
-  const std::shared_ptr<const OwnIdentity> identity_;
+  const CurrentContext current_;
   const std::set<std::string> open_methods_;
   const trust::Expect expect_;
+  const JudgedCaller judged_;
   const base::Clock& clock_;
   base::LogLimit log_limit_;
   VerdictMemo verdicts_;
@@ -241,10 +239,17 @@ std::optional<x509::Certificate> Leaf(const grpc::ServerContextBase& context) {
 
 }  // namespace
 
+std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(CurrentContext current,
+                                                                 ServerPolicy policy,
+                                                                 const base::Clock& clock) {
+  return std::make_shared<Credentials>(
+      std::make_shared<Judgement>(std::move(current), std::move(policy), clock));
+}
+
 std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(
     std::shared_ptr<const OwnIdentity> identity, ServerPolicy policy, const base::Clock& clock) {
-  return std::make_shared<Credentials>(
-      std::make_shared<Judgement>(std::move(identity), std::move(policy), clock));
+  return JudgedServerCredentials([identity = std::move(identity)] { return identity->Get(); },
+                                 std::move(policy), clock);
 }
 
 std::optional<trust::SpiffeId> PeerId(const grpc::ServerContextBase& context) {

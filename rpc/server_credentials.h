@@ -25,10 +25,17 @@ class ServerContextBase;
 
 namespace linchpin::rpc {
 
+// The context that is shown and judged with; null before the first. Any thread, at each handshake
+// and at each call.
+using CurrentContext = std::function<std::shared_ptr<const trust::MtlsContext>()>;
+// Told of each verdict that was not memoised. From gRPC's threads; must not block.
+using JudgedCaller = std::function<void(const trust::Verdict&, const trust::MtlsContext&)>;
+
 struct ServerPolicy {
   // Methods ("/package.Service/Method") that may be called without a client certificate.
   std::vector<std::string> open_methods;
   trust::Expect expect = trust::Expect::AnyAllowed();
+  JudgedCaller judged;  // where it is empty, refusals are logged
 };
 
 // A call from a peer without a certificate (outside open_methods) or that Judge refuses ends with
@@ -38,6 +45,9 @@ struct ServerPolicy {
 // TLS 1.3 is what both ends of this project negotiate; gRPC 1.51 also lets a client ask for 1.2.
 std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(
     std::shared_ptr<const OwnIdentity> identity, ServerPolicy policy, const base::Clock& clock);
+std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(CurrentContext current,
+                                                                 ServerPolicy policy,
+                                                                 const base::Clock& clock);
 
 // Who is calling, as judged: nothing for a peer without a certificate. Only in calls that came
 // through JudgedServerCredentials, which let no call through whose certificate was refused.

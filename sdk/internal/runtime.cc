@@ -58,6 +58,14 @@ PeerVerdict ToPeerVerdict(const trust::Verdict& verdict) {
   return out;
 }
 
+trust::RawChain ChainToKeep(const trust::Verdict& verdict) {
+  trust::RawChain chain;
+  for (const x509::Certificate& certificate : verdict.path) {
+    if (!certificate.IsSelfIssued()) chain.push_back(certificate.der());
+  }
+  return chain;
+}
+
 std::vector<IdentityInfo> Describe(const InForce& contexts) {
   std::vector<IdentityInfo> out;
   for (const auto& context : contexts.decoded.contexts) {
@@ -140,6 +148,16 @@ void Runtime::Notify(Notice notice) {
   PostExpendable([this, notice = std::move(notice)] { Observe(notice); });
 }
 
+void Runtime::NotifyRefused(trust::Direction direction, const PeerVerdict& verdict) {
+  Notice notice;
+  notice.kind = Notice::Kind::kPeerRefused;
+  notice.verdict = verdict;
+  notice.text = absl::StrCat(
+      direction == trust::Direction::kInbound ? "a client is refused: " : "a server is refused: ",
+      verdict.ToString());
+  Notify(std::move(notice));
+}
+
 absl::StatusOr<ConnectionId> Runtime::Watch(event::ConnectionOpened opened, Closed closed) {
   auto watched = std::make_shared<Watched>();
   watched->closed = std::move(closed);
@@ -158,15 +176,17 @@ absl::StatusOr<ConnectionId> Runtime::Watch(event::ConnectionOpened opened, Clos
   return id;
 }
 
-void Runtime::Unwatch(ConnectionId id) {
+void Runtime::Unwatch(ConnectionId id) { Unwatch(id, !loop_.InLoop()); }
+
+void Runtime::Forget(ConnectionId id) { Unwatch(id, false); }
+
+void Runtime::Unwatch(ConnectionId id, bool wait) {
   base::MutexLock lock(mutex_);
   auto it = watched_.find(id);
   if (it == watched_.end()) return;
   std::shared_ptr<Watched> watched = it->second;
   watched_.erase(it);
-  if (!loop_.InLoop()) {
-    changed_.wait(lock, [&] { return !watched->running; });
-  }
+  if (wait) changed_.wait(lock, [&] { return !watched->running; });
   lock.unlock();
   (void)loop_.Post([this, id] { Step(event::ConnectionClosed{id}); });
 }

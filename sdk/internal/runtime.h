@@ -27,6 +27,9 @@ namespace linchpin::tls {
 class AgentStream;
 
 PeerVerdict ToPeerVerdict(const trust::Verdict& verdict);
+// The path of an allowed peer without its anchor, kept for judging again: the leaf may have come
+// alone, and the issuer that we held may be dropped from the trust state later.
+trust::RawChain ChainToKeep(const trust::Verdict& verdict);
 
 class Runtime {
  public:
@@ -46,15 +49,18 @@ class Runtime {
   std::shared_ptr<const InForce> Snapshot() const;
   absl::Status WaitReady(absl::Duration timeout) const;
   absl::Time Now() const { return options_.clock->Now(); }
+  const base::Clock& clock() const { return *options_.clock; }
   x509::PathMemo* memo() { return &memo_; }
   const std::string& socket() const { return options_.socket; }
   void Judged(const event::Judged& judged);
   void Notify(Notice notice);
+  void NotifyRefused(trust::Direction direction, const PeerVerdict& verdict);
   // `closed` runs at most once, in the loop's thread; RESOURCE_EXHAUSTED: the connection cannot be
   // watched and must not be kept.
   absl::StatusOr<ConnectionId> Watch(event::ConnectionOpened opened, Closed closed);
   // Waits for a callback that is running, unless called from it.
   void Unwatch(ConnectionId id);
+  void Forget(ConnectionId id);  // does not wait
 
  private:
   // Verdicts and notices that wait. More are dropped: a flood of handshakes must leave room in the
@@ -68,6 +74,7 @@ class Runtime {
     bool running = false;
   };
 
+  void Unwatch(ConnectionId id, bool wait);
   void Step(const Event& event);  // the loop's thread, like all below
   void Do(action::OpenStream);
   void Do(const action::Swap& swap);

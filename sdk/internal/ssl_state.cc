@@ -101,13 +101,7 @@ void Refuse(const CtxState& ctx, SslState* state, trust::Reason reason, std::str
   state->verdict.reason = trust::ReasonName(reason);
   state->verdict.detail = std::move(detail);
   Count(ctx, *state, reason);
-  Notice notice;
-  notice.kind = Notice::Kind::kPeerRefused;
-  notice.verdict = state->verdict;
-  notice.text = absl::StrCat(ctx.direction == trust::Direction::kInbound ? "a client is refused: "
-                                                                         : "a server is refused: ",
-                             state->verdict.ToString());
-  ctx.runtime->Notify(std::move(notice));
+  ctx.runtime->NotifyRefused(ctx.direction, state->verdict);
 }
 
 trust::RawChain ReceivedChain(X509_STORE_CTX* store) {
@@ -141,11 +135,7 @@ int VerifyPeer(X509_STORE_CTX* store, void*) {
         state->expect.value_or(trust::Expect::AnyAllowed()), state->judged_at, ctx.runtime->memo());
     state->verdict = ToPeerVerdict(verdict);
     if (verdict.allowed) {
-      // Kept for judging again: the leaf may have come alone, and the issuer that we held may be
-      // dropped from the trust state later.
-      for (const x509::Certificate& certificate : verdict.path) {
-        if (!certificate.IsSelfIssued()) state->chain.push_back(certificate.der());
-      }
+      state->chain = ChainToKeep(verdict);
       X509_STORE_CTX_set_error(store, X509_V_OK);
       return 1;
     }

@@ -3,11 +3,13 @@
 
 // What a user sees first: the headers and the examples.
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -90,6 +92,33 @@ TEST(Examples, AClientIsEchoed) {
   }
   EXPECT_EQ(output.code, 0);
   EXPECT_THAT(output.text, ::testing::EndsWith("hello\n"));
+}
+
+TEST(Examples, AGrpcClientIsAnsweredAndAStrangerIsRefused) {
+  World world;
+  Service web(world.Contexts(kWeb));
+  Service payments(world.Contexts(kPayments));
+  agent::v1::MtlsContexts contexts = world.Contexts(kStranger);
+  World::Allow(&contexts, kStranger, kPayments);
+  Service stranger(contexts);
+  TempDir dir;
+  const std::string bin = LINCHPIN_BIN_DIR;
+  ASSERT_EQ(mkfifo(dir.Join("says").c_str(), 0600), 0);
+  Process server(bin + "/grpc_server", {"0"}, payments.socket(), dir.Join("says"));
+  std::ifstream says(dir.Join("says"));
+  std::string line;
+  ASSERT_TRUE(std::getline(says, line));
+  const std::string command = absl::StrCat(
+      bin, "/grpc_client 127.0.0.1:", line.substr(line.rfind(' ') + 1), " ", kPayments, " hi 2>&1");
+  const Output answered = RunShell("LINCHPIN_AGENT_SOCKET=unix://" + web.socket() + " " + command);
+  EXPECT_EQ(answered.code, 0);
+  EXPECT_THAT(answered.text, ::testing::EndsWith("say: hi\ntalk: hi\ntalk: hi\ntalk: hi\n"));
+  ASSERT_TRUE(std::getline(says, line));
+  EXPECT_EQ(line, std::string(kWeb) + " says something");
+  const Output refused =
+      RunShell("LINCHPIN_AGENT_SOCKET=unix://" + stranger.socket() + " " + command);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.text, ::testing::HasSubstr("PERMISSION_DENIED: PEER_NOT_ALLOWED"));
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ ALLOWED = {
 }
 
 # Where a library may be included: its prefix in angle brackets -> rooms.
-GRPC = {"rpc", "ca/server", "agent/server", "sdk", "cli", "tests"}
+GRPC = {"rpc", "ca/server", "agent/server", "sdk", "cli", "examples", "tests"}
 LIBRARIES = {
     "openssl/": {"x509", "sdk", "examples", "demo", "tests"},
     "grpcpp/": GRPC,
