@@ -22,7 +22,7 @@ namespace linchpin::trust {
 using TrustStates = std::map<TrustDomain, std::shared_ptr<const TrustState>>;
 
 struct MtlsContextParts {
-  x509::Chain chain;       // leaf first, without the root; empty: judges but has no certificate
+  x509::Chain chain;  // leaf first, without the root; empty: judges but has no certificate
   std::optional<x509::PrivateKey> key;
   TrustStates trust;
   PeerPolicy policy;
@@ -56,7 +56,6 @@ class MtlsContext {
 
 // The digest of what a set of identities and trust states enforce: over the trust states and each
 // identity's ID and rules. This is what consumers report and the agent compares.
-std::string TrustDigest(const TrustStates& trust,
-                        const std::map<SpiffeId, PeerPolicy>& policies);
+std::string TrustDigest(const TrustStates& trust, const std::map<SpiffeId, PeerPolicy>& policies);
 
 }  // namespace linchpin::trust

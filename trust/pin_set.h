@@ -31,7 +31,7 @@ v1::Signers EncodeSigners(const SignerSet& signers);
 
 struct PinSet {
   TrustDomain trust_domain;
-  v1::PinSet message;    // checked: every pin 32 bytes, sorted roles, versions > 0, …
+  v1::PinSet message;  // checked: every pin 32 bytes, sorted roles, versions > 0, …
   SignerSet signers;
 };
 
@@ -60,7 +60,7 @@ struct PinSetCursor {
 };
 
 struct AcceptedPinSets {
-  PinSetCursor cursor;           // after the last one
+  PinSetCursor cursor;  // after the last one
   std::optional<PinSet> in_force;
 };
 

@@ -21,7 +21,7 @@ namespace linchpin::trust {
 // Everything that decides what may be accepted next. Sealed by the agent.
 struct TrustHeld {
   PinSetCursor cursor;
-  bool set_zero = false;  // begun with --ca-pin and no signed set accepted yet
+  bool set_zero = false;                      // begun with --ca-pin and no signed set accepted yet
   std::vector<x509::SpkiPin> frozen_anchors;  // of set 0: the roots of the first connection
   v1::TrustState message;                     // as accepted last
   std::shared_ptr<const TrustState> state;    // null before first contact

@@ -22,8 +22,8 @@ namespace linchpin::trust {
 struct TrustStateParts {
   TrustDomain trust_domain;
   uint64_t epoch = 0;
-  x509::Chain anchors;      // roots
-  x509::Chain issuers;      // path candidates
+  x509::Chain anchors;  // roots
+  x509::Chain issuers;  // path candidates
   v1::EffectivePins pins;
   Revocations revocations;
   absl::Duration skew = absl::Seconds(60);

@@ -15,8 +15,8 @@
 namespace linchpin::trust {
 
 struct LeafCheck {
-  std::optional<SpiffeId> id;      // of the only URI SAN, if it is a SPIFFE ID with a path
-  std::vector<Finding> findings;   // empty: conforms
+  std::optional<SpiffeId> id;     // of the only URI SAN, if it is a SPIFFE ID with a path
+  std::vector<Finding> findings;  // empty: conforms
 };
 
 // Every rule that is broken, not just the first. A key or signature below 112 bits is a finding
