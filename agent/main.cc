@@ -28,7 +28,7 @@
 namespace linchpin::agent {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
+constexpr char kVersion[] = LINCHPIN_VERSION;
 constexpr int kFailed = 1;
 constexpr int kBadUsage = 2;
 
