@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+"""./dev bench: every figure beside its floor, measured in the same run, and its target."""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import sys
+
+import scenarios
+import table
+
+
+@dataclasses.dataclass
+class How:
+    """How much of everything; a figure is the median over the rounds."""
+    rounds: int
+    calls: int            # of 64 certificates, a round
+    identities: int       # that come and go, a round
+    connections: int      # one after the other, a round
+    subscribers: int      # at once
+    many_identities: int  # of one service
+    starts: int           # of the agent
+    agents: int           # connected to an idle CA
+    fleet: int            # nodes that acknowledge a change
+    idle: float           # seconds
+    settle: float         # seconds, before memory or idleness is looked at
+    micro_seconds: float  # for each of Google Benchmark's rows
+
+
+FULL = How(rounds=5, calls=32, identities=200, connections=1000, subscribers=1000,
+           many_identities=1000, starts=10, agents=100, fleet=1000, idle=30.0, settle=3.0,
+           micro_seconds=0.5)
+QUICK = How(rounds=1, calls=2, identities=5, connections=20, subscribers=20, many_identities=20,
+            starts=1, agents=4, fleet=8, idle=0.5, settle=0.1, micro_seconds=0.01)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true",
+                        help="shows that everything is measured; the figures mean little")
+    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path,
+                        help="write the figures there, too")
+    parser.add_argument("--only", metavar="NAME", help="one of: " + ", ".join(names()))
+    asked = parser.parse_args()
+    if asked.only and asked.only not in names():
+        parser.error(f"no measurement '{asked.only}' ({', '.join(names())})")
+    return asked
+
+
+def names():
+    return [scenario.__name__ for scenario in scenarios.ALL]
+
+
+def measure(asked):
+    rows = []
+    for scenario in scenarios.ALL:
+        if asked.only in (None, scenario.__name__):
+            print(f"== {scenario.__name__}", file=sys.stderr, flush=True)
+            rows += scenario(QUICK if asked.quick else FULL)
+    return rows
+
+
+def main():
+    asked = arguments()
+    before = os.getloadavg()[0]
+    rows = measure(asked)
+    machine = {"quick": asked.quick, "cores": os.cpu_count(), "machine": platform.machine(),
+               "kernel": platform.release(), "load_before": round(before, 2),
+               "load_after": round(os.getloadavg()[0], 2)}
+    document = json.dumps(table.document(rows, machine), indent=1, ensure_ascii=False)
+    if asked.json:
+        asked.json.write_text(document + "\n", encoding="utf-8")
+    if asked.output == "json":
+        print(document)
+        return
+    print(table.text(rows))
+    print(f"\nMedians; ± is half of the spread over the rounds. {machine['cores']} cores, load "
+          f"{machine['load_before']} before and {machine['load_after']} after (the load that is "
+          "put on is part of it).")
+    if before > 0.5:
+        print("Other programs ran: CPU and memory figures hold nevertheless, times do not.")
+
+
+if __name__ == "__main__":
+    main()

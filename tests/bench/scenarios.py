@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+"""What is measured, each on programs of its own; every function returns rows of the table."""
+
+import contextlib
+import os
+import re
+import tempfile
+
+from measure import BIN, Deployment, Load, Samples, cpu_ns, micro, pause, rss_kib, wait_for
+from table import Row
+
+UID = os.getuid()
+ECHO = ("--path", "/bench.Echo/Echo", "--message", "x")
+
+
+@contextlib.contextmanager
+def deployment():
+    with tempfile.TemporaryDirectory(prefix="linchpin-bench-") as folder:
+        made = Deployment(folder)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+@contextlib.contextmanager
+def node():
+    """A CA and an agent that serves this user's processes one identity."""
+    with deployment() as place:
+        place.start_ca()
+        place.agent = place.join("a")
+        place.identity("/web", f"unix:uid:{UID}")
+        wait_for("the first certificate", lambda: place.fetch("a").returncode == 0)
+        yield place
+
+
+def bare_server(place):
+    """(the process, its socket) of a gRPC server that only echoes."""
+    path = place.folder / "bare.sock"
+    server = place.start("bare", [BIN / "linchpin-bench-bare", path])
+    wait_for("the bare server", path.exists)
+    return server, path
+
+
+def towards_ca(place):
+    return ("--admin-socket", place.admin, "--ca", f"127.0.0.1:{place.ca_port}")
+
+
+def raw_p256(how):
+    """µs of one verification and one signature by OpenSSL alone."""
+    found = micro("Raw", how.micro_seconds)
+    verify = [us for name, us in found.items() if re.search("Verify", name)]
+    sign = [us for name, us in found.items() if re.search("Sign", name)]
+    return verify[0] + sign[0] if verify and sign else None
+
+
+def issuing(how):
+    rows = [Row("issue_batch", "CA: a certificate, in batches of 64", "µs", "cpu",
+                most_floors=2.0),
+            Row("issue_single", "CA: a certificate a call, 8 callers", "µs", "cpu",
+                most_floors=3.0)]
+    floor = raw_p256(how)
+    loads = [("--batch", 64, "--callers", 1, "--calls", how.calls),
+             ("--batch", 1, "--callers", 8, "--calls", how.calls * 8)]
+    for row, args in zip(rows, loads):
+        row.floor, row.floor_name = floor, "P-256 verify + sign"
+        row.missing = "" if floor else "linchpin-bench has no row for the floor"
+        with deployment() as place:
+            ca = place.start_ca()
+            with Load("issue", *towards_ca(place), *args) as load:
+                each = []
+                for _ in range(how.rounds + 1):  # the first warms up
+                    answer, (cpu,) = load.round([ca.popen.pid])
+                    each.append(cpu / 1e3 / answer["certificates"])
+                row.samples = Samples(each[1:])
+    return rows
+
+
+def identities(how):
+    rows = {"created": Row("created", "identity created → certificate in the service, p99", "ms",
+                           "wall", most=15.0),
+            "deleted": Row("deleted", "identity deleted → the service told, p99", "ms", "wall",
+                           most=15.0)}
+    with node() as place:
+        with Load("identities", "--admin-socket", place.admin, "--socket", place.socket("a"),
+                  "--count", how.identities) as load:
+            answers = [load.round()[0] for _ in range(how.rounds)]
+        for key, row in rows.items():
+            row.samples = Samples(answer[key]["p99"] / 1e3 for answer in answers)
+            row.more = {"p50_ms": Samples(answer[key]["p50"] / 1e3 for answer in answers).median}
+    return list(rows.values())
+
+
+def first_context(how):
+    wall = Row("first_context", "new connection → first context, p50", "ms", "wall", most=0.6)
+    cpu = Row("first_context_cpu", "new connection → first context, agent", "ms", "cpu", most=0.3)
+    with node() as place:
+        bare, socket = bare_server(place)
+        rounds = {}
+        for name, args, process in [
+                ("ours", ("--socket", place.socket("a"), "--least", 100), place.agent),
+                ("bare", ("--socket", socket, *ECHO), bare)]:
+            with Load("calls", *args, "--count", how.connections) as load:
+                rounds[name] = [load.round([process.popen.pid]) for _ in range(how.rounds + 1)][1:]
+    p50 = {name: Samples(answer["p50"] / 1e3 for answer, _ in of) for name, of in rounds.items()}
+    each = {name: Samples(ns / 1e6 / how.connections for _, (ns,) in of)
+            for name, of in rounds.items()}
+    wall.samples, wall.floor = p50["ours"], p50["bare"].median
+    wall.more = {"p99_ms": Samples(answer["p99"] / 1e3 for answer, _ in rounds["ours"]).median}
+    cpu.samples, cpu.floor = each["ours"], each["bare"].median
+    wall.floor_name = cpu.floor_name = "gRPC echo"
+    return [wall, cpu]
+
+
+def memory(how):
+    """Of one agent: idle, with subscribers, after them, with many identities."""
+    idle = Row("rss_idle", "agent, resident, idle", "MiB", "memory", most=25.0)
+    each = Row("rss_subscriber", f"agent, per idle subscriber of {how.subscribers}", "KiB",
+               "memory", most=40.0)
+    after = Row("rss_after", "agent, resident, after they left", "MiB", "memory")
+    many = Row("rss_identities", f"agent, resident, {how.many_identities} identities", "MiB",
+               "memory", most=32.0)
+    with node() as place:
+        bare, socket = bare_server(place)
+        for row in (idle, after, many):
+            row.floor, row.floor_name = rss_kib(bare.popen.pid) / 1024, "bare gRPC server"
+        pid = place.agent.popen.pid
+        before = rss_kib(pid)
+        idle.samples = Samples([before / 1024])
+        each.samples = Samples([per_subscriber(pid, place.socket("a"), how)])
+        each.floor = per_subscriber(bare.popen.pid, socket, how, *ECHO)
+        each.floor_name = "gRPC echo"
+        pause(how.settle)
+        after.samples = Samples([rss_kib(pid) / 1024])
+    with node() as place:
+        pid = place.agent.popen.pid
+        with Load("many", "--admin-socket", place.admin, "--socket", place.socket("a"), "--count",
+                  how.many_identities) as load:
+            load.prepared()
+            many.samples = Samples([rss_kib(pid) / 1024])
+    return [idle, many, each, after]
+
+
+def per_subscriber(pid, socket, how, *args):
+    before = rss_kib(pid)
+    with Load("hold", "--socket", socket, "--count", how.subscribers, *args) as load:
+        load.prepared()
+        held = rss_kib(pid)
+        load.round()
+    return (held - before) / how.subscribers
+
+
+def restart(how):
+    row = Row("restart", "agent start → first certificate, CA down", "ms", "wall", most=60.0)
+    cpu = Row("restart_cpu", "agent start → first certificate, CA down", "ms", "cpu")
+    with node() as place:
+        pin = place.root_pin()
+        place.ca.kill()
+        place.agent.kill()
+        rounds = {}
+        for name, args, program in [
+                ("ours", ("--socket", place.socket("a"), "--least", 100),
+                 place.agent_args("a", "--ca-pin", pin)),
+                ("bare", ("--socket", place.folder / "bare.sock", *ECHO),
+                 [BIN / "linchpin-bench-bare", place.folder / "bare.sock"])]:
+            with Load("start", *args, "--", *program) as load:
+                rounds[name] = [load.round()[0] for _ in range(how.starts)]
+    for kind, made in (("wall_us", row), ("cpu_us", cpu)):
+        made.samples = Samples(answer[kind] / 1e3 for answer in rounds["ours"])
+        made.floor = Samples(answer[kind] / 1e3 for answer in rounds["bare"]).median
+        made.floor_name = "bare gRPC server"
+    return [row, cpu]
+
+
+def handshakes(how):
+    found = micro("Handshake", how.micro_seconds)
+    def of(*words):
+        named = [us for name, us in found.items()
+                 if all(re.search(word, name, re.I) for word in words)]
+        return named[0] / 1e3 if named else None
+    plain = of("plain")
+    rows = [Row("handshake_sdk", "mTLS handshake with verdict, two SDK peers, both ends", "ms",
+                "cpu", most_floors=0.65),
+            Row("handshake_foreign", "mTLS handshake with verdict, SDK and a foreign peer", "ms",
+                "cpu", most_floors=0.85)]
+    for row, value in zip(rows, (of("two|sdkpeers|both"), of("foreign"))):
+        row.floor, row.floor_name = plain, "plain OpenSSL"
+        row.samples = None if value is None else Samples([value])
+        row.missing = "" if plain and value else "linchpin-bench has no such row"
+    return rows
+
+
+def verdict(how):
+    row = Row("verdict", "verdict beyond signatures", "µs", "cpu", most=5.0)
+    found = micro("VerdictOnAChainSeenBefore", how.micro_seconds)
+    row.samples = Samples(found.values())
+    return [row]
+
+
+def idle(how):
+    agent = Row("idle_agent", "agent, idle", "% of a core", "cpu", most=0.05)
+    ca = Row("idle_ca", f"CA with {how.agents} nodes connected, idle", "% of a core", "cpu",
+             most=0.2)
+    with node() as place:
+        with Load("fleet", *towards_ca(place), "--count", how.agents) as load:
+            load.prepared()
+            pause(how.settle)
+            processes = {agent: place.agent.popen.pid, ca: place.ca.popen.pid}
+            before = {row: cpu_ns(pid) for row, pid in processes.items()}
+            pause(how.idle)
+            for row, pid in processes.items():
+                row.samples = Samples([(cpu_ns(pid) - before[row]) / 1e9 / how.idle * 100])
+    return [agent, ca]
+
+
+def fleet(how):
+    known = Row("fleet", f"policy change → acknowledged by {how.fleet} nodes", "ms", "wall")
+    each = Row("fleet_memory", "CA, resident, per connected node", "KiB", "memory")
+    with deployment() as place:
+        place.start_ca()
+        before = rss_kib(place.ca.popen.pid)
+        with Load("fleet", *towards_ca(place), "--count", how.fleet) as load:
+            load.prepared()
+            each.samples = Samples([(rss_kib(place.ca.popen.pid) - before) / how.fleet])
+            known.samples = Samples(load.round()[0]["known_ms"] for _ in range(how.rounds))
+    return [known, each]
+
+
+ALL = [issuing, identities, first_context, memory, restart, handshakes, verdict, idle, fleet]

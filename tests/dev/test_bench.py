@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+"""./dev bench measures what it says it does; what the figures are is nobody's business here."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+BIN = pathlib.Path(os.environ.get("LINCHPIN_BIN", ROOT / "build/release/bin"))
+RUN = [sys.executable, "-B", ROOT / "tests/bench/run.py"]
+
+
+@pytest.mark.skipif(not (BIN / "linchpin-bench-load").exists(), reason="it is not built")
+def test_a_quick_run_gives_a_table_and_json_with_every_row(tmp_path):
+    done = subprocess.run([*RUN, "--quick", "--json", tmp_path / "figures.json"],
+                          capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "LINCHPIN_BIN": str(BIN)})
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert figures["quick"] is True
+    rows = {row["key"]: row for row in figures["rows"]}
+    assert len(rows) == len(figures["rows"])
+    assert set(rows) >= {
+        "issue_batch", "issue_single", "created", "deleted", "first_context", "first_context_cpu",
+        "rss_idle", "rss_identities", "rss_subscriber", "restart", "handshake_sdk",
+        "handshake_foreign", "verdict", "idle_agent", "idle_ca", "fleet"}
+    for row in rows.values():
+        assert row["what"] in done.stdout
+        if row["verdict"] == "not measured":
+            assert row["missing"], f"{row['key']} is not measured, and nobody says why"
+        else:
+            assert row["value"] is not None
+
+
+def test_an_unknown_measurement_is_bad_usage():
+    done = subprocess.run([*RUN, "--only", "nonsense"], capture_output=True, text=True,
+                          check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
