@@ -3,6 +3,7 @@
 """What the kernel says of a process, and the programs that put load on it."""
 
 import json
+import os
 import pathlib
 import re
 import statistics
@@ -24,6 +25,18 @@ def rss_kib(pid):
     """Resident memory now, shared libraries included."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.M).group(1))
+
+
+def fsync_ms(folder, count):
+    """Milliseconds of each of `count` appends of 4 KiB that are made durable."""
+    took = []
+    with open(pathlib.Path(folder) / "fsync", "ab", buffering=0) as file:
+        for _ in range(count):
+            begun = time.monotonic_ns()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            took.append((time.monotonic_ns() - begun) / 1e6)
+    return sorted(took)
 
 
 def pause(seconds):
@@ -68,7 +81,8 @@ class Load:
     def answer(self):
         line = self.popen.stdout.readline()
         if not line:
-            raise RuntimeError(f"{' '.join(self.popen.args[:2])} ended: {self.popen.wait()}")
+            raise RuntimeError(f"linchpin-bench-load {self.popen.args[1]} ended with exit code "
+                               f"{self.popen.wait()}")
         return json.loads(line)
 
     def prepared(self):

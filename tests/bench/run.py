@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 
 import scenarios
@@ -58,34 +59,42 @@ def names():
 
 
 def measure(asked):
-    rows = []
+    """(rows, {the name of what could not be measured: why})."""
+    rows, failed = [], {}
     for scenario in scenarios.ALL:
-        if asked.only in (None, scenario.__name__):
-            print(f"== {scenario.__name__}", file=sys.stderr, flush=True)
+        name = scenario.__name__
+        if asked.only not in (None, name):
+            continue
+        print(f"== {name}", file=sys.stderr, flush=True)
+        try:
             rows += scenario(QUICK if asked.quick else FULL)
-    return rows
+        except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            failed[name] = str(error)
+            print(f"dev bench: {name} is not measured: {error}", file=sys.stderr)
+    return rows, failed
 
 
 def main():
     asked = arguments()
     before = os.getloadavg()[0]
-    rows = measure(asked)
+    rows, failed = measure(asked)
     machine = {"quick": asked.quick, "cores": os.cpu_count(), "machine": platform.machine(),
                "kernel": platform.release(), "load_before": round(before, 2),
-               "load_after": round(os.getloadavg()[0], 2)}
+               "load_after": round(os.getloadavg()[0], 2), "failed": failed}
     document = json.dumps(table.document(rows, machine), indent=1, ensure_ascii=False)
     if asked.json:
         asked.json.write_text(document + "\n", encoding="utf-8")
     if asked.output == "json":
         print(document)
-        return
-    print(table.text(rows))
-    print(f"\nMedians; ± is half of the spread over the rounds. {machine['cores']} cores, load "
-          f"{machine['load_before']} before and {machine['load_after']} after (the load that is "
-          "put on is part of it).")
-    if before > 0.5:
-        print("Other programs ran: CPU and memory figures hold nevertheless, times do not.")
+    else:
+        print(table.text(rows))
+        print(f"\nMedians; ± is half of the spread over the rounds. {machine['cores']} cores, load "
+              f"{machine['load_before']} before and {machine['load_after']} after.")
+        if before > 0.5:
+            print("Other programs ran: figures of CPU and memory hold nevertheless, those of time "
+                  "do not.")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ class Row:
     most: float | None = None
     most_floors: float | None = None
     missing: str = ""  # why nothing was measured
-    more: dict = dataclasses.field(default_factory=dict)  # for the JSON alone
+    more: dict = dataclasses.field(default_factory=dict)  # name -> Samples, in `unit` too
 
     @property
     def value(self):
@@ -56,7 +56,7 @@ class Row:
             "times_floor": self.value / self.floor if self.value and self.floor else None,
             "target": self.limit, "target_in_floors": self.most_floors, "verdict": self.verdict,
             "rounds": self.samples.values if self.samples else [], "missing": self.missing,
-            **self.more,
+            "more": {name: samples.median for name, samples in self.more.items()},
         }
 
 
@@ -70,11 +70,12 @@ def number(value):
 def line(row):
     if row.value is None:
         return [row.what, "—", "", "", row.target(), f"not measured: {row.missing}"]
+    more = "".join(f", {name} {number(samples.median)}" for name, samples in row.more.items())
     noise = f" ±{row.samples.spread():.0%}" if len(row.samples.values) > 1 else ""
     floor = f"{number(row.floor)} {row.floor_name}" if row.floor is not None else ""
     times = f"{row.value / row.floor:.2f} ×" if row.floor else ""
     verdict = row.verdict + (" (wall)" if row.kind == "wall" and row.verdict == "MISS" else "")
-    return [row.what, f"{number(row.value)} {row.unit}{noise}", floor, times, row.target(), verdict]
+    return [row.what, f"{number(row.value)} {row.unit}{noise}{more}", floor, times, row.target(), verdict]
 
 
 def text(rows):
