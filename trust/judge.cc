@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "trust/text.h"
 #include "trust/x509_svid.h"
+#include "x509/digest.h"
 
 namespace linchpin::trust {
 namespace {
@@ -48,14 +49,14 @@ class Judging {
     absl::Time now;   // what pins are judged at
   };
 
-  Judging(const MtlsContext& context, const Expect& expect, Times times)
-      : context_(context), expect_(expect), times_(times) {}
+  Judging(const MtlsContext& context, const Expect& expect, Times times, x509::PathMemo* memo)
+      : context_(context), expect_(expect), times_(times), memo_(memo) {}
 
-  Verdict Run(const RawChain& chain, Direction direction, x509::PathMemo* memo) {
-    if (CheckLimits(chain) && Parse(chain)) {
+  Verdict Run(const RawChain& chain, Direction direction) {
+    if (CheckLimits(chain) && (Recall(chain) || Parse(chain))) {
       CheckProfile();
       if (id_.has_value()) {
-        CheckPath(memo);
+        CheckPath();
         authenticated_ = verdict_.findings.empty();
         CheckPins();
         CheckPolicy(direction);
@@ -71,10 +72,12 @@ class Judging {
   }
 
   bool CheckLimits(const RawChain& chain);
+  bool Recall(const RawChain& chain);
   bool Parse(const RawChain& chain);
   const x509::Certificate* FindHeld(const std::string& der) const;
   void CheckProfile();
-  void CheckPath(x509::PathMemo* memo);
+  const x509::Certificate& leaf() const { return known_ ? known_->front() : sent_.front(); }
+  void CheckPath();
   std::string PathDetail(const x509::PathResult& result) const;
   void CheckPins();
   void CheckPolicy(Direction direction);
@@ -88,7 +91,10 @@ class Judging {
   const MtlsContext& context_;
   const Expect& expect_;
   const Times times_;
-  x509::Chain sent_;
+  x509::PathMemo* const memo_;
+  std::string memo_key_;
+  std::optional<x509::Chain> known_;  // the path, if the memo has it
+  x509::Chain sent_;                  // decoded, if not
   std::optional<SpiffeId> id_;
   const TrustState* trust_ = nullptr;  // of the peer's own trust domain
   bool authenticated_ = false;         // steps 1 and 2 passed
@@ -115,6 +121,17 @@ bool Judging::CheckLimits(const RawChain& chain) {
     return false;
   }
   return true;
+}
+
+// The key stands for the very bytes and for everything that decides over a path but the time.
+bool Judging::Recall(const RawChain& chain) {
+  if (memo_ == nullptr) return false;
+  x509::FieldHasher hasher("linchpin valid path v1");
+  hasher.Add(context_.path_digest()).Add(chain.size());
+  for (const std::string& der : chain) hasher.Add(der);
+  memo_key_ = hasher.Finish();
+  known_ = memo_->Find(memo_key_, times_.path);
+  return known_.has_value();
 }
 
 // Decoding a certificate costs more than a signature: those held already are not decoded again.
@@ -149,7 +166,7 @@ bool Judging::Parse(const RawChain& chain) {
 
 // Step 1.
 void Judging::CheckProfile() {
-  LeafCheck check = CheckLeaf(sent_.front());
+  LeafCheck check = CheckLeaf(leaf());
   verdict_.findings = std::move(check.findings);
   id_ = std::move(check.id);
   if (id_.has_value() && id_->IsReserved() && !IsRole()) {
@@ -161,7 +178,7 @@ void Judging::CheckProfile() {
 }
 
 // Step 2.
-void Judging::CheckPath(x509::PathMemo* memo) {
+void Judging::CheckPath() {
   trust_ = context_.TrustFor(id_->trust_domain());
   if (trust_ == nullptr) {
     Add(v1::UNKNOWN_TRUST_DOMAIN,
@@ -169,13 +186,17 @@ void Judging::CheckPath(x509::PathMemo* memo) {
                      ", of which no anchor is held here"));
     return;
   }
+  if (known_.has_value()) {
+    verdict_.path = *known_;
+    return;
+  }
   x509::PathResult result = x509::ValidatePath({.chain = sent_,
                                                 .anchors = trust_->anchors(),
                                                 .candidates = trust_->issuers(),
                                                 .now = times_.path,
-                                                .skew = trust_->skew()},
-                                               memo);
+                                                .skew = trust_->skew()});
   if (result.ok()) {
+    if (memo_ != nullptr) memo_->Insert(memo_key_, result.path, trust_->skew());
     verdict_.path = std::move(result.path);
     return;
   }
@@ -187,7 +208,7 @@ void Judging::CheckPath(x509::PathMemo* memo) {
 }
 
 std::string Judging::PathDetail(const x509::PathResult& result) const {
-  const x509::CertificateFields& leaf = sent_.front().fields();
+  const x509::CertificateFields& leaf = this->leaf().fields();
   const std::string here = TimeText(times_.path);
   if (result.error == x509::PathError::kNotYetValid && result.depth == 0) {
     return absl::StrCat("the leaf of ", id_->ToString(), " is not valid before ",
@@ -206,16 +227,18 @@ std::string Judging::PathDetail(const x509::PathResult& result) const {
 void Judging::CheckPins() {
   if (trust_ == nullptr || verdict_.path.empty()) return;
   const v1::EffectivePins& pins = trust_->pins();
-  const std::string set = pins.is_signed() ? absl::StrCat("pin set version ", pins.version())
-                                           : "the unsigned pin set 0";
+  const auto set = [&pins]() -> std::string {
+    if (!pins.is_signed()) return "the unsigned pin set 0";
+    return absl::StrCat("pin set version ", pins.version());
+  };
   const absl::Time expires = absl::FromUnixSeconds(pins.expires_at());
   const bool expired = pins.expires_at() != 0 && times_.now >= expires;
   const bool relaxed = expired && pins.on_expiry() == v1::PinSet::RELAX;
   const bool blocks = pins.mode() == v1::PinSet::ENFORCE && !relaxed;
   if (expired && pins.on_expiry() == v1::PinSet::FAIL_CLOSED) {
     Add(v1::PINS_EXPIRED,
-        absl::StrCat(set, " of ", trust_->trust_domain().name(), " expired at ", TimeText(expires),
-                     " and says fail_closed; it is ", TimeText(times_.now),
+        absl::StrCat(set(), " of ", trust_->trust_domain().name(), " expired at ",
+                     TimeText(expires), " and says fail_closed; it is ", TimeText(times_.now),
                      " here: publish a newer set, and check the clock"),
         blocks);
   }
@@ -226,7 +249,7 @@ void Judging::CheckPins() {
   if (pins.any_under_anchor() || trust_->IsIssuerPinned(pin)) return;
   Add(v1::ISSUER_NOT_PINNED,
       absl::StrCat("the leaf of ", id_->ToString(), " is signed by the key ", pin.ToString(),
-                   " of ", Quoted(issuer.fields().subject), ", which ", set, " of ",
+                   " of ", Quoted(issuer.fields().subject), ", which ", set(), " of ",
                    trust_->trust_domain().name(), " does not name as an issuer",
                    relaxed ? "; the set has expired and is relaxed" : ""),
       blocks);
@@ -289,7 +312,7 @@ void Judging::CheckPolicy(Direction direction) {
 // Step 5.
 void Judging::CheckRevocations() {
   if (trust_ == nullptr) return;
-  const x509::Chain leaf_alone = {sent_.front()};
+  const x509::Chain leaf_alone(verdict_.path.empty() ? 1 : 0, leaf());
   const x509::Chain& path = verdict_.path.empty() ? leaf_alone : verdict_.path;
   if (std::optional<std::string> denied = trust_->revocations().Denies(*id_, path)) {
     Add(v1::REVOKED, *std::move(denied));
@@ -310,13 +333,13 @@ Verdict Judging::Conclude() {
 
 Verdict Judge(const RawChain& chain, const MtlsContext& context, Direction direction,
               const Expect& expect, absl::Time now, x509::PathMemo* memo) {
-  return Judging(context, expect, {.path = now, .now = now}).Run(chain, direction, memo);
+  return Judging(context, expect, {.path = now, .now = now}, memo).Run(chain, direction);
 }
 
 Verdict JudgeAgain(const RawChain& chain, const MtlsContext& context, Direction direction,
                    const Expect& expect, absl::Time handshake_time, absl::Time now,
                    x509::PathMemo* memo) {
-  return Judging(context, expect, {.path = handshake_time, .now = now}).Run(chain, direction, memo);
+  return Judging(context, expect, {.path = handshake_time, .now = now}, memo).Run(chain, direction);
 }
 
 }  // namespace linchpin::trust

@@ -45,7 +45,8 @@ class Expect {
 // The chain as received, in DER: limits are checked before anything is parsed.
 using RawChain = std::vector<std::string>;
 
-// Steps 1 to 5 of the verdict (docs/architecture.md). `memo` may be null.
+// Steps 1 to 5 of the verdict (docs/architecture.md). `memo` may be null; a chain whose path it
+// knows is not decoded or validated again, all else is judged each time.
 Verdict Judge(const RawChain& chain, const MtlsContext& context, Direction direction,
               const Expect& expect, absl::Time now, x509::PathMemo* memo);
 

@@ -39,6 +39,13 @@ std::string DigestOf(const TrustStates& trust,
   return hasher.Finish();
 }
 
+std::string PathDigestOf(const TrustStates& trust) {
+  x509::FieldHasher hasher("linchpin path digests v1");
+  hasher.Add(trust.size());
+  for (const auto& [trust_domain, state] : trust) hasher.Add(state->path_digest());
+  return hasher.Finish();
+}
+
 absl::StatusOr<std::optional<SpiffeId>> CheckOwnLeaf(const MtlsContextParts& parts) {
   if (parts.chain.empty()) {
     if (parts.key.has_value()) {
@@ -80,6 +87,7 @@ absl::StatusOr<std::shared_ptr<const MtlsContext>> MtlsContext::Make(MtlsContext
   }
   std::shared_ptr<MtlsContext> context(new MtlsContext(std::move(parts)));
   context->id_ = *std::move(id);
+  context->path_digest_ = PathDigestOf(context->trust());
   const std::string name = context->id_ ? context->id_->ToString() : "";
   context->trust_digest_ = DigestOf(context->trust(), {{name, &context->policy()}});
   x509::FieldHasher hasher("linchpin context digest v1");

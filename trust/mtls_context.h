@@ -43,6 +43,9 @@ class MtlsContext {
   const PeerPolicy& policy() const { return parts_.policy; }
   absl::Time expires_at() const;
 
+  // Over the path digests of all trust states: with the bytes that a peer sent, it says whether a
+  // path was valid at a given time.
+  const std::string& path_digest() const { return path_digest_; }
   const std::string& trust_digest() const { return trust_digest_; }      // all but leaf and key
   const std::string& context_digest() const { return context_digest_; }  // everything but the key
 
@@ -50,6 +53,7 @@ class MtlsContext {
   explicit MtlsContext(MtlsContextParts parts) : parts_(std::move(parts)) {}
   MtlsContextParts parts_;
   std::optional<SpiffeId> id_;
+  std::string path_digest_;
   std::string trust_digest_;
   std::string context_digest_;
 };

@@ -102,6 +102,15 @@ std::string DigestOf(const TrustStateParts& parts, const std::vector<x509::SpkiP
   return hasher.Finish();
 }
 
+std::string PathDigestOf(const TrustStateParts& parts) {
+  x509::FieldHasher hasher("linchpin path digest v1");
+  hasher.Add(parts.trust_domain.name());
+  AddCertificates(parts.anchors, &hasher);
+  AddCertificates(parts.issuers, &hasher);
+  hasher.Add(static_cast<uint64_t>(absl::ToInt64Nanoseconds(parts.skew)));
+  return hasher.Finish();
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const TrustState>> TrustState::Make(TrustStateParts parts) {
@@ -142,6 +151,7 @@ absl::StatusOr<std::shared_ptr<const TrustState>> TrustState::Make(TrustStatePar
 
   std::shared_ptr<TrustState> state(new TrustState(std::move(parts)));
   state->digest_ = DigestOf(state->parts_, anchor_pins, issuer_pins);
+  state->path_digest_ = PathDigestOf(state->parts_);
   state->issuer_pins_ = std::move(issuer_pins);
   state->dropped_anchors_ = std::move(dropped);
   return std::shared_ptr<const TrustState>(std::move(state));

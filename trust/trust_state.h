@@ -49,6 +49,8 @@ class TrustState {
   // Over trust domain, anchors, issuers, pins, revocations and skew; not over the epoch, so that an
   // epoch that changed nothing here changes no cache.
   const std::string& digest() const { return digest_; }
+  // Over what decides whether a path is valid at a given time: anchors, issuers, skew.
+  const std::string& path_digest() const { return path_digest_; }
 
  private:
   explicit TrustState(TrustStateParts parts) : parts_(std::move(parts)) {}
@@ -56,6 +58,7 @@ class TrustState {
   std::vector<x509::SpkiPin> issuer_pins_;  // sorted
   std::vector<x509::SpkiPin> dropped_anchors_;
   std::string digest_;
+  std::string path_digest_;
 };
 
 }  // namespace linchpin::trust

@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "x509/digest.h"
 #include "x509/openssl_error.h"
 #include "x509/openssl_ptr.h"
 
@@ -156,7 +155,7 @@ std::optional<PathResult> CheckKeys(const Chain& path) {
 }
 
 // The certificate itself is judged, not what it is for: usage is the caller's. Times are checked
-// by CheckTimes, for a fresh and a memoised path alike.
+// by CheckTimes, which knows the skew.
 bool Configure(X509_STORE_CTX* context) {
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(context);
   X509_VERIFY_PARAM_set_depth(param, static_cast<int>(kMostCertificates) - 2);
@@ -311,18 +310,9 @@ class Search {
   std::optional<PathResult> failure_;
 };
 
-std::string MemoKey(const PathInputs& inputs) {
-  FieldHasher hasher("linchpin verified path 1");
-  for (const Chain* chain : {&inputs.chain, &inputs.anchors, &inputs.candidates}) {
-    hasher.Add(static_cast<uint64_t>(chain->size()));
-    for (const Certificate& certificate : *chain) hasher.Add(certificate.sha256());
-  }
-  return hasher.Finish();
-}
-
 }  // namespace
 
-PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo) {
+PathResult ValidatePath(const PathInputs& inputs) {
   ErrorQueueScope scope;
   if (inputs.chain.empty()) return Failure(PathError::kNoPath, 0, "no certificate was sent");
   if (inputs.chain.size() > kMostSent) {
@@ -330,19 +320,7 @@ PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo) {
                    absl::StrFormat("%d certificates were sent; at most %d are looked at",
                                    inputs.chain.size(), kMostSent));
   }
-  std::string key;
-  if (memo != nullptr) {
-    key = MemoKey(inputs);
-    PathResult known;
-    // A path that has run out is searched for again: another one may hold at this time.
-    if (memo->Find(key, &known.path) && !CheckTimes(known.path, inputs).has_value()) {
-      known.error = PathError::kNone;
-      return known;
-    }
-  }
-  PathResult result = Search(inputs).Run();
-  if (result.ok() && memo != nullptr) memo->Insert(key, result.path);
-  return result;
+  return Search(inputs).Run();
 }
 
 }  // namespace linchpin::x509

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,15 +46,18 @@ struct PathInputs {
   absl::Duration skew;  // allowance on NotBefore only
 };
 
-// Verified paths, so that a chain seen before costs no signature. Keyed by the hash of chain,
-// anchors and candidates, so a change of trust makes a new key; the times are checked at each use.
-// Bounded (least recently used leaves); safe for concurrent use.
+// Valid paths, so that a chain seen before costs neither decoding nor a signature. `key` stands for
+// all that made the path valid but the time: the bytes that were sent, anchors, candidates and
+// skew; so a change of trust makes a new key. The times are checked at each use. Bounded (least
+// recently used leaves); safe for concurrent use.
 class PathMemo {
  public:
   explicit PathMemo(size_t most_entries = 1024);
   ~PathMemo();
-  bool Find(const std::string& key, Chain* path);
-  void Insert(const std::string& key, const Chain& path);
+  // Nothing if the path is not known or not valid at `now`: then another may be.
+  std::optional<Chain> Find(const std::string& key, absl::Time now);
+  // `path` is what ValidatePath() found with this skew.
+  void Insert(const std::string& key, const Chain& path, absl::Duration skew);
   size_t hits() const;
   size_t misses() const;
 
@@ -68,7 +72,7 @@ class PathMemo {
 // key usage is the caller's to judge; certificate policies are not processed. An anchor is held to
 // its own dates and constraints; only its signature counts for nothing. The leaf is never itself
 // the anchor, so a path has at least two certificates; each is signed by the next. At most 16 may
-// be sent. Only successes are memoised. `memo` may be null.
-PathResult ValidatePath(const PathInputs& inputs, PathMemo* memo);
+// be sent.
+PathResult ValidatePath(const PathInputs& inputs);
 
 }  // namespace linchpin::x509

@@ -2,8 +2,10 @@
 // Copyright The Linchpin Authors
 
 #include <algorithm>
+#include <iterator>
 #include <list>
 #include <unordered_map>
+#include <utility>
 
 #include "x509/path.h"
 
@@ -13,8 +15,15 @@ struct PathMemo::Impl {
   struct Entry {
     std::string key;
     Chain path;
+    absl::Time first;  // valid from then
+    absl::Time last;   // through then
   };
   explicit Impl(size_t most_entries) : most(std::max<size_t>(most_entries, 1)) {}
+
+  void Forget(std::list<Entry>::iterator entry) {
+    by_key.erase(entry->key);
+    entries.erase(entry);
+  }
 
   base::Mutex mutex;
   const size_t most;
@@ -27,32 +36,31 @@ struct PathMemo::Impl {
 PathMemo::PathMemo(size_t most_entries) : impl_(std::make_unique<Impl>(most_entries)) {}
 PathMemo::~PathMemo() = default;
 
-bool PathMemo::Find(const std::string& key, Chain* path) {
+std::optional<Chain> PathMemo::Find(const std::string& key, absl::Time now) {
   base::MutexLock lock(impl_->mutex);
   const auto found = impl_->by_key.find(key);
-  if (found == impl_->by_key.end()) {
+  if (found == impl_->by_key.end() || now < found->second->first || now > found->second->last) {
     ++impl_->misses;
-    return false;
+    return std::nullopt;
   }
   ++impl_->hits;
   impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
-  *path = found->second->path;
-  return true;
+  return found->second->path;
 }
 
-void PathMemo::Insert(const std::string& key, const Chain& path) {
+void PathMemo::Insert(const std::string& key, const Chain& path, absl::Duration skew) {
+  Impl::Entry entry{key, path, absl::InfinitePast(), absl::InfiniteFuture()};
+  for (const Certificate& certificate : path) {
+    entry.first = std::max(entry.first, certificate.fields().not_before - skew);
+    entry.last = std::min(entry.last, certificate.fields().not_after);
+  }
   base::MutexLock lock(impl_->mutex);
-  const auto found = impl_->by_key.find(key);
-  if (found != impl_->by_key.end()) {
-    found->second->path = path;
-    impl_->entries.splice(impl_->entries.begin(), impl_->entries, found->second);
-    return;
+  if (const auto known = impl_->by_key.find(key); known != impl_->by_key.end()) {
+    impl_->Forget(known->second);
+  } else if (impl_->entries.size() >= impl_->most) {
+    impl_->Forget(std::prev(impl_->entries.end()));
   }
-  if (impl_->entries.size() >= impl_->most) {
-    impl_->by_key.erase(impl_->entries.back().key);
-    impl_->entries.pop_back();
-  }
-  impl_->entries.push_front({key, path});
+  impl_->entries.push_front(std::move(entry));
   impl_->by_key[key] = impl_->entries.begin();
 }
 

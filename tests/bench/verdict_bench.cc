@@ -9,6 +9,7 @@
 #include "benchmark/benchmark.h"
 #include "tests/trust/test_authority.h"
 #include "trust/judge.h"
+#include "trust/x509_svid.h"
 #include "x509/path.h"
 
 namespace linchpin {
@@ -42,6 +43,34 @@ void VerdictOnAChainSeenBefore(benchmark::State& state) {
   Judge(state, {}, &memo);
 }
 BENCHMARK(VerdictOnAChainSeenBefore)->Unit(benchmark::kMicrosecond);
+
+// The floor of a chain seen before: what any check of a parsed, validated path must do.
+void PinNamesAndPolicyAlone(benchmark::State& state) {
+  const Pair pair;
+  const trust::TrustState& trust = *pair.web->trust().begin()->second;
+  const x509::Chain path = {*x509::Certificate::FromDer(pair.chain[0]),
+                            *x509::Certificate::FromDer(pair.chain[1])};
+  for (auto _ : state) {
+    const trust::LeafCheck leaf = trust::CheckLeaf(path[0]);
+    if (!leaf.id || !trust.IsIssuerPinned(path[1].public_key().pin()) ||
+        pair.web->policy().Ask(trust::Direction::kOutbound, *leaf.id) !=
+            trust::PolicyAnswer::kAllowed) {
+      std::abort();
+    }
+  }
+}
+BENCHMARK(PinNamesAndPolicyAlone)->Unit(benchmark::kMicrosecond);
+
+// The floor of a new chain, twice: leaf and issuer.
+void RawVerify(benchmark::State& state) {
+  const x509::PrivateKey key = test::KeyNamed("raw");
+  const std::string data(600, 'x');
+  const std::string signature = *key.Sign(data);
+  for (auto _ : state) {
+    if (!key.public_key().Verify(data, signature).ok()) std::abort();
+  }
+}
+BENCHMARK(RawVerify)->Unit(benchmark::kMicrosecond);
 
 void VerdictOnANewChain(benchmark::State& state) { Judge(state, {}, nullptr); }
 BENCHMARK(VerdictOnANewChain)->Unit(benchmark::kMicrosecond);

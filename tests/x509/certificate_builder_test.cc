@@ -109,7 +109,7 @@ TEST(SignCertificate, PassesTheOpensslProgramStrictly) {
     EXPECT_EQ(result.exit_code, 0) << result.output;
     const Chain chain = {leaf, authority.issuer};
     const Chain anchors = {authority.root};
-    const PathResult path = ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr);
+    const PathResult path = ValidatePath({chain, anchors, {}, GoldenNow(), {}});
     EXPECT_TRUE(path.ok()) << path.detail;
   }
 }
@@ -221,7 +221,7 @@ TEST(MakeTwin, CopiesConstraints) {
   EXPECT_NE(OpenSslVerify(twin, {}, Golden("leaf-excluded")).exit_code, 0);
   const Chain anchors = {twin};
   const Chain excluded = {Golden("leaf-excluded")};
-  EXPECT_EQ(ValidatePath({excluded, anchors, {}, GoldenNow(), {}}, nullptr).error,
+  EXPECT_EQ(ValidatePath({excluded, anchors, {}, GoldenNow(), {}}).error,
             PathError::kNameConstraint);
   EXPECT_THAT(MakeTwin(constrained, NewKey(), "\x05"), StatusIs(kInvalid, HasSubstr("own key")));
 }

@@ -35,11 +35,11 @@ struct Names {
 };
 
 PathResult Validate(const Names& names, absl::Time now = GoldenNow(),
-                    absl::Duration skew = absl::ZeroDuration(), PathMemo* memo = nullptr) {
+                    absl::Duration skew = absl::ZeroDuration()) {
   const Chain chain = Certificates(names.chain);
   const Chain anchors = Certificates(names.anchors);
   const Chain candidates = Certificates(names.candidates);
-  return ValidatePath({chain, anchors, candidates, now, skew}, memo);
+  return ValidatePath({chain, anchors, candidates, now, skew});
 }
 
 std::vector<std::string> Serials(const Chain& chain) {
@@ -114,8 +114,7 @@ TEST(ValidatePath, TheOrderOfThePathIsThatOfTheSignatures) {
   const Chain anchors = {at("root")};
   const Chain candidates = {at("known")};
   const PathResult result = ValidatePath(
-      {chain, anchors, candidates, chain.front().fields().not_before, absl::ZeroDuration()},
-      nullptr);
+      {chain, anchors, candidates, chain.front().fields().not_before, absl::ZeroDuration()});
   ASSERT_TRUE(result.ok()) << result.detail;
   EXPECT_EQ(result.path, (Chain{at("leaf"), at("sent"), at("known"), at("root")}));
   for (size_t i = 0; i + 1 < result.path.size(); ++i) {
@@ -214,7 +213,7 @@ TEST(ValidatePath, DoesNotJudgeAnAnchorsOwnSignature) {
   EXPECT_TRUE(Golden("root-sha1").fields().weak_signature);
   const Chain chain = Certificates({"leaf", "issuer"});
   const Chain anchors = Certificates({"root-sha1", "root"});
-  EXPECT_TRUE(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).ok());
+  EXPECT_TRUE(ValidatePath({chain, anchors, {}, GoldenNow(), {}}).ok());
 }
 
 TEST(ValidatePath, NoticesOneChangedBitOfASignature) {
@@ -224,7 +223,7 @@ TEST(ValidatePath, NoticesOneChangedBitOfASignature) {
     der.back() = static_cast<char>(der.back() ^ 1);
     chain[position] = Certificate::FromDer(der).value();
     const Chain anchors = Certificates({"root"});
-    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr);
+    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}});
     EXPECT_EQ(result.error, PathError::kBadSignature);
     EXPECT_EQ(result.depth, position);
   }
@@ -268,8 +267,7 @@ TEST(ValidatePath, TellsTheFaultOfThePathThatWasSigned) {
 TEST(ValidatePath, BoundsWhatItLooksAt) {
   const Chain chain(17, Golden("leaf"));
   const Chain anchors = Certificates({"root"});
-  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).error,
-            PathError::kInvalid);
+  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}).error, PathError::kInvalid);
 }
 
 CertificateSpec CaSpec(const std::string& name, int serial) {
@@ -290,7 +288,7 @@ TEST(ValidatePath, GoesEightIssuersDeepAndNoDeeper) {
     const CertificateSpec spec = CaSpec(absl::StrCat("ca ", i), i);
     chain.insert(chain.begin(),
                  SignCertificate(spec, key.public_key(), chain.front(), key).value());
-    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr);
+    const PathResult result = ValidatePath({chain, anchors, {}, GoldenNow(), {}});
     EXPECT_EQ(result.ok(), i <= 9) << i << ": " << result.detail;
     if (!result.ok()) {
       EXPECT_EQ(result.error, PathError::kNoPath);
@@ -308,7 +306,7 @@ TEST(ValidatePath, GivesUpOnAMazeOfNamesakes) {
     chain.push_back(SignCertificate(CaSpec("same", i), key.public_key(), above, signing).value());
   }
   const Chain anchors = Certificates({"root"});
-  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}, nullptr).error, PathError::kNoPath);
+  EXPECT_EQ(ValidatePath({chain, anchors, {}, GoldenNow(), {}}).error, PathError::kNoPath);
 }
 
 TEST(ValidatePath, LeavesOpensslsErrorQueueEmpty) {
@@ -327,75 +325,18 @@ TEST(ValidatePath, LeavesOpensslsErrorQueueEmpty) {
 TEST(ValidatePath, IsSafeForConcurrentUse) {
   const Chain chain = Certificates({"leaf", "issuer"});
   const Chain anchors = Certificates({"root"});
-  PathMemo memo(1);
   std::vector<std::thread> threads;
   std::atomic<int> sound = 0;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       const Chain candidates(static_cast<size_t>(i % 2), chain[1]);
       for (int round = 0; round < 50; ++round) {
-        PathMemo* used = round % 5 == 0 ? nullptr : &memo;
-        if (ValidatePath({chain, anchors, candidates, GoldenNow(), {}}, used).ok()) ++sound;
+        if (ValidatePath({chain, anchors, candidates, GoldenNow(), {}}).ok()) ++sound;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(sound, 200);
-}
-
-TEST(PathMemo, AnswersTheSecondTime) {
-  PathMemo memo;
-  const Names names = {{"leaf", "issuer"}};
-  const PathResult first = Validate(names, GoldenNow(), {}, &memo);
-  const PathResult second = Validate(names, GoldenNow(), {}, &memo);
-  ASSERT_TRUE(second.ok());
-  EXPECT_EQ(first.path, second.path);
-  EXPECT_EQ(memo.hits(), 1u);
-  EXPECT_EQ(memo.misses(), 1u);
-}
-
-TEST(PathMemo, ChecksTheTimesAtEachUse) {
-  PathMemo memo;
-  const Names names = {{"leaf-future", "issuer"}};
-  ASSERT_TRUE(Validate(names, GoldenNow(), absl::Seconds(30), &memo).ok());
-  EXPECT_EQ(Validate(names, GoldenNow(), absl::Seconds(29), &memo).error, PathError::kNotYetValid);
-  EXPECT_EQ(Validate(names, GoldenNow() + absl::Hours(24 * 4000), {}, &memo).error,
-            PathError::kExpired);
-  EXPECT_TRUE(Validate(names, GoldenNow(), absl::Seconds(30), &memo).ok());
-}
-
-TEST(PathMemo, FindsTheOtherPathWhenOneHasRunOut) {
-  PathMemo memo;
-  const Names names = {{"leaf", "issuer"}, {"root"}, {"issuer-expired"}};
-  const absl::Time early = GoldenNow() - absl::Hours(24 * 130);
-  const PathResult before = Validate(names, early, {}, &memo);
-  ASSERT_TRUE(before.ok()) << before.detail;
-  EXPECT_EQ(before.path[1], Golden("issuer-expired"));
-  const PathResult after = Validate(names, GoldenNow(), {}, &memo);
-  ASSERT_TRUE(after.ok()) << after.detail;
-  EXPECT_EQ(after.path[1], Golden("issuer"));
-}
-
-TEST(PathMemo, KnowsNothingUnderOtherTrust) {
-  PathMemo memo;
-  ASSERT_TRUE(Validate({{"leaf", "issuer"}}, GoldenNow(), {}, &memo).ok());
-  EXPECT_EQ(Validate({{"leaf", "issuer"}, {"other-root"}}, GoldenNow(), {}, &memo).error,
-            PathError::kNoPath);
-  EXPECT_TRUE(Validate({{"leaf", "issuer"}, {"root"}, {"namesake"}}, GoldenNow(), {}, &memo).ok());
-  EXPECT_EQ(memo.hits(), 0u);
-}
-
-TEST(PathMemo, KeepsNoFailureAndNoMoreThanItMay) {
-  PathMemo memo(2);
-  EXPECT_FALSE(Validate({{"leaf-sha1", "issuer"}}, GoldenNow(), {}, &memo).ok());
-  Chain found;
-  memo.Insert("a", Certificates({"leaf"}));
-  memo.Insert("b", Certificates({"leaf"}));
-  EXPECT_TRUE(memo.Find("a", &found));
-  memo.Insert("c", Certificates({"leaf"}));
-  EXPECT_TRUE(memo.Find("a", &found));
-  EXPECT_FALSE(memo.Find("b", &found));
-  EXPECT_TRUE(memo.Find("c", &found));
 }
 
 }  // namespace
