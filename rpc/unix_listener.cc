@@ -4,14 +4,12 @@
 #include "rpc/unix_listener.h"
 
 #include <fcntl.h>
-#include <grpcpp/server_context.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,248 +17,342 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "rpc/http2_preface.h"
 
 namespace linchpin::rpc {
 namespace {
 
-constexpr int kBacklog = 1024;
-constexpr int kOutOfResourcesMilliseconds = 100;
-constexpr int kIdleSweepMilliseconds = 5000;
-constexpr size_t kSweepPerAccept = 64;
-constexpr int kLowestNumber = 64;
+constexpr int kAtOnce = 64;  // connections and events, before the others have their turn
+constexpr absl::Duration kRest = absl::Milliseconds(100);
+constexpr absl::Duration kFirstLookAtClosing = absl::Milliseconds(1);
+constexpr absl::Duration kLastLookAtClosing = absl::Seconds(1);
 
-absl::StatusOr<sockaddr_un> Address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path[0] != '/' || path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("the socket '", path,
-                                                   "' needs an absolute path of at most ",
-                                                   sizeof(address.sun_path) - 1, " bytes"));
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
+// What an epoll event is about. A connection has two keys: its socket's and its process's.
+constexpr uint64_t kWakeKey = 0;
+constexpr uint64_t kListenKey = 1;
+uint64_t SocketKey(ConnectionId id) { return id << 1; }
+uint64_t ProcessKey(ConnectionId id) { return id << 1 | 1; }
 
-int UnixSocket() { return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
-
-// Removes what a process that has gone left behind, and nothing else.
-absl::Status RemoveStale(const std::string& path, const sockaddr_un& address) {
-  struct stat found {};
-  if (lstat(path.c_str(), &found) != 0) {
-    return errno == ENOENT ? absl::OkStatus()
-                           : base::ErrnoStatus(errno, absl::StrCat("look at ", path));
-  }
-  if (!S_ISSOCK(found.st_mode)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, " exists and is no socket: remove it or name another path"));
-  }
-  const int probe = UnixSocket();
-  if (probe < 0) return base::ErrnoStatus(errno, "make a socket");
-  const int result = connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  const int error = result == 0 ? 0 : errno;
-  close(probe);
-  if (error == 0 || error == EAGAIN) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("another process listens on ", path, ": stop it or name another path"));
-  }
-  if (error != ECONNREFUSED) return base::ErrnoStatus(error, absl::StrCat("connect to ", path));
-  if (unlink(path.c_str()) != 0) return base::ErrnoStatus(errno, absl::StrCat("remove ", path));
-  return absl::OkStatus();
-}
-
-uint64_t InodeOf(int fd) {
-  struct stat found {};
-  return fstat(fd, &found) == 0 ? found.st_ino : 0;
-}
+absl::Duration Now() { return base::SystemClock().Uptime(); }
 
 bool IsOutOfResources(int error) {
   return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
-// Numbers go round below this, so that the process's other files find free ones above.
-int HighestNumber() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
-  const rlim_t most = std::min<rlim_t>(limit.rlim_cur, 4 * UnixListener::kMaxConnections);
-  return static_cast<int>(most - most / 8);
-}
+int OpenSpare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 }  // namespace
 
-UnixListener::UnixListener(std::string path, int fd, uint64_t file)
-    : path_(std::move(path)),
-      listen_fd_(fd),
-      file_(file),
-      wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      next_fd_(kLowestNumber) {}
+UnixListener::UnixListener(std::unique_ptr<UnixSocket> socket, const SocketLimits& limits)
+    : socket_(std::move(socket)),
+      places_(limits, {0, geteuid()}),
+      released_(std::make_shared<Released>()) {}
 
 UnixListener::~UnixListener() {
   Stop();
-  close(listen_fd_);
-  close(wake_fd_);
-  struct stat found {};
-  if (lstat(path_.c_str(), &found) == 0 && found.st_ino == file_) unlink(path_.c_str());
+  for (const auto& [id, connection] : connections_) close(connection->fd);
+  for (const int fd : {wake_, epoll_, spare_}) {
+    if (fd >= 0) close(fd);
+  }
 }
 
 absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const std::string& path,
                                                                  mode_t mode) {
-  ASSIGN_OR_RETURN(const sockaddr_un address, Address(path));
-  RETURN_IF_ERROR(RemoveStale(path, address));
-  const int fd = UnixSocket();
-  if (fd < 0) return base::ErrnoStatus(errno, "make a socket");
-  // On Linux the file takes its first mode from the unbound socket: at no instant is it more open
-  // than it ends. (The umask would be every thread's.)
-  absl::Status status;
-  struct stat found {};
-  if (fchmod(fd, mode) != 0 ||
-      bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    status = base::ErrnoStatus(errno, absl::StrCat("bind the socket ", path));
-  } else if (chmod(path.c_str(), mode) != 0 || listen(fd, kBacklog) != 0 ||
-             lstat(path.c_str(), &found) != 0) {
-    status = base::ErrnoStatus(errno, absl::StrCat("listen on the socket ", path));
-    unlink(path.c_str());
-  }
-  if (!status.ok()) {
-    close(fd);
-    return status;
-  }
-  std::unique_ptr<UnixListener> listener(new UnixListener(path, fd, found.st_ino));
-  if (listener->wake_fd_ < 0) return base::ErrnoStatus(errno, "make an eventfd");
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return base::ErrnoStatus(errno, "ask for limits");
+  return Bind(path, mode, SocketLimits::ForOpenFiles(files.rlim_cur));
+}
+
+absl::StatusOr<std::unique_ptr<UnixListener>> UnixListener::Bind(const std::string& path,
+                                                                 mode_t mode,
+                                                                 const SocketLimits& limits) {
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixSocket> socket, UnixSocket::Bind(path, mode));
+  std::unique_ptr<UnixListener> listener(new UnixListener(std::move(socket), limits));
+  RETURN_IF_ERROR(listener->Prepare());
   return listener;
+}
+
+absl::Status UnixListener::Prepare() {
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  epoll_ = wake_ < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
+  spare_ = epoll_ < 0 ? -1 : OpenSpare();
+  if (spare_ < 0 || WatchFor(EPOLL_CTL_ADD, wake_, kWakeKey, EPOLLIN) != 0 ||
+      WatchFor(EPOLL_CTL_ADD, socket_->fd(), kListenKey, EPOLLIN) != 0) {
+    return base::ErrnoStatus(errno, absl::StrCat("watch the socket ", socket_->path()));
+  }
+  return absl::OkStatus();
+}
+
+int UnixListener::WatchFor(int operation, int fd, uint64_t key, uint32_t events) {
+  epoll_event event{.events = events, .data = {.u64 = key}};
+  return epoll_ctl(epoll_, operation, fd, &event);
 }
 
 void UnixListener::Start(grpc::Server* server) {
   server_ = server;
-  thread_ = std::thread([this] { Accept(); });
+  thread_ = std::thread([this] { Run(); });
 }
 
 void UnixListener::Stop() {
   if (!thread_.joinable()) return;
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof(one));
+  eventfd_write(wake_, 1);
   thread_.join();
 }
 
-void UnixListener::Accept() {
-  bool resting = false;
-  while (true) {
-    // While resting, only the end is waited for.
-    pollfd asked[2] = {{wake_fd_, POLLIN, 0}, {listen_fd_, POLLIN, 0}};
-    const int ready = poll(asked, resting ? 1 : 2,
-                           resting ? kOutOfResourcesMilliseconds : kIdleSweepMilliseconds);
-    if (asked[0].revents != 0) return;
-    if (ready < 0 && errno != EINTR) {
-      base::LogError("a Unix socket is no longer served",
-                     {{"socket", path_}, {"error", std::strerror(errno)}});
-      return;
-    }
-    if (ready == 0) Sweep(kMaxConnections);
-    const bool rested = resting;
-    resting = !AcceptAll();
-    if (resting && !rested) {
-      base::LogWarning("no further connection can be accepted for now: out of files or memory",
-                       {{"socket", path_}});
-    }
-  }
+UnixListener::Counts UnixListener::counts() const {
+  base::MutexLock lock(counts_mutex_);
+  return counts_;
 }
 
-bool UnixListener::AcceptAll() {
-  // Returns to the poll now and then, so that Stop() is seen however many come.
-  for (int i = 0; i < kBacklog; ++i) {
-    const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+void UnixListener::Run() {
+  epoll_event events[kAtOnce];
+  while (true) {
+    const int count = epoll_wait(epoll_, events, kAtOnce, WaitMilliseconds());
+    if (count < 0 && errno != EINTR) {
+      Rest(absl::StrCat("cannot wait for connections: ", std::strerror(errno)));
+      pollfd asked{wake_, POLLIN, 0};
+      poll(&asked, 1, static_cast<int>(absl::ToInt64Milliseconds(kRest)));
+      if (asked.revents != 0) break;
+    }
+    bool accept = false;
+    bool stop = false;
+    for (int i = 0; i < count; ++i) {
+      const uint64_t key = events[i].data.u64;
+      if (key == kWakeKey) {
+        stop = true;
+      } else if (key == kListenKey) {
+        accept = true;
+      } else if (key % 2 != 0) {
+        HangUp(key >> 1);
+      } else {
+        Hear(key >> 1, events[i].events);
+      }
+    }
+    if (stop) break;
+    Housekeep();
+    if (accept) Accept();
+  }
+  std::vector<ConnectionId> parked;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->number < 0) parked.push_back(id);
+  }
+  for (const ConnectionId id : parked) Drop(id);
+}
+
+int UnixListener::WaitMilliseconds() const {
+  absl::Duration least = absl::InfiniteDuration();
+  const absl::Duration now = Now();
+  if (const auto overdue = places_.NextOverdue()) least = *overdue - now;
+  if (resting_) least = std::min(least, resting_until_ - now);
+  if (!closing_.empty()) least = std::min(least, closing_pause_);
+  if (least == absl::InfiniteDuration()) return -1;
+  return static_cast<int>(absl::ToInt64Milliseconds(
+      absl::Ceil(std::max(least, absl::ZeroDuration()), absl::Milliseconds(1))));
+}
+
+void UnixListener::Accept() {
+  for (int i = 0; i < kAtOnce; ++i) {
+    const int fd = AcceptOne();
     if (fd >= 0) {
-      HandOver(fd);
+      Welcome(fd);
       continue;
     }
-    if (IsOutOfResources(errno)) return false;
-    if (errno != EINTR && errno != ECONNABORTED) return true;
+    if (errno == EAGAIN) return;
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (!IsOutOfResources(errno)) return Rest(std::strerror(errno));
+    // The spare file makes room for one, so that callers learn it instead of waiting in vain.
+    if (spare_ >= 0) close(spare_);
+    const int refused = AcceptOne();
+    if (refused >= 0) close(refused);
+    spare_ = OpenSpare();
+    if (refused < 0) return Rest("out of files or memory");
+    Refuse("out of files or memory");
   }
-  return true;
 }
 
-int UnixListener::MoveToNextNumber(int fd) {
-  if (next_fd_ >= HighestNumber()) next_fd_ = kLowestNumber;
-  int moved = fcntl(fd, F_DUPFD_CLOEXEC, next_fd_);
-  if (moved < 0) moved = fcntl(fd, F_DUPFD_CLOEXEC, kLowestNumber);
-  if (moved < 0) return fd;  // the number it has will do: it is only sooner reused
-  close(fd);
-  next_fd_ = moved + 1;
-  return moved;
+int UnixListener::AcceptOne() {
+  return accept4(socket_->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-bool UnixListener::HasRoomFor(uid_t uid) {
-  const auto has_room = [&] {
-    base::MutexLock lock(mutex_);
-    const auto found = of_user_.find(uid);
-    return connections_.size() < kMaxConnections &&
-           (found == of_user_.end() || found->second < kMaxConnectionsOfUser);
-  };
-  if (has_room()) return true;
-  Sweep(kMaxConnections);
-  return has_room();
+void UnixListener::Rest(absl::string_view why) {
+  Refuse(why);
+  resting_ = true;
+  resting_until_ = Now() + kRest;
+  WatchFor(EPOLL_CTL_MOD, socket_->fd(), kListenKey, 0);
 }
 
-void UnixListener::HandOver(int fd) {
-  absl::StatusOr<std::shared_ptr<const UnixPeer>> peer = UnixPeer::FromSocket(fd);
-  if (!peer.ok() || !HasRoomFor((*peer)->uid())) {
-    if (const auto unsaid = log_limit_.Take(base::SystemClock().Uptime())) {
-      base::LogWarning(
-          "a connection is refused",
-          {{"socket", path_},
-           {"why", peer.ok() ? "too many connections" : std::string(peer.status().message())},
-           {"unsaid_before", absl::StrCat(*unsaid)}});
-    }
+void UnixListener::Refuse(absl::string_view why) {
+  ++counted_.refused;
+  if (const auto unsaid = log_limit_.Take(Now())) {
+    base::LogWarning("a connection is refused", {{"socket", socket_->path()},
+                                                 {"why", std::string(why)},
+                                                 {"unsaid_before", absl::StrCat(*unsaid)}});
+  }
+}
+
+void UnixListener::Welcome(int fd) {
+  const absl::StatusOr<PeerCredentials> caller = PeerCredentials::FromSocket(fd);
+  if (!caller.ok()) {
+    Refuse(caller.status().message());
     close(fd);
     return;
   }
-  Sweep(kSweepPerAccept);
-  const int number = MoveToNextNumber(fd);
-  {
-    base::MutexLock lock(mutex_);
-    Connection& connection = connections_[number];
-    if (connection.peer != nullptr) --of_user_[connection.peer->uid()];
-    ++of_user_[(*peer)->uid()];
-    connection = {*std::move(peer), InodeOf(number)};
+  const ConnectionId id = ++last_;
+  const SocketPlaces::Decision decision = places_.Park(id, caller->uid, Now());
+  Shed(decision.evicted);
+  if (!decision.admitted) {
+    Refuse(absl::StrCat("user ", caller->uid, " has too many connections"));
+    close(fd);
+    return;
   }
+  connections_[id] = std::make_unique<Connection>(Connection{.fd = fd, .caller = *caller});
+  // Edge-triggered: told once of bytes that are only looked at.
+  if (WatchFor(EPOLL_CTL_ADD, fd, SocketKey(id), EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+    Refuse(absl::StrCat("it cannot be watched: ", std::strerror(errno)));
+    Drop(id);
+  }
+}
+
+void UnixListener::Hear(ConnectionId id, uint32_t events) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  if (connection.number >= 0) {
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) EndServed(id);
+    return;
+  }
+  char first[kPrefaceBytes];
+  const ssize_t size = recv(connection.fd, first, sizeof(first), MSG_PEEK | MSG_DONTWAIT);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  const Preface preface = size <= 0
+                              ? Preface::kBegun
+                              : LookAtPreface(absl::string_view(first, static_cast<size_t>(size)));
+  if (preface == Preface::kWhole) return Serve(id, connection);
+  if (preface == Preface::kForeign) ++counted_.foreign;
+  // Nothing more will come.
+  const bool ended = size <= 0 || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+  if (preface == Preface::kForeign || ended) Drop(id);
+}
+
+void UnixListener::Serve(ConnectionId id, Connection& connection) {
+  const uid_t uid = connection.caller.uid;
+  const SocketPlaces::Decision decision = places_.Serve(id);
+  Shed(decision.evicted);
+  if (!decision.admitted) {
+    Refuse(absl::StrCat("user ", uid, " has too many connections"));
+    return Drop(id);
+  }
+  auto peer = UnixPeer::Hold(connection.fd, connection.caller, [released = released_, uid] {
+    base::MutexLock lock(released->mutex);
+    released->users.push_back(uid);
+  });
+  if (!peer.ok()) {
+    places_.ReleaseHandle(uid);
+    Refuse(peer.status().message());
+    return Drop(id);
+  }
+  connection.peer = *std::move(peer);
+  connection.inode = ServedSockets::InodeOf(connection.fd);
+  const int number = served_.NewNumber(connection.fd);
+  // From now on its own number only tells the end of the connection: gRPC shuts it down, or the
+  // caller.
+  if (number < 0 ||
+      WatchFor(EPOLL_CTL_ADD, connection.peer->pidfd(), ProcessKey(id), EPOLLIN | EPOLLONESHOT) !=
+          0 ||
+      WatchFor(EPOLL_CTL_MOD, connection.fd, SocketKey(id), EPOLLET) != 0) {
+    Refuse(absl::StrCat("it cannot be watched: ", std::strerror(errno)));
+    if (number >= 0) close(number);
+    return Drop(id);
+  }
+  connection.number = number;
+  served_.Add(number, connection.inode, connection.peer);
   grpc::AddInsecureChannelFromFd(server_, number);
 }
 
-void UnixListener::Sweep(size_t most) {
-  base::MutexLock lock(mutex_);
-  auto it = connections_.lower_bound(sweep_from_);
-  for (size_t left = std::min(most, connections_.size()); left > 0; --left) {
-    if (it == connections_.end()) it = connections_.begin();
-    if (InodeOf(it->first) == it->second.inode) {
-      ++it;
-      continue;
-    }
-    const auto of_user = of_user_.find(it->second.peer->uid());
-    if (--of_user->second == 0) of_user_.erase(of_user);
-    it = connections_.erase(it);
-    if (connections_.empty()) break;
-  }
-  sweep_from_ = it == connections_.end() ? 0 : it->first;
+void UnixListener::Drop(ConnectionId id) {
+  const auto found = connections_.find(id);
+  close(found->second->fd);
+  connections_.erase(found);
+  places_.Leave(id);
 }
 
-std::shared_ptr<const UnixPeer> UnixListener::PeerOf(const grpc::ServerContextBase& context) const {
-  const std::string name = context.peer();
-  absl::string_view digits = name;
-  int number = 0;
-  if (!absl::ConsumePrefix(&digits, "fd:") || !absl::SimpleAtoi(digits, &number)) return nullptr;
-  base::MutexLock lock(mutex_);
-  const auto found = connections_.find(number);
-  if (found == connections_.end() || InodeOf(number) != found->second.inode) return nullptr;
-  // A call outlives its connection only as a cancelled one; the number may be another's by now.
-  if (context.IsCancelled()) return nullptr;
-  return found->second.peer;
+void UnixListener::Shed(const std::vector<ConnectionId>& evicted) {
+  for (const ConnectionId id : evicted) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) continue;
+    ++counted_.evicted;
+    if (found->second->number < 0) {
+      Drop(id);
+    } else {
+      HangUp(id);
+    }
+  }
+}
+
+void UnixListener::HangUp(ConnectionId id) {
+  const auto found = connections_.find(id);
+  if (found != connections_.end()) shutdown(found->second->fd, SHUT_RDWR);
+}
+
+void UnixListener::EndServed(ConnectionId id) {
+  const auto found = connections_.find(id);
+  const Connection& connection = *found->second;
+  // gRPC's number still keeps the socket in the set.
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.fd, nullptr);
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.peer->pidfd(), nullptr);
+  close(connection.fd);
+  closing_.push_back({id, connection.number, connection.inode});
+  closing_pause_ = kFirstLookAtClosing;
+  places_.Close(id);
+  connections_.erase(found);
+}
+
+void UnixListener::Housekeep() {
+  const absl::Duration now = Now();
+  std::vector<uid_t> released;
+  {
+    base::MutexLock lock(released_->mutex);
+    released.swap(released_->users);
+  }
+  for (const uid_t uid : released) places_.ReleaseHandle(uid);
+  CheckClosing();
+  for (int i = 0; i < kAtOnce; ++i) {
+    const std::optional<ConnectionId> overdue = places_.Overdue(now);
+    if (!overdue.has_value()) break;
+    Drop(*overdue);
+    ++counted_.overdue;
+  }
+  if (resting_ && now >= resting_until_) {
+    resting_ = false;
+    if (spare_ < 0) spare_ = OpenSpare();
+    WatchFor(EPOLL_CTL_MOD, socket_->fd(), kListenKey, EPOLLIN);
+  }
+  counted_.parked = places_.parked();
+  counted_.served = places_.served();
+  base::MutexLock lock(counts_mutex_);
+  counts_ = counted_;
+}
+
+void UnixListener::CheckClosing() {
+  bool progress = false;
+  for (size_t left = std::min<size_t>(closing_.size(), kAtOnce); left > 0; --left) {
+    const Closing closing = closing_.front();
+    closing_.pop_front();
+    if (ServedSockets::InodeOf(closing.number) == closing.inode) {
+      closing_.push_back(closing);
+      continue;
+    }
+    progress = true;
+    served_.Remove(closing.number, closing.inode);
+    places_.Leave(closing.id);
+  }
+  closing_pause_ =
+      progress ? kFirstLookAtClosing : std::min(2 * closing_pause_, kLastLookAtClosing);
 }
 
 }  // namespace linchpin::rpc

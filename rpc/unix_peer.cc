@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/durable_file.h"
 #include "base/status_macros.h"
 
@@ -25,12 +27,9 @@ namespace {
 constexpr int kSoPeerPidfd = 77;
 // Of the 52 fields of /proc/PID/stat, counted from the state, which follows the name.
 constexpr size_t kStartTimeAfterName = 19;
-
-absl::StatusOr<uint64_t> StartTimeOf(pid_t pid) {
-  ASSIGN_OR_RETURN(const std::string stat,
-                   base::ReadFile(absl::StrCat("/proc/", pid, "/stat"), 4096));
-  return ParseStartTime(stat);
-}
+// "Uid:" is followed by the real, effective, saved and file system user.
+constexpr size_t kEffectiveUser = 1;
+constexpr size_t kMaxProcFile = 8192;
 
 absl::Status Gone(pid_t pid) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -44,17 +43,57 @@ bool HasExited(int pidfd) {
   return answer != 0;  // an error is no sign of life
 }
 
-// The kernel's own handle of the process that connected, or -1 where it has none to give.
-int AskKernelForPidfd(int fd) {
+int PidfdOfSocket(int socket) {
   int pidfd = -1;
   socklen_t size = sizeof(pidfd);
-  if (getsockopt(fd, SOL_SOCKET, kSoPeerPidfd, &pidfd, &size) != 0) return -1;
-  return pidfd;
+  return getsockopt(socket, SOL_SOCKET, kSoPeerPidfd, &pidfd, &size) == 0 ? pidfd : -1;
 }
 
-int OpenPidfd(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+class Kernel final : public ProcessTable {
+ public:
+  bool SocketsHoldProcesses() const override {
+    static const bool they_do = [] {
+      int pair[2];
+      if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return true;
+      const int pidfd = PidfdOfSocket(pair[0]);
+      const bool known = pidfd >= 0 || errno != ENOPROTOOPT;
+      for (const int fd : {pair[0], pair[1], pidfd}) {
+        if (fd >= 0) close(fd);
+      }
+      return known;
+    }();
+    return they_do;
+  }
+
+  absl::StatusOr<int> Open(int socket, pid_t pid) const override {
+    const int pidfd = SocketsHoldProcesses() ? PidfdOfSocket(socket)
+                                             : static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (pidfd >= 0) return pidfd;
+    const absl::Status status = base::ErrnoStatus(errno, absl::StrCat("hold process ", pid));
+    return absl::IsResourceExhausted(status) ? status : Gone(pid);
+  }
+
+  absl::StatusOr<std::string> Read(pid_t pid, absl::string_view file) const override {
+    return base::ReadFile(absl::StrCat("/proc/", pid, "/", file), kMaxProcFile);
+  }
+};
+
+absl::StatusOr<uint64_t> StartTimeOf(pid_t pid, const ProcessTable& table) {
+  ASSIGN_OR_RETURN(const std::string stat, table.Read(pid, "stat"));
+  return ParseStartTime(stat);
+}
+
+absl::StatusOr<uid_t> UserOf(pid_t pid, const ProcessTable& table) {
+  ASSIGN_OR_RETURN(const std::string status, table.Read(pid, "status"));
+  return ParseUser(status);
+}
 
 }  // namespace
+
+const ProcessTable& KernelProcessTable() {
+  static const Kernel& kernel = *new Kernel();
+  return kernel;
+}
 
 absl::StatusOr<uint64_t> ParseStartTime(absl::string_view stat) {
   const size_t name_end = stat.rfind(')');
@@ -71,34 +110,59 @@ absl::StatusOr<uint64_t> ParseStartTime(absl::string_view stat) {
   return start_time;
 }
 
-absl::StatusOr<std::shared_ptr<const UnixPeer>> UnixPeer::FromSocket(int fd) {
-  ucred credentials{};
-  socklen_t size = sizeof(credentials);
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+absl::StatusOr<uid_t> ParseUser(absl::string_view status) {
+  // The name, which is the process's own choice, has its line breaks escaped by the kernel.
+  for (absl::string_view line : absl::StrSplit(status, '\n')) {
+    if (!absl::ConsumePrefix(&line, "Uid:")) continue;
+    const std::vector<absl::string_view> users =
+        absl::StrSplit(line, absl::ByAnyChar("\t "), absl::SkipEmpty());
+    uid_t user = 0;
+    if (users.size() > kEffectiveUser && absl::SimpleAtoi(users[kEffectiveUser], &user)) {
+      return user;
+    }
+  }
+  return absl::InvalidArgumentError("/proc/PID/status has no user");
+}
+
+absl::StatusOr<PeerCredentials> PeerCredentials::FromSocket(int socket, const ProcessTable& table) {
+  ucred noted{};
+  socklen_t size = sizeof(noted);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &noted, &size) != 0) {
     return base::ErrnoStatus(errno, "read the credentials of a Unix peer");
   }
-  if (credentials.pid <= 0) {
+  if (noted.pid <= 0) {
     return absl::FailedPreconditionError(
         "the process that connected is of a pid namespace that is not visible here: run the agent "
         "in the host's pid namespace");
   }
-  std::shared_ptr<UnixPeer> peer(new UnixPeer);
-  peer->pid_ = credentials.pid;
-  peer->uid_ = credentials.uid;
-  peer->gid_ = credentials.gid;
-  peer->pidfd_ = AskKernelForPidfd(fd);
-  absl::StatusOr<uint64_t> before = StartTimeOf(credentials.pid);
-  if (peer->pidfd_ < 0) peer->pidfd_ = OpenPidfd(credentials.pid);
-  if (peer->pidfd_ < 0 || !before.ok()) return Gone(credentials.pid);
-  const absl::StatusOr<uint64_t> after = StartTimeOf(credentials.pid);
-  // Alive after both looks: they were at this process and at no other with its pid.
-  if (!after.ok() || *before != *after || HasExited(peer->pidfd_)) return Gone(credentials.pid);
-  peer->start_time_ = *after;
+  PeerCredentials credentials{.pid = noted.pid, .uid = noted.uid, .gid = noted.gid};
+  if (table.SocketsHoldProcesses()) return credentials;
+  const absl::StatusOr<uint64_t> start_time = StartTimeOf(noted.pid, table);
+  const absl::StatusOr<uid_t> user = UserOf(noted.pid, table);
+  if (!start_time.ok() || !user.ok() || *user != noted.uid) return Gone(noted.pid);
+  credentials.start_time = *start_time;
+  return credentials;
+}
+
+absl::StatusOr<std::shared_ptr<const UnixPeer>> UnixPeer::Hold(int socket,
+                                                               const PeerCredentials& credentials,
+                                                               std::function<void()> released,
+                                                               const ProcessTable& table) {
+  const pid_t pid = credentials.pid;
+  ASSIGN_OR_RETURN(const int pidfd, table.Open(socket, pid));
+  std::shared_ptr<UnixPeer> peer(new UnixPeer(credentials, pidfd));
+  const absl::StatusOr<uint64_t> start_time = StartTimeOf(pid, table);
+  // Alive after that look: it was at this process and at no other with its pid.
+  if (!start_time.ok() || HasExited(pidfd)) return Gone(pid);
+  if (!table.SocketsHoldProcesses() && *start_time != credentials.start_time) return Gone(pid);
+  peer->credentials_.start_time = *start_time;
+  peer->released_ = std::move(released);
   return std::shared_ptr<const UnixPeer>(std::move(peer));
 }
 
 UnixPeer::~UnixPeer() {
-  if (pidfd_ >= 0) close(pidfd_);
+  close(pidfd_);
+  if (released_ != nullptr) released_();
 }
 
 bool UnixPeer::IsAlive() const { return !HasExited(pidfd_); }

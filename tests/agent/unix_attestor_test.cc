@@ -198,7 +198,8 @@ TEST(UnixAttestor, AChildThatInheritsTheConnectionIsNotItsParent) {
   }
   const int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
   ASSERT_GE(connection, 0);
-  ASSERT_OK_AND_ASSIGN(const auto unix_peer, rpc::UnixPeer::FromSocket(connection));
+  ASSERT_OK_AND_ASSIGN(const auto credentials, rpc::PeerCredentials::FromSocket(connection));
+  ASSERT_OK_AND_ASSIGN(const auto unix_peer, rpc::UnixPeer::Hold(connection, credentials));
   const PeerProcess peer{.pid = unix_peer->pid(),
                          .uid = unix_peer->uid(),
                          .gid = unix_peer->gid(),

@@ -185,20 +185,24 @@ TEST_F(UnixListenerTest, KnowsTheProcessThatCalls) {
   EXPECT_OK(CallGetTrust(UnixChannel("unix://" + path_)));
 }
 
-TEST_F(UnixListenerTest, AnInheritedConnectionStaysThatOfTheProcessThatMadeIt) {
+TEST_F(UnixListenerTest, AnInheritedConnectionIsThatOfTheProcessThatMadeItAndEndsWithIt) {
   Connector connector(path_);
   Serve();
-  const auto channel = ChannelOver(connector.TakeFd());
+  const int fd = connector.TakeFd();
+  const int heard = dup(fd);
+  const auto channel = ChannelOver(fd);
   EXPECT_OK(CallGetTrust(channel));
   ASSERT_NE(service_.last(), nullptr);
   EXPECT_EQ(service_.last()->pid(), connector.pid());
   EXPECT_TRUE(service_.last()->IsAlive());
   const pid_t pid = connector.pid();
   connector.End();
-  EXPECT_OK(CallGetTrust(channel));
-  ASSERT_NE(service_.last(), nullptr);
+  pollfd ended{heard, POLLHUP, 0};
+  ASSERT_EQ(poll(&ended, 1, 30'000), 1);
+  EXPECT_THAT(CallGetTrust(channel), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(service_.last()->pid(), pid);
   EXPECT_FALSE(service_.last()->IsAlive());
+  close(heard);
 }
 
 TEST_F(UnixListenerTest, AZombieIsNotAlive) {

@@ -34,7 +34,8 @@ TEST(ParseStartTime, RefusesWhatTheKernelWouldNotWrite) {
 TEST(UnixPeer, IsThisProcessWhenItTalksToItself) {
   int pair[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-  ASSERT_OK_AND_ASSIGN(const auto peer, UnixPeer::FromSocket(pair[0]));
+  ASSERT_OK_AND_ASSIGN(const auto credentials, PeerCredentials::FromSocket(pair[0]));
+  ASSERT_OK_AND_ASSIGN(const auto peer, UnixPeer::Hold(pair[0], credentials));
   EXPECT_EQ(peer->pid(), getpid());
   EXPECT_EQ(peer->uid(), getuid());
   EXPECT_EQ(peer->gid(), getgid());
@@ -47,7 +48,7 @@ TEST(UnixPeer, IsThisProcessWhenItTalksToItself) {
 TEST(UnixPeer, IsNotToldFromSomethingElse) {
   int pipes[2];
   ASSERT_EQ(pipe(pipes), 0);
-  EXPECT_THAT(UnixPeer::FromSocket(pipes[0]), StatusIs(absl::StatusCode::kInternal));
+  EXPECT_THAT(PeerCredentials::FromSocket(pipes[0]), StatusIs(absl::StatusCode::kInternal));
   close(pipes[0]);
   close(pipes[1]);
 }
