@@ -7,7 +7,8 @@ import os
 import re
 import tempfile
 
-from measure import BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pause, rss_kib, wait_for
+from measure import (BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pause, rss_kib,
+                     wait_for)
 from table import Row
 
 UID = os.getuid()

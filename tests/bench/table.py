@@ -75,7 +75,8 @@ def line(row):
     floor = f"{number(row.floor)} {row.floor_name}" if row.floor is not None else ""
     times = f"{row.value / row.floor:.2f} ×" if row.floor else ""
     verdict = row.verdict + (" (wall)" if row.kind == "wall" and row.verdict == "MISS" else "")
-    return [row.what, f"{number(row.value)} {row.unit}{noise}{more}", floor, times, row.target(), verdict]
+    return [row.what, f"{number(row.value)} {row.unit}{noise}{more}", floor, times, row.target(),
+            verdict]
 
 
 def text(rows):
