@@ -101,12 +101,22 @@ class Load:
         return answer, [cpu_ns(pid) - was for pid, was in zip(watched, before)]
 
 
-def micro(pattern, seconds):
-    """Google Benchmark's rows: name -> CPU microseconds."""
+def micro(pattern, how):
+    """Google Benchmark's rows: name -> {what: Samples}, one value a repetition. `cpu` is in µs,
+    `floor_us` what the row itself measured in between."""
     done = subprocess.run(
         [BIN / "linchpin-bench", f"--benchmark_filter={pattern}", "--benchmark_format=json",
-         f"--benchmark_min_time={seconds}"], capture_output=True, text=True, check=True)
+         f"--benchmark_min_time={how.micro_seconds}", f"--benchmark_repetitions={how.rounds}",
+         "--benchmark_enable_random_interleaving=true"],
+        capture_output=True, text=True, check=True)
     scale = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
-    rows = json.loads(done.stdout or '{"benchmarks": []}')["benchmarks"]
-    return {row["name"]: row["cpu_time"] * scale[row["time_unit"]] for row in rows
-            if row.get("run_type", "iteration") == "iteration" and "error_occurred" not in row}
+    found = {}
+    for row in json.loads(done.stdout or '{"benchmarks": []}')["benchmarks"]:
+        if row["run_type"] != "iteration":
+            continue
+        values = found.setdefault(row["run_name"].split("/")[0], {})
+        values.setdefault("cpu", []).append(row["cpu_time"] * scale[row["time_unit"]])
+        if "floor_us" in row:
+            values.setdefault("floor_us", []).append(row["floor_us"])
+    return {name: {what: Samples(values) for what, values in of.items()}
+            for name, of in found.items()}

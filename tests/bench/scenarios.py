@@ -50,10 +50,10 @@ def towards_ca(place):
 
 def raw_p256(how):
     """µs of one verification and one signature by OpenSSL alone."""
-    found = micro("Raw", how.micro_seconds)
-    verify = [us for name, us in found.items() if re.search("Verify", name)]
-    sign = [us for name, us in found.items() if re.search("Sign", name)]
-    return verify[0] + sign[0] if verify and sign else None
+    found = micro("^Raw(Verify|Sign)$", how)
+    if len(found) < 2:
+        return None
+    return sum(of["cpu"].median for of in found.values())
 
 
 def issuing(how):
@@ -181,27 +181,29 @@ def restart(how):
 
 
 def handshakes(how):
-    found = micro("Handshake", how.micro_seconds)
-    def of(*words):
-        named = [us for name, us in found.items()
-                 if all(re.search(word, name, re.I) for word in words)]
-        return named[0] / 1e3 if named else None
-    plain = of("plain")
-    rows = [Row("handshake_sdk", "mTLS handshake with verdict, two SDK peers, both ends", "ms",
-                "cpu", most_floors=0.65),
-            Row("handshake_foreign", "mTLS handshake with verdict, SDK and a foreign peer", "ms",
-                "cpu", most_floors=0.85)]
-    for row, value in zip(rows, (of("two|sdkpeers|both"), of("foreign"))):
-        row.floor, row.floor_name = plain, "plain OpenSSL"
-        row.samples = None if value is None else Samples([value])
-        row.missing = "" if plain and value else "linchpin-bench has no such row"
-    return rows
+    rows = {"handshake_sdk": Row("handshake_sdk", "mTLS handshake, both ends: two SDK peers", "µs",
+                                 "cpu", most_floors=0.65),
+            "handshake_foreign": Row("handshake_foreign",
+                                     "mTLS handshake, both ends: SDK and a foreign peer", "µs",
+                                     "cpu", most_floors=0.85)}
+    found = micro("^Handshake", how)
+    for key, pattern in (("handshake_sdk", "TwoSdkPeers"), ("handshake_foreign", "Foreign")):
+        row, named = rows[key], [of for name, of in found.items() if re.search(pattern, name)]
+        if not named:
+            row.missing = "linchpin-bench has no such row"
+            continue
+        worst = max(named, key=lambda of: of["cpu"].median / of["floor_us"].median)
+        row.samples, row.floor = worst["cpu"], worst["floor_us"].median
+        row.floor_name = "plain OpenSSL"
+    return list(rows.values())
 
 
 def verdict(how):
-    row = Row("verdict", "verdict beyond signatures", "µs", "cpu", most=5.0)
-    found = micro("VerdictOnAChainSeenBefore", how.micro_seconds)
-    row.samples = Samples(found.values())
+    row = Row("verdict", "verdict beyond signatures", "µs", "cpu", most=5.0,
+              floor_name="pin, names, policy")
+    found = micro("^(VerdictOnAChainSeenBefore|PinNamesAndPolicyAlone)$", how)
+    row.samples = found["VerdictOnAChainSeenBefore"]["cpu"]
+    row.floor = found["PinNamesAndPolicyAlone"]["cpu"].median
     return [row]
 
 
