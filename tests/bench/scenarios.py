@@ -232,7 +232,9 @@ def fleet(how):
         with Load("fleet", *towards_ca(place), "--count", how.fleet) as load:
             load.prepared()
             each.samples = Samples([(rss_kib(place.ca.popen.pid) - before) / how.fleet])
-            known.samples = Samples(load.round()[0]["known_ms"] for _ in range(how.rounds))
+            rounds = [load.round()[0] for _ in range(how.rounds)]
+    known.samples = Samples(answer["known_ms"] for answer in rounds)
+    known.more["sent"] = Samples(answer["sent_ms"] for answer in rounds)
     return [known, each]
 
 
