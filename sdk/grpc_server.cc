@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/log_limit.h"
 #include "base/status_macros.h"
 #include "rpc/sent_chain.h"
 #include "rpc/server_credentials.h"
@@ -75,20 +74,17 @@ absl::Status CheckIdentity(const std::string& identity) {
 
 // Counts each verdict for the agent, and puts refusals into the service's log.
 rpc::JudgedCaller Recorder(std::weak_ptr<Runtime> weak) {
-  auto limit = std::make_shared<base::LogLimit>();
-  return [weak = std::move(weak), limit = std::move(limit)](const trust::Verdict& verdict,
-                                                            const trust::MtlsContext& context) {
-    const auto runtime = weak.lock();
-    if (runtime == nullptr) return;
-    event::Judged judged;
-    judged.reason = verdict.reason();
-    judged.self_id = context.id() ? context.id()->ToString() : "";
-    if (verdict.peer) judged.peer_id = verdict.peer->ToString();
-    judged.direction = trust::Direction::kInbound;
-    runtime->Judged(judged);
-    if (verdict.allowed || !limit->Take(runtime->clock().Uptime())) return;
-    runtime->NotifyRefused(trust::Direction::kInbound, ToPeerVerdict(verdict));
-  };
+  return
+      [weak = std::move(weak)](const trust::Verdict& verdict, const trust::MtlsContext& context) {
+        const auto runtime = weak.lock();
+        if (runtime == nullptr) return;
+        runtime->Judged({.reason = verdict.reason(),
+                         .self_id = context.id() ? context.id()->ToString() : "",
+                         .peer_id = verdict.peer ? verdict.peer->ToString() : "",
+                         .direction = trust::Direction::kInbound});
+        if (verdict.allowed) return;
+        runtime->NotifyRefused(trust::Direction::kInbound, ToPeerVerdict(verdict));
+      };
 }
 
 }  // namespace

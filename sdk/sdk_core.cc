@@ -128,9 +128,9 @@ void SdkCore::On(absl::Time now, const event::ReportDone& event, Actions*) {
     acknowledged_ = acknowledging_;
   } else {
     retry_at_ = now + options_.report_interval;
-    for (const auto& [key, count] : counts_under_way_) counts_[key] += count;
+    counts_.Add(counts_under_way_);
   }
-  counts_under_way_.clear();
+  counts_under_way_ = {};
 }
 
 void SdkCore::On(absl::Time now, const event::ConnectionOpened& event, Actions*) {
@@ -155,15 +155,7 @@ void SdkCore::On(absl::Time, const event::ConnectionClosed& event, Actions*) {
   connections_.erase(it);
 }
 
-void SdkCore::On(absl::Time, const event::Judged& event, Actions*) {
-  VerdictKey key(event.reason, event.self_id, event.peer_id,
-                 event.direction == trust::Direction::kInbound);
-  if (counts_.size() >= kMaxVerdictKeys && !counts_.contains(key)) {
-    std::get<1>(key).clear();
-    std::get<2>(key).clear();
-  }
-  ++counts_[key];
-}
+void SdkCore::On(absl::Time, const event::Judged& event, Actions*) { counts_.Add(event.counts); }
 
 void SdkCore::On(absl::Time now, const event::TimerFired&, Actions* out) {
   timer_ = absl::InfiniteFuture();
@@ -238,16 +230,15 @@ void SdkCore::MaybeReport(absl::Time now, Actions* out) {
   report.request.set_trust_epoch(in_force_->decoded.trust_epoch);
   report.request.set_trust_digest(in_force_->decoded.trust_digest);
   if (send_counts) {
-    counts_under_way_ = std::move(counts_);
-    counts_.clear();
+    counts_under_way_ = std::exchange(counts_, {});
     next_report_ = now + options_.report_interval;
   }
-  for (const auto& [key, count] : counts_under_way_) {
+  for (const auto& [key, count] : counts_under_way_.by_key()) {
     agent::v1::VerdictCount* entry = report.request.add_verdicts();
-    entry->set_reason(static_cast<trust::Reason>(std::get<0>(key)));
-    entry->set_self_id(std::get<1>(key));
-    entry->set_peer_id(std::get<2>(key));
-    entry->set_inbound(std::get<3>(key));
+    entry->set_reason(key.reason);
+    entry->set_self_id(key.self_id);
+    entry->set_peer_id(key.peer_id);
+    entry->set_inbound(key.direction == trust::Direction::kInbound);
     entry->set_count(count);
   }
   report_under_way_ = true;

@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "sdk/verdict_counts.h"
 #include "trust/judge.h"
 #include "trust/trust_codec.h"
 
@@ -68,11 +69,8 @@ struct ConnectionOpened {
 struct ConnectionClosed {
   ConnectionId id = 0;
 };
-struct Judged {
-  trust::Reason reason = trust::v1::VERDICT_REASON_UNSPECIFIED;  // unspecified: allowed
-  std::string self_id;
-  std::string peer_id;  // empty where the peer was not authenticated
-  trust::Direction direction = trust::Direction::kInbound;
+struct Judged {  // since the last of these
+  VerdictCounts counts;
 };
 struct TimerFired {};
 }  // namespace event
@@ -127,8 +125,6 @@ struct CoreOptions {
 // Not thread-safe: one thread or one lock around it.
 class SdkCore {
  public:
-  static constexpr size_t kMaxVerdictKeys = 1024;  // beyond it, peers are counted without a name
-
   explicit SdkCore(CoreOptions options) : options_(options) {}
 
   std::vector<Action> Step(absl::Time now, const Event& event);
@@ -139,7 +135,6 @@ class SdkCore {
 
  private:
   using Actions = std::vector<Action>;
-  using VerdictKey = std::tuple<int, std::string, std::string, bool>;
   enum class Stream { kClosed, kOpening, kOpen };
 
   struct Live {
@@ -184,8 +179,8 @@ class SdkCore {
   std::string consumer_id_;  // of the present stream; empty before its first message
 
   // Reports.
-  std::map<VerdictKey, uint64_t> counts_;
-  std::map<VerdictKey, uint64_t> counts_under_way_;
+  VerdictCounts counts_;
+  VerdictCounts counts_under_way_;
   bool report_under_way_ = false;
   std::tuple<std::string, uint64_t, std::string> acknowledged_;  // consumer, epoch, digest
   std::tuple<std::string, uint64_t, std::string> acknowledging_;

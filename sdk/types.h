@@ -44,7 +44,7 @@ struct Notice {
                            // its trust is kept current
     kAgentLost,            // the agent cannot be reached; what was in force stays
     kMessageRefused,       // the agent's message was malformed; what was in force stays
-    kPeerRefused,          // in a handshake: `verdict`
+    kPeerRefused,          // in a handshake: `verdict`; at most ten a second are said
     kPeerNoLongerAllowed,  // a live connection: `verdict`
     kConnectionAge,        // a live connection has reached max_connection_age
   };

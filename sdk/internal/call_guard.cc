@@ -115,12 +115,10 @@ absl::StatusOr<CallGuard::Judged> CallGuard::JudgeNow(const trust::RawChain& cha
 absl::Status CallGuard::Meet(const trust::RawChain& chain) {
   ASSIGN_OR_RETURN(const Judged judged, JudgeNow(chain));
   const PeerVerdict verdict = ToPeerVerdict(judged.verdict);
-  event::Judged count;
-  count.reason = judged.verdict.reason();
-  count.self_id = judged.context->id()->ToString();
-  count.peer_id = verdict.peer_id;
-  count.direction = options_.direction;
-  options_.runtime->Judged(count);
+  options_.runtime->Judged({.reason = judged.verdict.reason(),
+                            .self_id = judged.context->id()->ToString(),
+                            .peer_id = verdict.peer_id,
+                            .direction = options_.direction});
   if (!verdict.allowed) {
     options_.runtime->NotifyRefused(options_.direction, verdict);
     return absl::UnauthenticatedError(verdict.ToString());

@@ -4,6 +4,7 @@
 #include "sdk/internal/runtime.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -16,6 +17,9 @@
 
 namespace linchpin::tls {
 namespace {
+
+// So that a handshake does not wake the loop's thread.
+constexpr absl::Duration kCountFor = absl::Milliseconds(100);
 
 void LogNotice(const Notice& notice) {
   switch (notice.kind) {
@@ -129,32 +133,50 @@ absl::Status Runtime::WaitReady(absl::Duration timeout) const {
                                              problem_));
 }
 
-void Runtime::PostExpendable(base::Work work) {
+void Runtime::Judged(VerdictKey key) {
+  bool first = false;
+  {
+    base::MutexLock lock(counts_mutex_);
+    first = counts_.empty();
+    counts_.Add(std::move(key), 1);
+  }
+  if (!first) return;
+  // No room: they are lost, so that the next one tries again.
+  if (loop_.PostAfter(kCountFor, [this] { HandOverCounts(); }) == 0) {
+    base::MutexLock lock(counts_mutex_);
+    counts_ = {};
+  }
+}
+
+void Runtime::HandOverCounts() {
+  event::Judged judged;
+  {
+    base::MutexLock lock(counts_mutex_);
+    judged.counts = std::exchange(counts_, {});
+  }
+  Step(judged);
+}
+
+void Runtime::Notify(Notice notice) {
   if (expendable_.fetch_add(1) < kMaxExpendable) {
-    const absl::Status posted = loop_.Post([this, work = std::move(work)]() mutable {
+    const absl::Status posted = loop_.Post([this, notice = std::move(notice)] {
       --expendable_;
-      work();
+      Observe(notice);
     });
     if (posted.ok()) return;
   }
   --expendable_;
 }
 
-void Runtime::Judged(const event::Judged& judged) {
-  PostExpendable([this, judged] { Step(judged); });
-}
-
-void Runtime::Notify(Notice notice) {
-  PostExpendable([this, notice = std::move(notice)] { Observe(notice); });
-}
-
 void Runtime::NotifyRefused(trust::Direction direction, const PeerVerdict& verdict) {
+  const std::optional<uint64_t> unsaid = refusals_said_.Take(options_.clock->Uptime());
+  if (!unsaid) return;
   Notice notice;
   notice.kind = Notice::Kind::kPeerRefused;
   notice.verdict = verdict;
   notice.text = absl::StrCat(
       direction == trust::Direction::kInbound ? "a client is refused: " : "a server is refused: ",
-      verdict.ToString());
+      verdict.ToString(), *unsaid == 0 ? "" : absl::StrCat(" (unsaid before it: ", *unsaid, ")"));
   Notify(std::move(notice));
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/log_limit.h"
 #include "base/mutex.h"
 #include "base/run_loop.h"
 #include "sdk/sdk_core.h"
@@ -52,8 +53,10 @@ class Runtime {
   const base::Clock& clock() const { return *options_.clock; }
   x509::PathMemo* memo() { return &memo_; }
   const std::string& socket() const { return options_.socket; }
-  void Judged(const event::Judged& judged);
+  // Counted here and handed to the core together, a little later.
+  void Judged(VerdictKey key);
   void Notify(Notice notice);
+  // So many a second; how many were left out is said by the next.
   void NotifyRefused(trust::Direction direction, const PeerVerdict& verdict);
   // `closed` runs at most once, in the loop's thread; RESOURCE_EXHAUSTED: the connection cannot be
   // watched and must not be kept.
@@ -63,12 +66,12 @@ class Runtime {
   void Forget(ConnectionId id);  // does not wait
 
  private:
-  // Verdicts and notices that wait. More are dropped: a flood of handshakes must leave room in the
-  // loop's queue for what the agent says.
+  // Notices that wait. More are dropped: a flood must leave room in the loop's queue for what the
+  // agent says.
   static constexpr size_t kMaxExpendable = base::RunLoop::kMaxQueued / 4;
 
   explicit Runtime(Options options);
-  void PostExpendable(base::Work work);
+  void HandOverCounts();
   struct Watched {
     Closed closed;
     bool running = false;
@@ -92,6 +95,7 @@ class Runtime {
   SdkCore core_;
   base::TimerId timer_ = 0;
   std::atomic<size_t> expendable_ = 0;
+  base::LogLimit refusals_said_;
   std::unique_ptr<AgentStream> stream_;
 
   mutable base::Mutex mutex_;
@@ -100,6 +104,9 @@ class Runtime {
   std::string problem_ = "the agent has not answered yet";  // why there is no snapshot
   std::map<ConnectionId, std::shared_ptr<Watched>> watched_;
   ConnectionId next_id_ = 1;
+
+  base::Mutex counts_mutex_;
+  VerdictCounts counts_;
 
   std::thread thread_;  // last: it uses all of the above
 };

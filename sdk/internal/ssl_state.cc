@@ -88,12 +88,10 @@ void TakeSnapshot(const CtxState& ctx, SslState* state) {
 }
 
 void Count(const CtxState& ctx, const SslState& state, trust::Reason reason) {
-  event::Judged judged;
-  judged.reason = reason;
-  if (state.context != nullptr) judged.self_id = state.context->id()->ToString();
-  judged.peer_id = state.verdict.peer_id;
-  judged.direction = ctx.direction;
-  ctx.runtime->Judged(judged);
+  ctx.runtime->Judged({.reason = reason,
+                       .self_id = state.context == nullptr ? "" : state.context->id()->ToString(),
+                       .peer_id = state.verdict.peer_id,
+                       .direction = ctx.direction});
 }
 
 void Refuse(const CtxState& ctx, SslState* state, trust::Reason reason, std::string detail) {

@@ -3,6 +3,7 @@
 
 #include "sdk/context_source.h"
 
+#include <atomic>
 #include <map>
 
 #include "sdk/internal/runtime.h"
@@ -119,13 +120,35 @@ TEST(ContextSource, AFloodOfVerdictsLeavesRoomForWhatTheAgentSays) {
   ASSERT_OK_AND_ASSIGN(auto source, tls::ContextSource::Open(options));
   base::MutexLock lock(mutex);
   ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return entered; }));
-  for (size_t i = 0; i < base::RunLoop::kMaxQueued; ++i) source->runtime()->Judged({});
+  for (size_t i = 0; i < base::RunLoop::kMaxQueued; ++i) {
+    source->runtime()->Judged({});
+    source->runtime()->Notify({});
+  }
   const auto watched = source->runtime()->Watch({}, [](const tls::PeerVerdict&) {});
   EXPECT_OK(watched);
   released = true;
   changed.notify_all();
   lock.unlock();
   source->runtime()->Unwatch(watched.value_or(0));
+}
+
+TEST(ContextSource, RefusalsAreSaidSoManyTimesASecondHoweverManyThereAre) {
+  TempDir dir;
+  std::atomic<int> said = 0;
+  tls::ContextSource::Options options;
+  options.socket = dir.Join("nobody.sock");
+  options.observer = [&](const tls::Notice& notice) {
+    if (notice.kind == Kind::kPeerRefused) ++said;
+  };
+  ASSERT_OK_AND_ASSIGN(auto source, tls::ContextSource::Open(options));
+  const absl::Duration started = base::SystemClock().Uptime();
+  for (int i = 0; i < 10'000; ++i) {
+    source->runtime()->NotifyRefused(trust::Direction::kInbound, {});
+  }
+  const double seconds = absl::ToDoubleSeconds(base::SystemClock().Uptime() - started);
+  source.reset();  // what was posted has run
+  EXPECT_GE(said, 10);
+  EXPECT_LE(said, 10 * (seconds + 2));
 }
 
 TEST(ContextSource, ComesBackToAnAgentThatWasRestarted) {

@@ -56,7 +56,10 @@ class SdkCoreTest : public ::testing::Test {
   }
 
   event::Judged Refused(const std::string& peer) {
-    return {trust::v1::PEER_NOT_ALLOWED, kPayments, peer, trust::Direction::kInbound};
+    event::Judged judged;
+    judged.counts.Add({trust::v1::PEER_NOT_ALLOWED, kPayments, peer, trust::Direction::kInbound},
+                      1);
+    return judged;
   }
 
   World world_;
@@ -223,16 +226,15 @@ TEST_F(SdkCoreTest, AReportThatFailedIsSentAgainWithItsCounts) {
 }
 
 TEST_F(SdkCoreTest, CountsOfManyPeersAreBounded) {
-  for (size_t i = 0; i < 3 * tls::SdkCore::kMaxVerdictKeys; ++i) {
+  for (size_t i = 0; i < 3 * tls::VerdictCounts::kMaxKeys; ++i) {
     Step(Refused(absl::StrCat("spiffe://example.org/peer/", i)));
   }
   const auto reports = All<action::Report>(PutInForce(world_.Contexts(kPayments)));
   ASSERT_EQ(reports.size(), 1u);
-  EXPECT_LE(reports[0].request.verdicts_size(),
-            static_cast<int>(tls::SdkCore::kMaxVerdictKeys) + 1);
+  EXPECT_LE(reports[0].request.verdicts_size(), static_cast<int>(tls::VerdictCounts::kMaxKeys) + 1);
   uint64_t sum = 0;
   for (const auto& entry : reports[0].request.verdicts()) sum += entry.count();
-  EXPECT_EQ(sum, 3 * tls::SdkCore::kMaxVerdictKeys);
+  EXPECT_EQ(sum, 3 * tls::VerdictCounts::kMaxKeys);
 }
 
 TEST_F(SdkCoreTest, ANewStreamIsAcknowledgedAgain) {
