@@ -136,6 +136,7 @@ void UnixListener::Run() {
     if (stop) break;
     Housekeep();
     if (accept) Accept();
+    Publish();
   }
   std::vector<ConnectionId> parked;
   for (const auto& [id, connection] : connections_) {
@@ -332,6 +333,9 @@ void UnixListener::Housekeep() {
     if (spare_ < 0) spare_ = OpenSpare();
     WatchFor(EPOLL_CTL_MOD, socket_->fd(), kListenKey, EPOLLIN);
   }
+}
+
+void UnixListener::Publish() {
   counted_.parked = places_.parked();
   counted_.served = places_.served();
   base::MutexLock lock(counts_mutex_);

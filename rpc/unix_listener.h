@@ -98,6 +98,7 @@ class UnixListener {
   void EndServed(ConnectionId id);
   void Housekeep();
   void CheckClosing();
+  void Publish();
   void Rest(absl::string_view why);
   void Refuse(absl::string_view why);
 

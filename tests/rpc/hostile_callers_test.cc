@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include <fcntl.h>
+
+#include <array>
+#include <fstream>
+#include <vector>
+
+#include "rpc/channel.h"
+#include "tests/rpc/listener_fixture.h"
+#include "tests/rpc/node_server.h"
+
+namespace linchpin::rpc {
+namespace {
+
+using ::linchpin::test::CallGetTrust;
+using ::linchpin::test::StatusIs;
+
+constexpr int kDeadline = 30'000;  // ms
+const std::string kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const std::string kSettings{0, 0, 0, 4, 0, 0, 0, 0, 0};
+
+bool Closed(int fd) {
+  pollfd asked{fd, POLLIN | POLLRDHUP, 0};
+  while (poll(&asked, 1, kDeadline) == 1) {
+    std::array<char, 4096> bytes;
+    if (recv(fd, bytes.data(), bytes.size(), 0) <= 0) return true;
+  }
+  return false;
+}
+
+bool StaysOpen(int fd) {
+  pollfd asked{fd, POLLRDHUP, 0};
+  return poll(&asked, 1, 0) == 0;
+}
+
+// Room for 24 parked, or 6 served, of one user; four users would fill it.
+class HostileCallersTest : public UnixListenerTest {
+ protected:
+  explicit HostileCallersTest(absl::Duration patience = absl::Hours(1))
+      : UnixListenerTest({.places = 1280, .places_of_user = 24, .kept = 16, .patience = patience}) {
+  }
+  ~HostileCallersTest() override {
+    for (const int fd : open_) close(fd);
+    for (const pid_t heir : heirs_) {
+      kill(heir, SIGKILL);
+      waitpid(heir, nullptr, 0);
+    }
+  }
+
+  int Caller(const std::string& first_bytes = "") {
+    const int fd = Socket();
+    open_.push_back(fd);
+    EXPECT_TRUE(Connect(fd, path_));
+    if (!first_bytes.empty()) {
+      EXPECT_EQ(send(fd, first_bytes.data(), first_bytes.size(), MSG_NOSIGNAL),
+                static_cast<ssize_t>(first_bytes.size()));
+    }
+    return fd;
+  }
+  // Polls what the listener says of itself.
+  template <typename Predicate>
+  bool Await(Predicate predicate) {
+    for (int tries = 0; tries < kDeadline / 5; ++tries) {
+      if (predicate(listener_->counts())) return true;
+      poll(nullptr, 0, 5);
+    }
+    return false;
+  }
+
+  std::vector<int> open_;
+  std::vector<pid_t> heirs_;
+};
+
+class ImpatientTest : public HostileCallersTest {
+ protected:
+  ImpatientTest() : HostileCallersTest(absl::Milliseconds(200)) {}
+};
+
+TEST_F(HostileCallersTest, ASilentConnectionNeverReachesGrpc) {
+  Serve();
+  const int silent = Caller();
+  const int half = Caller(kPreface.substr(0, 3));
+  const int without_settings = Caller(kPreface);
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.parked == 3; }));
+  EXPECT_OK(CallGetTrust(UnixChannel(path_)));
+  for (const int fd : {silent, half, without_settings}) EXPECT_TRUE(StaysOpen(fd));
+  EXPECT_EQ(listener_->counts().parked, 3u);
+}
+
+TEST_F(HostileCallersTest, WhatComesInPiecesIsServedOnceItIsWhole) {
+  Serve();
+  const int fd = Caller();
+  for (const char byte : kPreface + kSettings) {
+    EXPECT_EQ(listener_->counts().served, 0u);
+    ASSERT_EQ(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
+  }
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.served == 1; }));
+  char settings[9];
+  EXPECT_EQ(recv(fd, settings, sizeof(settings), MSG_WAITALL), 9);
+  EXPECT_EQ(settings[3], 4) << "gRPC's own SETTINGS";
+}
+
+TEST_F(ImpatientTest, PatienceWithTheSilentEnds) {
+  Serve();
+  for (const std::string& bytes : {std::string(), kPreface.substr(0, 3), kPreface}) {
+    EXPECT_TRUE(Closed(Caller(bytes)));
+  }
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.overdue == 3 && counts.parked == 0; }));
+}
+
+TEST_F(HostileCallersTest, GarbageIsClosedAtOnceAndOthersAreServed) {
+  Serve();
+  for (int i = 0; i < 1000; ++i) {
+    const char first = static_cast<char>(i % 255 < 'P' ? i % 255 : i % 255 + 1);
+    const int fd = Caller(std::string(1 + i % 50, first));
+    EXPECT_TRUE(Closed(fd));
+    close(fd);
+    open_.pop_back();
+  }
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.foreign == 1000; }));
+  EXPECT_EQ(listener_->counts().served, 0u);
+  EXPECT_OK(CallGetTrust(UnixChannel(path_)));
+}
+
+TEST_F(HostileCallersTest, OneWhoHangsUpIsForgotten) {
+  Serve();
+  for (const std::string& bytes : {std::string(), kPreface.substr(0, 3), kPreface + kSettings}) {
+    for (int i = 0; i < 100; ++i) {
+      close(Caller(bytes));
+      open_.pop_back();
+    }
+  }
+  // Until the last is, its user may have too many.
+  EXPECT_TRUE(Await([&](const auto&) { return CallGetTrust(UnixChannel(path_)).ok(); }));
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.parked + counts.served == 0; }));
+}
+
+TEST_F(HostileCallersTest, AUsersOldestSilentConnectionsGoWhenItHasTooMany) {
+  Serve();
+  std::vector<int> callers;
+  for (int i = 0; i < 50; ++i) callers.push_back(Caller());
+  // Root's share has what is kept for it.
+  const int held = getuid() == 0 ? 40 : 24;
+  for (int i = 0; i < 50 - held; ++i) EXPECT_TRUE(Closed(callers[static_cast<size_t>(i)])) << i;
+  EXPECT_TRUE(Await([&](const auto& c) { return c.parked == static_cast<size_t>(held); }));
+  EXPECT_TRUE(StaysOpen(callers.back()));
+}
+
+TEST_F(HostileCallersTest, AUsersServedConnectionsAreLimitedAndGiveTheirPlacesBack) {
+  Serve(kDeadline);
+  const size_t served = getuid() == 0 ? 10 : 6;
+  std::vector<int> callers;
+  for (size_t i = 0; i < served; ++i) callers.push_back(Caller(kPreface + kSettings));
+  EXPECT_TRUE(Await([&](const auto& counts) { return counts.served == served; }));
+  EXPECT_TRUE(Closed(Caller(kPreface + kSettings)));
+  for (const int fd : callers) EXPECT_TRUE(StaysOpen(fd));
+  EXPECT_TRUE(Await([&](const auto& counts) { return counts.refused == 1; }));
+  close(callers[0]);
+  open_.erase(open_.begin());
+  EXPECT_TRUE(Await([&](const auto& counts) { return counts.served == served - 1; }));
+  EXPECT_OK(CallGetTrust(UnixChannel(path_)));
+}
+
+TEST_F(HostileCallersTest, AFileThatIsSentAlongIsNotTaken) {
+  Serve();
+  const int fd = Caller(kPreface + kSettings);
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.served == 1; }));
+  int pipes[2];
+  ASSERT_EQ(pipe(pipes), 0);
+  ASSERT_TRUE(Connector::SendFd(fd, pipes[1]));
+  close(pipes[1]);
+  // The last end of the pipe that could be written to has gone: nobody took it.
+  pollfd asked{pipes[0], POLLIN, 0};
+  EXPECT_EQ(poll(&asked, 1, kDeadline), 1);
+  EXPECT_NE(asked.revents & POLLHUP, 0);
+  close(pipes[0]);
+}
+
+// Makes the next process of this pid namespace have that pid, if it may and the pid is free.
+bool ForceNextPid(pid_t pid) {
+  std::ofstream last("/proc/sys/kernel/ns_last_pid");
+  last << pid - 1 << std::flush;
+  return last.good();
+}
+
+TEST_F(HostileCallersTest, AProcessThatWasGivenACallersPidIsNotThatCaller) {
+  Connector parked(path_);
+  Connector served(path_);
+  Serve();
+  const auto channel = ChannelOver(served.TakeFd());
+  EXPECT_OK(CallGetTrust(channel));
+  const auto peer = service_.last();
+  ASSERT_NE(peer, nullptr);
+  const int fd = parked.TakeFd();
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.parked == 1; }));
+
+  for (Connector* one : {&parked, &served}) {
+    const pid_t pid = one->pid();
+    one->End();
+    pid_t heir = -1;
+    for (int tries = 0; tries < 1000 && heir != pid; ++tries) {
+      if (!ForceNextPid(pid)) GTEST_SKIP() << "the next pid cannot be chosen here; be root";
+      heir = fork();
+      if (heir == 0) {
+        close_range(3, ~0U, 0);  // the listener's own too
+        while (true) pause();
+      }
+      heirs_.push_back(heir);
+    }
+    ASSERT_EQ(heir, pid);
+  }
+  EXPECT_FALSE(peer->IsAlive());
+  EXPECT_THAT(CallGetTrust(channel), StatusIs(absl::StatusCode::kUnavailable));
+  const std::string hello = kPreface + kSettings;
+  EXPECT_EQ(send(fd, hello.data(), hello.size(), MSG_NOSIGNAL), 33);
+  EXPECT_TRUE(Closed(fd));
+  EXPECT_TRUE(Await([](const auto& counts) { return counts.refused == 1; }));
+  close(fd);
+}
+
+}  // namespace
+}  // namespace linchpin::rpc
