@@ -27,7 +27,9 @@
 namespace linchpin::rpc {
 namespace {
 
-constexpr int kAtOnce = 64;  // connections and events, before the others have their turn
+constexpr int kAtOnce = 64;  // events, before the others have their turn
+// More than can begin to be served in the meantime, so that a flood does not fill the backlog.
+constexpr int kAcceptAtOnce = 512;
 constexpr absl::Duration kRest = absl::Milliseconds(100);
 constexpr absl::Duration kFirstLookAtClosing = absl::Milliseconds(1);
 constexpr absl::Duration kLastLookAtClosing = absl::Seconds(1);
@@ -157,7 +159,7 @@ int UnixListener::WaitMilliseconds() const {
 }
 
 void UnixListener::Accept() {
-  for (int i = 0; i < kAtOnce; ++i) {
+  for (int i = 0; i < kAcceptAtOnce; ++i) {
     const int fd = AcceptOne();
     if (fd >= 0) {
       Welcome(fd);

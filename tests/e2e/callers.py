@@ -40,14 +40,17 @@ def call_watch(stream=1):
 
 def connect(path):
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.connect(str(path))  # waits while others have filled the backlog
     connection.settimeout(DEADLINE)
-    connection.connect(str(path))
     return connection
 
 
 def open_http2(path, settings=b""):
     connection = connect(path)
-    connection.sendall(PREFACE + frame(SETTINGS, payload=settings))
+    try:
+        connection.sendall(PREFACE + frame(SETTINGS, payload=settings))
+    except ConnectionError:
+        pass  # has been hung up on already
     return connection
 
 
