@@ -61,7 +61,7 @@ absl::Status CheckTimes(absl::Time not_before, absl::Time not_after) {
                           ": expected whole seconds, the first before the second"));
 }
 
-absl::Status CheckSpec(const CertificateSpec& spec) {
+absl::Status CheckConsistent(const CertificateSpec& spec) {
   RETURN_IF_ERROR(CheckSerial(spec.serial));
   RETURN_IF_ERROR(CheckTimes(spec.not_before, spec.not_after));
   if (spec.is_ca != spec.key_cert_sign) {
@@ -198,11 +198,10 @@ bool SetKey(X509* x509, const PublicKey& key) {
   return SetPlainKey(key, X509_get_X509_PUBKEY(x509)) || X509_set_pubkey(x509, key.evp()) == 1;
 }
 
-// `issuer` is null for a self-signed certificate.
+// Of a checked `spec`; `issuer` is null for a self-signed certificate.
 absl::StatusOr<Certificate> Make(const CertificateSpec& spec, const PublicKey& subject_key,
                                  const Certificate* issuer, const PrivateKey& issuer_key) {
   ErrorQueueScope scope;
-  RETURN_IF_ERROR(CheckSpec(spec));
   RETURN_IF_ERROR(subject_key.CheckStrength());
   X509Ptr x509(X509_new());
   if (x509 == nullptr || X509_set_version(x509.get(), X509_VERSION_3) != 1 ||
@@ -258,6 +257,17 @@ absl::Status CheckTwinIssuer(const Certificate& issuer, const PrivateKey& issuer
 
 }  // namespace
 
+absl::Status CheckSpec(const CertificateSpec& spec, const Certificate& issuer) {
+  const CertificateFields& by = issuer.fields();
+  if (spec.not_after > by.not_after) {
+    return Bad(absl::StrCat("it would expire at ",
+                            absl::FormatTime(spec.not_after, absl::UTCTimeZone()),
+                            ", after its issuer ", by.subject, " at ",
+                            absl::FormatTime(by.not_after, absl::UTCTimeZone())));
+  }
+  return CheckConsistent(spec);
+}
+
 absl::StatusOr<Certificate> SignCertificate(const CertificateSpec& spec,
                                             const PublicKey& subject_key, const Certificate& issuer,
                                             const PrivateKey& issuer_key) {
@@ -268,16 +278,12 @@ absl::StatusOr<Certificate> SignCertificate(const CertificateSpec& spec,
   if (by.subject_key_id.empty()) {
     return Bad(absl::StrCat("the issuer ", by.subject, " has no subject key id"));
   }
-  if (spec.not_after > by.not_after) {
-    return Bad(absl::StrCat("it would expire at ",
-                            absl::FormatTime(spec.not_after, absl::UTCTimeZone()),
-                            ", after its issuer ", by.subject, " at ",
-                            absl::FormatTime(by.not_after, absl::UTCTimeZone())));
-  }
+  RETURN_IF_ERROR(CheckSpec(spec, issuer));
   return Make(spec, subject_key, &issuer, issuer_key);
 }
 
 absl::StatusOr<Certificate> SelfSign(const CertificateSpec& spec, const PrivateKey& key) {
+  RETURN_IF_ERROR(CheckConsistent(spec));
   return Make(spec, key.public_key(), nullptr, key);
 }
 

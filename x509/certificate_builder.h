@@ -32,6 +32,10 @@ struct CertificateSpec {
   std::vector<std::string> dns_sans;
 };
 
+// What SignCertificate() checks of `spec` before it makes anything: consistent, and not outliving
+// `issuer`. INVALID_ARGUMENT.
+absl::Status CheckSpec(const CertificateSpec& spec, const Certificate& issuer);
+
 // Signs `spec` for `subject_key`. Subject key id is the SHA-1 of the key's bits (RFC 5280
 // §4.2.1.2 (1)), authority key id that of the issuer, key id only. Basic constraints and key usage
 // are critical; the SAN is where the subject is empty. INVALID_ARGUMENT: a spec that is

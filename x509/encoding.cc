@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
+#include "x509/curve.h"
 #include "x509/openssl_error.h"
 
 namespace linchpin::x509 {
@@ -62,18 +63,23 @@ SubjectAltNames ReadAltNames(const GENERAL_NAMES* names) {
   return result;
 }
 
+absl::Status CheckAltNames(const std::vector<std::string>& uris,
+                           const std::vector<std::string>& dns) {
+  for (const std::vector<std::string>* names : {&uris, &dns}) {
+    for (const std::string& name : *names) {
+      if (absl::Status status = CheckName(name); !status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<X509ExtensionPtr> MakeAltNames(const std::vector<std::string>& uris,
                                               const std::vector<std::string>& dns, bool critical) {
+  if (absl::Status status = CheckAltNames(uris, dns); !status.ok()) return status;
   GeneralNamesPtr names(GENERAL_NAMES_new());
   bool ok = names != nullptr;
-  for (const std::string& uri : uris) {
-    if (absl::Status status = CheckName(uri); !status.ok()) return status;
-    ok = ok && PushName(GEN_URI, uri, names.get());
-  }
-  for (const std::string& name : dns) {
-    if (absl::Status status = CheckName(name); !status.ok()) return status;
-    ok = ok && PushName(GEN_DNS, name, names.get());
-  }
+  for (const std::string& uri : uris) ok = ok && PushName(GEN_URI, uri, names.get());
+  for (const std::string& name : dns) ok = ok && PushName(GEN_DNS, name, names.get());
   X509ExtensionPtr extension(
       ok ? X509V3_EXT_i2d(NID_subject_alt_name, critical ? 1 : 0, names.get()) : nullptr);
   if (extension == nullptr) {
@@ -82,18 +88,30 @@ absl::StatusOr<X509ExtensionPtr> MakeAltNames(const std::vector<std::string>& ur
   return extension;
 }
 
+std::string KeyIdOf(const PublicKey& key) {
+  // Fetched once: OpenSSL 3 otherwise looks the algorithm up by name at each use.
+  static const EVP_MD* const sha1 = EVP_MD_fetch(nullptr, "SHA1", nullptr);
+  const Curve* curve = CanonicalCurve(key.spki());
+  std::string id(20, '\0');
+  unsigned int size = 0;
+  if (curve == nullptr ||
+      EVP_Digest(key.spki().data() + curve->spki_prefix.size(), curve->point(),
+                 reinterpret_cast<unsigned char*>(id.data()), &size, sha1, nullptr) != 1) {
+    return "";
+  }
+  return id;
+}
+
 bool SetPlainKey(const PublicKey& key, X509_PUBKEY* out) {
-  if (!key.CheckLeafKey().ok()) return false;
-  constexpr size_t kP256Point = 65;
-  constexpr size_t kP384Point = 97;
-  const bool p256 = key.spki().size() < 100;  // 91 bytes, against 120 of P-384
-  const size_t size = p256 ? kP256Point : kP384Point;
+  const Curve* curve = CanonicalCurve(key.spki());
+  if (curve == nullptr) return false;
+  const size_t size = curve->point();
   auto* point = static_cast<unsigned char*>(OPENSSL_malloc(size));
   if (point == nullptr) return false;
-  std::memcpy(point, key.spki().data() + key.spki().size() - size, size);
+  std::memcpy(point, key.spki().data() + curve->spki_prefix.size(), size);
+  const int nid = curve->type == KeyType::kP256 ? NID_X9_62_prime256v1 : NID_secp384r1;
   if (X509_PUBKEY_set0_param(out, OBJ_nid2obj(NID_X9_62_id_ecPublicKey), V_ASN1_OBJECT,
-                             OBJ_nid2obj(p256 ? NID_X9_62_prime256v1 : NID_secp384r1), point,
-                             static_cast<int>(size)) != 1) {
+                             OBJ_nid2obj(nid), point, static_cast<int>(size)) != 1) {
     OPENSSL_free(point);
     return false;
   }

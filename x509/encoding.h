@@ -27,10 +27,17 @@ struct SubjectAltNames {
 };
 SubjectAltNames ReadAltNames(const GENERAL_NAMES* names);
 
-// An extension of URI and DNS names. INVALID_ARGUMENT for a name that is empty or not printable
-// ASCII (an IA5String could carry a NUL that others read as its end).
+// INVALID_ARGUMENT for a name that is empty, too long or not printable ASCII (an IA5String could
+// carry a NUL that others read as its end).
+absl::Status CheckAltNames(const std::vector<std::string>& uris,
+                           const std::vector<std::string>& dns);
+// An extension of URI and DNS names that CheckAltNames() lets pass.
 absl::StatusOr<X509ExtensionPtr> MakeAltNames(const std::vector<std::string>& uris,
                                               const std::vector<std::string>& dns, bool critical);
+
+// RFC 5280 §4.2.1.2 (1): "the 160-bit SHA-1 hash of the value of the BIT STRING subjectPublicKey".
+// Of a key that CheckLeafKey() accepts; empty for others.
+std::string KeyIdOf(const PublicKey& key);
 
 // Writes a key that CheckLeafKey() accepts into `out` without decoding it again (which costs ten
 // times more in OpenSSL 3.0). False for other keys.

@@ -18,6 +18,7 @@ typedef struct evp_pkey_st EVP_PKEY;
 namespace linchpin::x509 {
 
 enum class KeyType { kP256, kP384 };
+enum class Hash { kSha256, kSha384, kSha512 };
 
 class PublicKey {
  public:
@@ -38,6 +39,8 @@ class PublicKey {
   // ECDSA with SHA-256 (P-256) or SHA-384 (P-384) over `data`; DER signature. PERMISSION_DENIED
   // if it does not verify.
   absl::Status Verify(absl::string_view data, absl::string_view signature) const;
+  // The same with the hash that the signer says it has used.
+  absl::Status Verify(Hash hash, absl::string_view data, absl::string_view signature) const;
 
   bool operator==(const PublicKey& other) const { return spki() == other.spki(); }
   EVP_PKEY* evp() const;  // borrowed
