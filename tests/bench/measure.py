@@ -102,8 +102,9 @@ class Load:
 
 
 def micro(pattern, how):
-    """Google Benchmark's rows: name -> {what: Samples}, one value a repetition. `cpu` is in µs,
-    `floor_us` what the row itself measured in between."""
+    """Google Benchmark's rows: name -> {what: Samples}, one value a repetition, in µs. `cpu` is of
+    all threads; where a row has them, `here_us` is of its own thread alone, and `floor_us` of the
+    floor that it measured in between."""
     done = subprocess.run(
         [BIN / "linchpin-bench", f"--benchmark_filter={pattern}", "--benchmark_format=json",
          f"--benchmark_min_time={how.micro_seconds}", f"--benchmark_repetitions={how.rounds}",
@@ -116,7 +117,8 @@ def micro(pattern, how):
             continue
         values = found.setdefault(row["run_name"].split("/")[0], {})
         values.setdefault("cpu", []).append(row["cpu_time"] * scale[row["time_unit"]])
-        if "floor_us" in row:
-            values.setdefault("floor_us", []).append(row["floor_us"])
+        for counter in ("here_us", "floor_us"):
+            if counter in row:
+                values.setdefault(counter, []).append(row[counter])
     return {name: {what: Samples(values) for what, values in of.items()}
             for name, of in found.items()}
