@@ -29,25 +29,30 @@ bool IsHostAndPort(const std::string& address) {
          address.find_first_of(", \t") == std::string::npos;
 }
 
+std::string Head(const mg_connection* connection, int code, absl::string_view type, size_t size) {
+  return absl::StrCat("HTTP/1.1 ", code, " ", mg_get_response_code_text(connection, code),
+                      "\r\nContent-Type: ", type, "; charset=utf-8\r\nContent-Length: ", size,
+                      "\r\nConnection: close\r\n\r\n");
+}
+
 int Answer(mg_connection* connection, int code, absl::string_view type, absl::string_view body) {
-  const mg_request_info* const request = mg_get_request_info(connection);
-  const absl::string_view method(request->request_method);
+  const absl::string_view method(mg_get_request_info(connection)->request_method);
   if (method != "GET" && method != "HEAD") {
     code = 405;
     body = "only GET and HEAD are answered here\n";
     type = "text/plain";
   }
-  const std::string head =
-      absl::StrCat("HTTP/1.1 ", code, " ", mg_get_response_code_text(connection, code),
-                   "\r\nContent-Type: ", type, "; charset=utf-8\r\nContent-Length: ", body.size(),
-                   "\r\nConnection: close\r\n\r\n");
+  const std::string head = Head(connection, code, type, body.size());
   mg_write(connection, head.data(), head.size());
   if (method != "HEAD") mg_write(connection, body.data(), body.size());
   return code;
 }
 
-int Healthy(mg_connection* connection, void*) {
-  return Answer(connection, 200, "text/plain", "ok\n");
+// What is no request: the library itself would answer without a status line.
+int Refuse(mg_connection* connection, int code, const char*) {
+  const std::string head = Head(connection, code, "text/plain", 0);
+  mg_write(connection, head.data(), head.size());
+  return 0;
 }
 
 }  // namespace
@@ -60,18 +65,20 @@ struct MetricsServer::Impl {
     mg_exit_library();
   }
 
-  static int ServeMetrics(mg_connection* connection, void* self) {
-    return Answer(connection, 200, "text/plain; version=0.0.4",
-                  static_cast<Impl*>(self)->metrics.Text());
-  }
-
-  static int ServeReady(mg_connection* connection, void* self) {
-    const std::string why_not = static_cast<Impl*>(self)->ready();
-    return why_not.empty() ? Answer(connection, 200, "text/plain", "ready\n")
-                           : Answer(connection, 503, "text/plain", why_not + "\n");
-  }
-
-  static int ServeNothing(mg_connection* connection, void*) {
+  // Asked before anything else of the library: it answers nothing itself, nor upgrades.
+  static int Serve(mg_connection* connection) {
+    const auto& self = *static_cast<const Impl*>(mg_get_user_data(mg_get_context(connection)));
+    const char* const path = mg_get_request_info(connection)->local_uri;
+    const absl::string_view asked(path == nullptr ? "" : path);
+    if (asked == "/metrics") {
+      return Answer(connection, 200, "text/plain; version=0.0.4", self.metrics.Text());
+    }
+    if (asked == "/healthz") return Answer(connection, 200, "text/plain", "ok\n");
+    if (asked == "/readyz") {
+      const std::string why_not = self.ready();
+      return why_not.empty() ? Answer(connection, 200, "text/plain", "ready\n")
+                             : Answer(connection, 503, "text/plain", why_not + "\n");
+    }
     return Answer(connection, 404, "text/plain", "/metrics, /healthz and /readyz are here\n");
   }
 
@@ -110,7 +117,9 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
                            nullptr};
   mg_callbacks callbacks{};
   callbacks.log_message = [](const mg_connection*, const char*) { return 1; };
-  mg_init_data init{&callbacks, nullptr, options};
+  callbacks.http_error = Refuse;
+  callbacks.begin_request = Impl::Serve;
+  mg_init_data init{&callbacks, impl.get(), options};
   char text[256] = "";
   unsigned code = 0;
   mg_error_data error{&code, text, sizeof(text)};
@@ -121,10 +130,6 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
   }
   mg_server_port bound{};
   if (mg_get_server_ports(impl->context, 1, &bound) == 1) impl->port = bound.port;
-  mg_set_request_handler(impl->context, "/metrics$", Impl::ServeMetrics, impl.get());
-  mg_set_request_handler(impl->context, "/healthz$", Healthy, nullptr);
-  mg_set_request_handler(impl->context, "/readyz$", Impl::ServeReady, impl.get());
-  mg_set_request_handler(impl->context, "/**", Impl::ServeNothing, nullptr);
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(impl)));
 }
 

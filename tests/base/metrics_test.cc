@@ -133,6 +133,20 @@ TEST(MetricsServer, ServesNothingElse) {
   EXPECT_THAT(Get(server->port(), "/" + std::string(10'000, 'x')), Not(HasSubstr(" 200 ")));
 }
 
+TEST(MetricsServer, AnswersInHttpToWhatIsNone) {
+  const Metrics metrics;
+  ASSERT_OK_AND_ASSIGN(const auto server,
+                       MetricsServer::Start("127.0.0.1:0", metrics, [] { return ""; }));
+  const std::string upgrade =
+      "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: AAAA\r\n\r\n";
+  EXPECT_THAT(Ask(server->port(), "GET /metrics HTTP/1.1\r\n" + upgrade),
+              StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(Ask(server->port(), "GET /chat HTTP/1.1\r\n" + upgrade), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Ask(server->port(), "GET\r\n\r\n"), StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(Ask(server->port(), std::string(5000, 'x')), StartsWith("HTTP/1.1 4"));
+}
+
 TEST(MetricsServer, NamesTheAddressThatItCannotHave) {
   Metrics metrics;
   ASSERT_OK_AND_ASSIGN(const auto first,
