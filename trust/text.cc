@@ -18,4 +18,10 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", shown, text.size() > kMost ? "…" : "", "\"");
 }
 
+absl::string_view Beginning(absl::string_view text, size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  return text.substr(0, most);
+}
+
 }  // namespace linchpin::trust

@@ -3,6 +3,8 @@
 
 #include "ca/core/coverage.h"
 
+#include "trust/text.h"
+
 namespace linchpin::ca {
 namespace {
 
@@ -40,7 +42,7 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   node.revision = ack.revision();
   node.trust_epoch = ack.trust_epoch();
   node.pin_set_version = ack.pin_set_version();
-  node.refused = ack.refused().substr(0, kMaxText);
+  node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
   for (const std::string& gone : ack.gone()) node.consumers.erase(gone);
   for (const v1::Consumer& consumer : ack.consumers()) AddConsumer(consumer, &node);
 }

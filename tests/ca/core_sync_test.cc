@@ -297,6 +297,22 @@ TEST(Commit, SeesTheChangesQueuedBeforeIt) {
   EXPECT_THAT(world.Answer<ca::v1::Identity>(second), StatusIs(StatusCode::kAlreadyExists));
 }
 
+TEST(Coverage, CanBeReadWhateverANodeGivesAsItsReason) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  world.Hello(1, node);
+  ca::v1::Ack ack;
+  ack.set_refused("x");
+  for (int i = 0; i < 2000; ++i) ack.mutable_refused()->append("\u00e9");
+  world.Step(ca::event::NodeAck{1, ack});
+  ASSERT_OK_AND_ASSIGN(const auto coverage,
+                       world.Admin<ca::v1::Coverage>(ca::v1::CoverageRequest()));
+  ca::v1::Coverage read;
+  EXPECT_TRUE(read.ParseFromString(coverage.SerializeAsString())) << "it was cut within a letter";
+  ASSERT_THAT(read.nodes(), SizeIs(1));
+  EXPECT_THAT(read.nodes(0).refused(), SizeIs(ca::Coverage::kMaxText - 1));
+}
+
 TEST(Attest, AnswersOnlyAfterStoreAndLog) {
   CoreWorld world;
   const std::string token = world.Token("a");
