@@ -30,16 +30,30 @@ function(linchpin_program name)
   endif()
 endfunction()
 
-# linchpin_test(NAME SOURCES … LIBS …): one GoogleTest binary a room; ctest runs it whole.
+# linchpin_test(NAME SOURCES … LIBS … [SHARDS N]): one GoogleTest binary a room; ctest runs it
+# whole, or in N parts that share the cores, each under a name (and so with a report) of its own.
 function(linchpin_test name)
-  cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(T "" "SHARDS" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${T_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main
                                         linchpin_flags)
   target_compile_definitions(${name} PRIVATE LINCHPIN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              LINCHPIN_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
-  add_test(NAME ${name} COMMAND ${name})
+  if(NOT T_SHARDS)
+    add_test(NAME ${name} COMMAND ${name})
+    return()
+  endif()
+  math(EXPR last "${T_SHARDS} - 1")
+  foreach(index RANGE ${last})
+    set(shard ${CMAKE_BINARY_DIR}/tests/${name}_${index})
+    add_custom_command(TARGET ${name} POST_BUILD
+      COMMAND ${CMAKE_COMMAND} -E create_symlink ${name} ${shard})
+    add_test(NAME ${name}_${index} COMMAND ${shard})
+    # Long ones first, so that none runs alone at the end.
+    set_tests_properties(${name}_${index} PROPERTIES COST 100
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${T_SHARDS};GTEST_SHARD_INDEX=${index}")
+  endforeach()
 endfunction()
 
 # linchpin_fuzzer(NAME SOURCES … LIBS …): a libFuzzer program in fuzz/, built by the fuzz preset
