@@ -2,13 +2,13 @@
 # Copyright The Linchpin Authors
 """Makes the seeds in corpus/ with openssl and protoc, so that they are another implementation's."""
 
-import hashlib
 import pathlib
-import subprocess
 import tempfile
 
-HERE = pathlib.Path(__file__).parent
-PROTO = HERE.parents[1] / "proto"
+import seeds
+import seeds_of_cases
+from seeds import encode, openssl, pin, quoted, seed
+
 LEAF = """
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature
@@ -20,27 +20,6 @@ basicConstraints=critical,CA:TRUE,pathlen:0
 keyUsage=critical,keyCertSign,cRLSign
 subjectAltName=URI:spiffe://example.org
 """
-
-
-def openssl(*args, data=None):
-    return subprocess.run(["openssl", *map(str, args)], input=data, check=True,
-                          capture_output=True).stdout
-
-
-def encode(message, file, text):
-    return subprocess.run(
-        ["protoc", f"--proto_path={PROTO}", f"--encode={message}", f"linchpin/{file}"],
-        input=text.encode(), check=True, capture_output=True).stdout
-
-
-def quoted(data):
-    return '"' + "".join(f"\\{byte:03o}" for byte in data) + '"'
-
-
-def seed(target, name, data):
-    folder = HERE / "corpus" / target
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(data)
 
 
 def certificates(work):
@@ -61,6 +40,62 @@ def certificates(work):
             for name in ("leaf", "issuer")]
 
 
+def signed(work):
+    """An enforced set with a proof of possession, as bytes and as a document that one signed."""
+    keys = {}
+    for name in ("root", "active", "backup", "alice", "bob"):
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-out", work / f"{name}.key")
+        keys[name] = openssl("pkey", "-in", work / f"{name}.key", "-pubout", "-outform", "DER")
+
+    def sign(name, data):
+        return openssl("dgst", "-sha256", "-sign", work / f"{name}.key", data=data)
+
+    made_at = 1800000000
+    proof = sign("backup", seeds.possession("example.org", keys["backup"], made_at))
+    payload = encode("linchpin.trust.v1.PinSet", f"""
+        trust_domain: "example.org" version: 3 mode: ENFORCE
+        anchors {{ spki_sha256: {quoted(pin(keys["root"]))} label: "root" }}
+        issuers {{ spki_sha256: {quoted(pin(keys["active"]))} role: ACTIVE }}
+        issuers {{ spki_sha256: {quoted(pin(keys["backup"]))} role: BACKUP
+                  proof {{ spki_der: {quoted(keys["backup"])} made_at: {made_at}
+                          signature: {quoted(proof)} }} }}
+        issued_at: {made_at} expires_at: 1900000000
+        signers {{ keys: {quoted(keys["alice"])} keys: {quoted(keys["bob"])} threshold: 2 }}""")
+    seed("pin_set", "enforced", payload)
+    shown = {
+        "trust_domain": "example.org", "version": 3, "mode": "enforce",
+        "anchors": [{"pin": seeds.pin_text(keys["root"]), "label": "root"}],
+        "issuers": [{"pin": seeds.pin_text(keys["active"]), "role": "active"},
+                    {"pin": seeds.pin_text(keys["backup"]), "role": "backup",
+                     "key_proved_at": "2027-01-15T08:00:00Z"}],
+        "any_under_anchor": False, "issued_at": "2027-01-15T08:00:00Z",
+        "expires_at": "2030-03-17T17:46:40Z", "on_expiry": "keep", "urgent": False,
+        "signers": {"threshold": 2, "keys": [seeds.pin_text(keys[n]) for n in ("alice", "bob")]}}
+    signatures = {keys["alice"]: sign("alice", b"linchpin pin set v1\n" + payload)}
+    seed("pin_set_document", "draft", seeds.document(shown, payload, {}))
+    seed("pin_set_document", "signed", seeds.document(shown, payload, signatures))
+
+
+def agent_state(leaf, issuer, pkcs8, spki):
+    seed("agent_state", "joined", encode("linchpin.state.v1.AgentState", f"""
+        format: 1 trust_domain: "example.org" node_id: "spiffe://example.org/linchpin/node/n1"
+        node_certificate {{ private_key: {quoted(pkcs8)} chain: {quoted(leaf)}
+                           chain: {quoted(issuer)} renew_at_ms: 1900000000000 }}
+        incarnation: "0123456789abcdef" revision: 7
+        trust {{ trust_domain: "example.org" epoch: 4 anchors: {quoted(issuer)}
+                issuers: {quoted(issuer)} declared_issuers: {quoted(pin(spki))} }}
+        frozen_anchors: {quoted(pin(spki))} set_zero: true last_ca_time: 1900000000
+        identities {{ identity_id: "i1" spiffe_id: "spiffe://example.org/web"
+                     selectors: "unix:uid:1000" ttl_seconds: 3600 order: 1 }}
+        rules {{ from: "spiffe://example.org/web" to: "spiffe://example.org/db" outbound: true }}
+        certificates {{ identity_id: "i1" private_key: {quoted(pkcs8)} chain: {quoted(leaf)}
+                       chain: {quoted(issuer)} renew_at_ms: 1900000000000 }}"""))
+    seed("agent_state", "key_only", encode("linchpin.state.v1.AgentState", f"""
+        format: 1 trust_domain: "example.org"
+        node_certificate {{ private_key: {quoted(pkcs8)} }}"""))
+
+
 def make(work):
     leaf, issuer = certificates(work)
     seed("certificate", "leaf", leaf)
@@ -68,28 +103,28 @@ def make(work):
     seed("chain", "leaf_and_issuer",
          b"".join(len(der).to_bytes(2, "big") + der for der in (leaf, issuer)))
     seed("pem", "chain", (work / "leaf.pem").read_bytes() + (work / "issuer.pem").read_bytes())
-    seed("certificate_request", "plain",
-         openssl("req", "-in", work / "leaf.csr", "-outform", "DER"))
+    request = openssl("req", "-in", work / "leaf.csr", "-outform", "DER")
+    seed("certificate_request", "plain", request)
     pkcs8 = openssl("pkcs8", "-topk8", "-nocrypt", "-in", work / "leaf.key", "-outform", "DER")
     spki = openssl("pkey", "-in", work / "issuer.key", "-pubout", "-outform", "DER")
     signer = openssl("pkey", "-in", work / "leaf.key", "-pubout", "-outform", "DER")
-    pin = quoted(hashlib.sha256(spki).digest())
+    spki_pin = quoted(pin(spki))
     seed("keys", "pkcs8", pkcs8)
     seed("keys", "spki", spki)
     seed("names", "id", b"spiffe://example.org/ns/shop/web")
-    seed("names", "pin", b"sha256:" + openssl("base64", "-A", data=hashlib.sha256(spki).digest()))
+    seed("names", "pin", seeds.pin_text(spki).encode())
     seed("names", "duration", b"1h30m")
     seed("config", "ca", b"data_dir: /var/lib/linchpin\ntrust_domain: example.org\n"
                          b"authority:\n  root: generate\n  leaf_ttl: 1h\n")
     seed("config", "agent", b"ca: 127.0.0.1:8443\nca_pin:\n  - sha256:AA==\nrenewal_off: true\n")
-    seed("pin_set", "report_only", encode("linchpin.trust.v1.PinSet", "trust/v1/trust.proto", f"""
+    seed("pin_set", "report_only", encode("linchpin.trust.v1.PinSet", f"""
         trust_domain: "example.org" version: 3 mode: REPORT_ONLY
-        anchors {{ spki_sha256: {pin} label: "root" }}
-        issuers {{ spki_sha256: {pin} role: ACTIVE }}
+        anchors {{ spki_sha256: {spki_pin} label: "root" }}
+        issuers {{ spki_sha256: {spki_pin} role: ACTIVE }}
         issued_at: 1800000000 expires_at: 1900000000
         signers {{ keys: {quoted(signer)} threshold: 1 }}"""))
     seed("contexts", "one_identity", encode(
-        "linchpin.agent.v1.MtlsContexts", "agent/v1/mtls_context.proto", f"""
+        "linchpin.agent.v1.MtlsContexts", f"""
         identities {{
           spiffe_id: "spiffe://example.org/web" chain: {quoted(leaf)} chain: {quoted(issuer)}
           private_key: {quoted(pkcs8)}
@@ -97,15 +132,20 @@ def make(work):
         }}
         trust_domains {{
           trust_domain: "example.org" anchors: {quoted(issuer)} issuers: {quoted(issuer)}
-          pins {{ version: 1 is_signed: true mode: ENFORCE anchors: {pin} issuers: {pin} }}
+          pins {{ version: 1 is_signed: true mode: ENFORCE
+                 anchors: {spki_pin} issuers: {spki_pin} }}
           epoch: 4 skew_seconds: 60
         }}
         trust_epoch: 4"""))
-    seed("sync_message", "change", encode("linchpin.ca.v1.CaMessage", "ca/v1/node.proto", """
-        incarnation: "0123456789abcdef" revision: 7 complete: true
-        identities { identity_id: "i1" spiffe_id: "spiffe://example.org/web"
-                     selectors: "unix:uid:1000" ttl_seconds: 3600 order: 1 }
-        rules { from: "spiffe://example.org/web" to: "spiffe://example.org/db" outbound: true }"""))
+    signed(work)
+    agent_state(leaf, issuer, pkcs8, spki)
+    seed("attest_request", "token", encode("linchpin.ca.v1.AttestRequest", f"""
+        certificate_request: {quoted(request)} join_token: "c2VjcmV0LXRva2VuLW9mLWEtbm9kZQ" """))
+    seed("attest_request", "expired", encode("linchpin.ca.v1.AttestRequest", f"""
+        certificate_request: {quoted(request)} expired_certificate: {quoted(leaf)}"""))
+    seed("signers_file", "one", seeds.signers_file(signer))
+    seeds_of_cases.make()
+    seeds.texts()
 
 
 if __name__ == "__main__":
