@@ -102,9 +102,9 @@ class Load:
 
 
 def micro(pattern, how):
-    """Google Benchmark's rows: name -> {what: Samples}, one value a repetition, in µs. `cpu` is of
-    all threads; where a row has them, `here_us` is of its own thread alone, and `floor_us` of the
-    floor that it measured in between."""
+    """Google Benchmark's rows: name -> {what: Samples}, one value a repetition, in µs. `cpu` is
+    what it says; where a row measured its floor in between, `floor_us` is that, and `here_us` its
+    own, by the same clock."""
     done = subprocess.run(
         [BIN / "linchpin-bench", f"--benchmark_filter={pattern}", "--benchmark_format=json",
          f"--benchmark_min_time={how.micro_seconds}", f"--benchmark_repetitions={how.rounds}",

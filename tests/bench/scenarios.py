@@ -187,17 +187,14 @@ def handshakes(how):
                                      "mTLS handshake, both ends: SDK and a foreign peer", "µs",
                                      "cpu", most_floors=0.85)}
     found = micro("^Handshake", how)
-    plain = found.pop("HandshakeOfPlainOpenSsl", None)
     for key, pattern in (("handshake_sdk", "TwoSdkPeers"), ("handshake_foreign", "Foreign")):
         row, named = rows[key], [of for name, of in found.items() if re.search(pattern, name)]
-        if not named or plain is None:
+        if not named:
             row.missing = "linchpin-bench has no such row"
             continue
-        worst = max(named, key=lambda of: of["cpu"].median / of["floor_us"].median)
-        # All threads of the process, without what stopping its clock costs: the floor lacks that.
-        clock = plain["cpu"].median - plain["here_us"].median
-        row.samples = Samples(us - clock for us in worst["cpu"].values)
-        row.floor, row.floor_name = worst["floor_us"].median, "plain OpenSSL"
+        worst = max(named, key=lambda of: of["here_us"].median / of["floor_us"].median)
+        row.samples, row.floor = worst["here_us"], worst["floor_us"].median
+        row.floor_name = "plain OpenSSL"
     return list(rows.values())
 
 
