@@ -22,7 +22,7 @@ class CertificateRequest {
  public:
   static constexpr size_t kMaxDer = 8 * 1024;
 
-  // Parses and verifies the proof of possession. INVALID_ARGUMENT: empty, over kMaxDer, malformed,
+  // Parses and verifies the proof of possession. INVALID_ARGUMENT: empty, over kMaxDer, not DER,
   // trailing bytes, a key that CheckLeafKey() refuses, a signature by less than SHA-256.
   // PERMISSION_DENIED: the proof does not verify.
   static absl::StatusOr<CertificateRequest> FromDer(absl::string_view der);
