@@ -18,6 +18,7 @@
 #include "tests/sdk/fake_agent.h"
 #include "tests/sdk/world.h"
 #include "tests/support/temp_dir.h"
+#include "x509/certificate_builder.h"
 #include "x509/openssl_ptr.h"
 
 namespace linchpin {
@@ -45,7 +46,9 @@ struct SdkPeer {
   std::shared_ptr<tls::ContextSource> source;
 };
 
-CtxPtr PlainCtx(const SSL_METHOD* method, const test::Signer& leaf, const test::World& world) {
+// `anchor` is what it trusts, and what it names to its peer if `names_it`.
+CtxPtr PlainCtx(const SSL_METHOD* method, const test::Signer& leaf, const test::World& world,
+                const x509::Certificate& anchor, bool names_it) {
   CtxPtr ctx(SSL_CTX_new(method));
   Require(SSL_CTX_set_min_proto_version(ctx.get(), TLS1_3_VERSION) == 1 &&
           SSL_CTX_set1_groups_list(ctx.get(), "X25519:P-256:P-384") == 1 &&
@@ -53,11 +56,15 @@ CtxPtr PlainCtx(const SSL_METHOD* method, const test::Signer& leaf, const test::
           SSL_CTX_use_certificate(ctx.get(), leaf.certificate.x509()) == 1 &&
           SSL_CTX_use_PrivateKey(ctx.get(), leaf.key.evp()) == 1 &&
           SSL_CTX_add1_chain_cert(ctx.get(), world.issuer().certificate.x509()) == 1 &&
-          X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx.get()), world.root().certificate.x509()) ==
-              1);
+          X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx.get()), anchor.x509()) == 1 &&
+          (!names_it || SSL_CTX_add1_to_CA_list(ctx.get(), anchor.x509()) == 1));
   SSL_CTX_set_session_cache_mode(ctx.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_verify(ctx.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   return ctx;
+}
+
+x509::Certificate Twin(const test::World& world) {
+  return x509::MakeTwin(world.issuer().certificate, world.issuer().key, "twin serial").value();
 }
 
 struct Peers {
@@ -66,10 +73,24 @@ struct Peers {
   SdkPeer payments{world.Contexts(test::kPayments)};
   std::shared_ptr<tls::ClientTls> client = tls::ClientTls::Make(web.source, {}).value();
   std::shared_ptr<tls::ServerTls> server = tls::ServerTls::Make(payments.source, {}).value();
-  CtxPtr plain_client =
-      PlainCtx(TLS_client_method(), world.MakeLeaf(test::kWeb, world.issuer()), world);
-  CtxPtr plain_server =
-      PlainCtx(TLS_server_method(), world.MakeLeaf(test::kPayments, world.issuer()), world);
+
+  test::Signer web_leaf = world.MakeLeaf(test::kWeb, world.issuer());
+  test::Signer payments_leaf = world.MakeLeaf(test::kPayments, world.issuer());
+  x509::Certificate twin = Twin(world);
+  CtxPtr plain_client = Client(world.root().certificate, false);
+  CtxPtr plain_server = Server(world.root().certificate, false);
+  // A server that asks for a certificate names whom it trusts; a client seldom does.
+  CtxPtr foreign_server = Server(world.root().certificate, true);
+  CtxPtr twin_server = Server(twin, true);
+  CtxPtr twin_client = Client(twin, false);
+  CtxPtr naming_client = Client(twin, true);
+
+  CtxPtr Client(const x509::Certificate& anchor, bool names_it) {
+    return PlainCtx(TLS_client_method(), web_leaf, world, anchor, names_it);
+  }
+  CtxPtr Server(const x509::Certificate& anchor, bool names_it) {
+    return PlainCtx(TLS_server_method(), payments_leaf, world, anchor, names_it);
+  }
 };
 
 // Returns the bytes that the client and the server have sent.
@@ -138,17 +159,40 @@ void HandshakeOfTwoSdkPeers(benchmark::State& state) {
 }
 BENCHMARK(HandshakeOfTwoSdkPeers)->Unit(benchmark::kMicrosecond)->MeasureProcessCPUTime();
 
-void HandshakeWithAForeignServer(benchmark::State& state) {
+void Foreign(benchmark::State& state, CtxPtr Peers::*foreign, bool foreign_is_client) {
   const Peers& peers = ThePeers();
-  BesideItsFloor(state, peers, peers.client->ctx(), peers.plain_server.get());
+  SSL_CTX* const other = (peers.*foreign).get();
+  BesideItsFloor(state, peers, foreign_is_client ? other : peers.client->ctx(),
+                 foreign_is_client ? peers.server->ctx() : other);
+}
+
+void HandshakeWithAForeignServer(benchmark::State& state) {
+  Foreign(state, &Peers::foreign_server, false);
 }
 BENCHMARK(HandshakeWithAForeignServer)->Unit(benchmark::kMicrosecond)->MeasureProcessCPUTime();
 
 void HandshakeWithAForeignClient(benchmark::State& state) {
-  const Peers& peers = ThePeers();
-  BesideItsFloor(state, peers, peers.plain_client.get(), peers.server->ctx());
+  Foreign(state, &Peers::plain_client, true);
 }
 BENCHMARK(HandshakeWithAForeignClient)->Unit(benchmark::kMicrosecond)->MeasureProcessCPUTime();
+
+// Anchored at the twin of the issuer, as clients that cannot pin are.
+void HandshakeWithATwinAnchoredServer(benchmark::State& state) {
+  Foreign(state, &Peers::twin_server, false);
+}
+BENCHMARK(HandshakeWithATwinAnchoredServer)->Unit(benchmark::kMicrosecond)->MeasureProcessCPUTime();
+
+void HandshakeWithATwinAnchoredClient(benchmark::State& state) {
+  Foreign(state, &Peers::twin_client, true);
+}
+BENCHMARK(HandshakeWithATwinAnchoredClient)->Unit(benchmark::kMicrosecond)->MeasureProcessCPUTime();
+
+void HandshakeWithATwinAnchoredClientThatNamesIt(benchmark::State& state) {
+  Foreign(state, &Peers::naming_client, true);
+}
+BENCHMARK(HandshakeWithATwinAnchoredClientThatNamesIt)
+    ->Unit(benchmark::kMicrosecond)
+    ->MeasureProcessCPUTime();
 
 }  // namespace
 }  // namespace linchpin
