@@ -17,6 +17,7 @@
 #include "base/status_macros.h"
 #include "sdk/internal/dial.h"
 #include "sdk/internal/socket_bio.h"
+#include "sdk/internal/ssl_state.h"
 #include "sdk/internal/tls_error.h"
 #include "x509/openssl_ptr.h"
 
@@ -77,6 +78,8 @@ struct Connection::Impl {
   }
 
   absl::Status Handshake(absl::string_view doing, absl::Duration deadline) {
+    const CtxState& ctx = *FindState(SSL_get_SSL_CTX(ssl.get()));
+    deadline = std::min(deadline, DeadlineIn(ctx.handshake_timeout));
     absl::StatusOr<int> done = Drive(doing, deadline, SSL_do_handshake);
     if (done.ok() && *done == 0) {
       return absl::UnavailableError(absl::StrCat(doing, ": the peer has closed the connection"));

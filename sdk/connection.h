@@ -26,13 +26,16 @@ namespace linchpin::tls {
 class Connection {
  public:
   // To "HOST:PORT", "[V6]:PORT" or "unix:///path"; the peer must be exactly `expected_id`. Names
-  // are resolved by the system's resolver, which may take longer than `timeout`.
+  // are resolved by the system's resolver, which may take longer than `timeout`. Of a name's
+  // addresses each is tried a quarter of a second after the one before it, and the first to answer
+  // is taken. The handshake takes at most TlsOptions::handshake_timeout of `timeout`.
   static absl::StatusOr<std::unique_ptr<Connection>> Connect(const ClientTls& tls,
                                                              const std::string& address,
                                                              const std::string& expected_id,
                                                              absl::Duration timeout);
 
-  // Takes the accepted socket `fd` over, also on failure. A refusal's message is its verdict.
+  // Takes the accepted socket `fd` over, also on failure. A refusal's message is its verdict. It
+  // takes at most `timeout` and at most TlsOptions::handshake_timeout.
   static absl::StatusOr<std::unique_ptr<Connection>> Accept(const ServerTls& tls, int fd,
                                                             absl::Duration timeout);
 

@@ -26,11 +26,17 @@ absl::StatusOr<SSL_CTX*> Make(const std::shared_ptr<ContextSource>& source, TlsO
                                                    absl::FormatDuration(options.max_connection_age),
                                                    "; expected more than nothing"));
   }
+  if (options.handshake_timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat("handshake_timeout is ",
+                                                   absl::FormatDuration(options.handshake_timeout),
+                                                   "; expected more than nothing"));
+  }
   CtxState state;
   state.runtime = source->runtime();
   state.direction = direction;
   state.identity = std::move(options.identity);
   state.max_age = options.max_connection_age;
+  state.handshake_timeout = options.handshake_timeout;
   return MakeSslCtx(std::move(state));
 }
 

@@ -32,6 +32,10 @@ struct TlsOptions {
   // Connections and PeerWatches older than this are closed (a little earlier, so that not all end
   // at once). A leaf that expires never closes a live connection.
   absl::Duration max_connection_age = absl::InfiniteDuration();
+  // The longest that a Connection's handshake may take, however much time its caller gives it: a
+  // peer that falls silent holds a thread and a descriptor that long. Who drives an SSL of his own
+  // sees to that himself.
+  absl::Duration handshake_timeout = absl::Seconds(10);
 };
 
 // Asks each client for a certificate and lets in whom policy allows. Any thread.

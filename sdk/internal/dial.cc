@@ -14,8 +14,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -23,31 +26,75 @@
 #include "absl/strings/strip.h"
 #include "base/clock.h"
 #include "base/durable_file.h"
+#include "base/status_macros.h"
 
 namespace linchpin::tls {
 namespace {
 
-constexpr int kLongestPoll = 60'000;  // ms; then looks at the clock again
+constexpr int64_t kLongestPoll = 60'000;  // ms; then looks at the clock again
 
-absl::Status ConnectTo(int fd, const sockaddr* address, socklen_t size, absl::Duration deadline) {
-  if (connect(fd, address, size) == 0) return absl::OkStatus();
-  if (errno != EINPROGRESS) return base::ErrnoStatus(errno, "connect");
-  if (absl::Status waited = WaitFor(fd, true, deadline); !waited.ok()) return waited;
-  int error = 0;
-  socklen_t length = sizeof(error);
-  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  return error == 0 ? absl::OkStatus() : base::ErrnoStatus(error, "connect");
+int MillisecondsTo(absl::Duration until) {
+  const absl::Duration left = until - base::SystemClock().Uptime();
+  const int64_t ms = absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
+  return static_cast<int>(std::clamp<int64_t>(ms, 0, kLongestPoll));
 }
 
-absl::StatusOr<int> SocketTo(const sockaddr* address, socklen_t size, absl::Duration deadline) {
-  const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return base::ErrnoStatus(errno, "make a socket");
-  absl::Status connected = ConnectTo(fd, address, size, deadline);
-  if (connected.ok()) connected = Prepare(fd);
-  if (connected.ok()) return fd;
-  close(fd);
-  return connected;
-}
+// RFC 8305 §5: "The RECOMMENDED value for the Connection Attempt Delay is 250 milliseconds."
+constexpr absl::Duration kAttemptDelay = absl::Milliseconds(250);
+constexpr size_t kMostAddresses = 16;
+
+// Attempts to connect of which the first to succeed wins.
+class Race {
+ public:
+  ~Race() {
+    for (const pollfd& attempt : attempts_) close(attempt.fd);
+  }
+
+  void Begin(const sockaddr* address, socklen_t size) {
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+      Failed(errno, "make a socket");
+      return;
+    }
+    // A connection that is made at once is writable at once.
+    if (connect(fd, address, size) != 0 && errno != EINPROGRESS) {
+      Failed(errno, "connect");
+      close(fd);
+      return;
+    }
+    attempts_.push_back({fd, POLLOUT, 0});
+  }
+
+  bool waiting() const { return !attempts_.empty(); }
+  const absl::Status& failed() const { return failed_; }  // why the last that failed did
+
+  // A connected socket, or -1 when `until` has come or an attempt has failed.
+  absl::StatusOr<int> Wait(absl::Duration until) {
+    const int ready = poll(attempts_.data(), attempts_.size(), MillisecondsTo(until));
+    if (ready < 0 && errno != EINTR) return base::ErrnoStatus(errno, "wait for a socket");
+    for (size_t i = 0; ready > 0 && i < attempts_.size(); ++i) {
+      if (attempts_[i].revents == 0) continue;
+      const int fd = attempts_[i].fd;
+      attempts_.erase(attempts_.begin() + static_cast<std::ptrdiff_t>(i));
+      int error = 0;
+      socklen_t length = sizeof(error);
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+      if (error == 0) return fd;
+      close(fd);
+      Failed(error, "connect");
+      return -1;
+    }
+    return -1;
+  }
+
+ private:
+  void Failed(int error, absl::string_view what) {
+    failed_ = absl::UnavailableError(base::ErrnoStatus(error, what).message());
+  }
+
+  std::vector<pollfd> attempts_;
+  absl::Status failed_ = absl::UnavailableError("the name has no address");
+};
 
 absl::StatusOr<int> DialUnix(const std::string& path, absl::Duration deadline) {
   sockaddr_un address{};
@@ -56,7 +103,7 @@ absl::StatusOr<int> DialUnix(const std::string& path, absl::Duration deadline) {
     return absl::InvalidArgumentError("a Unix address is unix:///ABSOLUTE/PATH");
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  return SocketTo(reinterpret_cast<const sockaddr*>(&address), sizeof(address), deadline);
+  return ConnectToFirst({{reinterpret_cast<const sockaddr*>(&address), sizeof(address)}}, deadline);
 }
 
 absl::Status NotAnAddress(const std::string& address) {
@@ -71,15 +118,34 @@ absl::Duration DeadlineIn(absl::Duration timeout) { return base::SystemClock().U
 
 absl::Status WaitFor(int fd, bool writable, absl::Duration deadline) {
   while (true) {
-    const absl::Duration left = deadline - base::SystemClock().Uptime();
-    if (left <= absl::ZeroDuration()) {
+    if (base::SystemClock().Uptime() >= deadline) {
       return absl::DeadlineExceededError("the peer did not answer in time");
     }
-    const int64_t ms = absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
     pollfd entry{fd, static_cast<short>(writable ? POLLOUT : POLLIN), 0};
-    const int ready = poll(&entry, 1, static_cast<int>(std::min<int64_t>(ms, kLongestPoll)));
+    const int ready = poll(&entry, 1, MillisecondsTo(deadline));
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) return base::ErrnoStatus(errno, "wait for a socket");
+  }
+}
+
+absl::StatusOr<int> ConnectToFirst(const std::vector<SocketAddress>& addresses,
+                                   absl::Duration deadline) {
+  Race race;
+  size_t next = 0;
+  absl::Duration begin_at = -absl::InfiniteDuration();
+  while (true) {
+    const absl::Duration now = base::SystemClock().Uptime();
+    if (now >= deadline) return absl::DeadlineExceededError("the peer did not answer in time");
+    if (next < addresses.size() && (now >= begin_at || !race.waiting())) {
+      race.Begin(addresses[next].first, addresses[next].second);
+      ++next;
+      begin_at = now + kAttemptDelay;
+      continue;
+    }
+    if (!race.waiting()) return race.failed();
+    ASSIGN_OR_RETURN(const int fd,
+                     race.Wait(next < addresses.size() ? std::min(begin_at, deadline) : deadline));
+    if (fd >= 0) return fd;
   }
 }
 
@@ -100,14 +166,15 @@ absl::StatusOr<int> Dial(const std::string& address, absl::Duration deadline) {
         absl::StrCat("cannot resolve ", absl::CEscape(address), ": ", gai_strerror(failed)));
   }
   std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owned(found, freeaddrinfo);
-  absl::Status last = absl::UnavailableError("the name has no address");
-  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
-    absl::StatusOr<int> fd = SocketTo(entry->ai_addr, entry->ai_addrlen, deadline);
-    if (fd.ok() || absl::IsDeadlineExceeded(fd.status())) return fd;
-    last = fd.status();
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* at = found; at != nullptr && addresses.size() < kMostAddresses;
+       at = at->ai_next) {
+    addresses.emplace_back(at->ai_addr, at->ai_addrlen);
   }
+  absl::StatusOr<int> fd = ConnectToFirst(addresses, deadline);
+  if (fd.ok() || absl::IsDeadlineExceeded(fd.status())) return fd;
   return absl::UnavailableError(
-      absl::StrCat("cannot connect to ", absl::CEscape(address), ": ", last.message()));
+      absl::StrCat("cannot connect to ", absl::CEscape(address), ": ", fd.status().message()));
 }
 
 absl::Status Prepare(int fd) {

@@ -24,6 +24,7 @@ struct CtxState {
   trust::Direction direction = trust::Direction::kInbound;  // of connections, as we judge them
   std::string identity;                                     // empty: the default
   absl::Duration max_age = absl::InfiniteDuration();
+  absl::Duration handshake_timeout = absl::InfiniteDuration();
 };
 
 // Owned by the SSL; used only by the thread that uses the SSL.
