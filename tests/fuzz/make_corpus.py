@@ -96,6 +96,36 @@ def agent_state(leaf, issuer, pkcs8, spki):
         node_certificate {{ private_key: {quoted(pkcs8)} }}"""))
 
 
+def body(der):
+    """What is within an element, and what follows it."""
+    start, length = 2, der[1]
+    if length > 0x80:
+        start += length - 0x80
+        length = int.from_bytes(der[2:start], "big")
+    return der[start:start + length], der[start + length:]
+
+
+def requests():
+    """Those of the golden tests, around their keys; of other makers too."""
+    golden = seeds.ROOT / "tests" / "golden"
+    by_openssl = [golden / "certificates" / f"request-{name}.der"
+                  for name in ("plain", "san", "foreign", "ca", "sign")]
+    for path in [*by_openssl, *golden.glob("requests/*.der")]:
+        pem = openssl("req", "-inform", "DER", "-in", path, "-noout", "-pubkey")
+        key = openssl("pkey", "-pubin", "-outform", "DER", data=pem)
+        before, after = body(body(path.read_bytes())[0])[0].split(key)
+        seed("signed_request", path.stem, len(before).to_bytes(2, "big") + before + after)
+
+
+def leaves():
+    serial = bytes(range(1, 17))
+    seed("leaf", "plain", bytes([16]) + serial + (60 << 30 | 3600).to_bytes(8, "big")
+         + b"spiffe://example.org/web\nweb.example.org")
+    until_2050 = 2524608000 - 1900000000
+    seed("leaf", "of_2050", bytes([1, 0x80]) + (until_2050 - 1 << 30 | 1).to_bytes(8, "big")
+         + b"\n".join(b"n" * size for size in range(120, 135)))
+
+
 def make(work):
     leaf, issuer = certificates(work)
     seed("certificate", "leaf", leaf)
@@ -105,6 +135,9 @@ def make(work):
     seed("pem", "chain", (work / "leaf.pem").read_bytes() + (work / "issuer.pem").read_bytes())
     request = openssl("req", "-in", work / "leaf.csr", "-outform", "DER")
     seed("certificate_request", "plain", request)
+    requests()
+    leaves()
+    seed("der", "leaf", leaf)
     pkcs8 = openssl("pkcs8", "-topk8", "-nocrypt", "-in", work / "leaf.key", "-outform", "DER")
     spki = openssl("pkey", "-in", work / "issuer.key", "-pubout", "-outform", "DER")
     signer = openssl("pkey", "-in", work / "leaf.key", "-pubout", "-outform", "DER")

@@ -30,6 +30,12 @@ void RequireReadable(const Message& message, const char* promise) {
   Require(read.ParseFromString(message.SerializeAsString()), promise);
 }
 
+// x509_targets.cc
+void CertificateRequest(absl::string_view bytes);
+void SignedRequest(absl::string_view bytes);
+void Der(absl::string_view bytes);
+void Leaf(absl::string_view bytes);
+
 // trust_targets.cc
 const test::TestAuthority& Authority();
 trust::v1::SignedPinSet Make(const PinSetOffer& offer);

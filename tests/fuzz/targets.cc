@@ -9,7 +9,6 @@
 #include "trust/spiffe_id.h"
 #include "trust/x509_svid.h"
 #include "x509/certificate.h"
-#include "x509/certificate_request.h"
 #include "x509/key.h"
 #include "x509/pem.h"
 #include "x509/spki_pin.h"
@@ -25,11 +24,6 @@ void Certificate(absl::string_view bytes) {
   const trust::LeafCheck check = trust::CheckLeaf(*certificate);
   Require(check.id.has_value() || !check.findings.empty(), "a leaf without an ID does not conform");
   (void)certificate->public_key().CheckStrength();
-}
-
-void CertificateRequest(absl::string_view bytes) {
-  const auto request = x509::CertificateRequest::FromDer(bytes);
-  if (request.ok()) Require(request->public_key().CheckLeafKey().ok(), "its key is one we certify");
 }
 
 void Keys(absl::string_view bytes) {
@@ -73,8 +67,10 @@ const std::map<std::string, Target>& Targets() {
       {"chain", Chain},
       {"config", Config},
       {"contexts", Of(Contexts)},
+      {"der", Der},
       {"judge", Of(Judged)},
       {"keys", Keys},
+      {"leaf", Leaf},
       {"local_texts", LocalTexts},
       {"log", Of(Log)},
       {"log_segment", LogSegment},
@@ -87,6 +83,7 @@ const std::map<std::string, Target>& Targets() {
       {"pin_sets", Of(PinSets)},
       {"sealed", Sealed},
       {"settings", Settings},
+      {"signed_request", SignedRequest},
       {"signers_file", SignersFile},
       {"store_records", Of(StoreRecords)},
       {"sync_messages", Of(SyncMessages)},

@@ -4,8 +4,6 @@
 // Requests against OpenSSL's own reading: whatever is accepted here, OpenSSL accepts with the same
 // key, the same names and a valid signature.
 
-#include <openssl/x509.h>
-
 #include <string>
 #include <vector>
 
@@ -16,52 +14,20 @@
 #include "tests/support/seeded_random.h"
 #include "tests/support/status_matchers.h"
 #include "tests/x509/golden.h"
+#include "tests/x509/request_by_openssl.h"
 #include "x509/certificate_request.h"
 #include "x509/der.h"
-#include "x509/encoding.h"
-#include "x509/openssl_ptr.h"
 
 namespace linchpin::x509 {
 namespace {
 
 using ::testing::ElementsAre;
 
-void FreeExtensions(STACK_OF(X509_EXTENSION) * stack) {
-  sk_X509_EXTENSION_pop_free(stack, X509_EXTENSION_free);
-}
-
-std::string SpkiOf(X509_REQ* request) {
-  unsigned char* der = nullptr;
-  const int size = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(request), &der);
-  const std::string spki(reinterpret_cast<char*>(der), size > 0 ? static_cast<size_t>(size) : 0);
-  OPENSSL_free(der);
-  return spki;
-}
-
 // True if it is accepted.
 bool IsAcceptedOnlyAsOpenSslReadsIt(const std::string& der) {
-  const auto ours = CertificateRequest::FromDer(der);
-  if (!ours.ok()) return false;
-  const std::string hex = absl::BytesToHexString(der);
-  const unsigned char* at = AsBytes(der);
-  const X509ReqPtr theirs(d2i_X509_REQ(nullptr, &at, static_cast<long>(der.size())));
-  if (theirs == nullptr) {
-    ADD_FAILURE() << "OpenSSL does not parse " << hex;
-    return true;
-  }
-  EXPECT_EQ(at, AsBytes(der) + der.size());
-  EXPECT_EQ(X509_REQ_get_version(theirs.get()), X509_REQ_VERSION_1) << hex;
-  EXPECT_EQ(X509_REQ_verify(theirs.get(), X509_REQ_get0_pubkey(theirs.get())), 1) << hex;
-  EXPECT_EQ(SpkiOf(theirs.get()), ours->public_key().spki()) << hex;
-  const OpenSslPtr<STACK_OF(X509_EXTENSION), FreeExtensions> extensions(
-      X509_REQ_get_extensions(theirs.get()));
-  EXPECT_NE(extensions, nullptr) << hex;
-  const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(
-      X509V3_get_d2i(extensions.get(), NID_subject_alt_name, nullptr, nullptr)));
-  const SubjectAltNames read = ReadAltNames(names.get());
-  EXPECT_EQ(read.uris, ours->uri_sans()) << hex;
-  EXPECT_EQ(read.dns, ours->dns_sans()) << hex;
-  EXPECT_EQ(read.others > 0, ours->asks_for_other_sans()) << hex;
+  const auto request = CertificateRequest::FromDer(der);
+  if (!request.ok()) return false;
+  EXPECT_EQ(test::DifferenceFromOpenSsl(der, *request), "") << absl::BytesToHexString(der);
   return true;
 }
 
