@@ -100,6 +100,7 @@ absl::StatusOr<Config> ReadConfig(const std::string& file, const config::v1::Age
     if (!metrics.ok()) return Bad(absl::StrCat("--metrics: ", metrics.message()));
   }
   config.log_level = from.log_level().empty() ? "info" : from.log_level();
+  ASSIGN_OR_RETURN(config.sandbox, base::ParseSandboxMode(from.sandbox()));
   if (!from.skew().empty() && from.skew() != "0s") {
     ASSIGN_OR_RETURN(config.core.skew, base::ParseDuration(from.skew(), "skew"));
     if (config.core.skew > kMostSkew) return Bad("--skew: at most 1h");

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "agent/core/agent_core.h"
+#include "base/sandbox.h"
 #include "linchpin/config/v1/config.pb.h"
 
 namespace linchpin::agent {
@@ -20,6 +21,7 @@ struct Config {
   std::string socket;   // path
   std::string metrics;  // HOST:PORT; empty: off
   std::string log_level;
+  base::SandboxMode sandbox = base::SandboxMode::kOn;
   std::string join_token_file;
   bool can_begin = false;  // has what a first start needs
 };

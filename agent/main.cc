@@ -22,6 +22,7 @@
 #include "base/mutex.h"
 #include "base/process.h"
 #include "base/run_loop.h"
+#include "base/sandbox.h"
 #include "base/status_macros.h"
 #include "rpc/grpc_log.h"
 
@@ -55,6 +56,8 @@ void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
   text("--metrics", flags->mutable_metrics(),
        "HOST:PORT of /metrics, /healthz and /readyz, or off (127.0.0.1:9465)");
   text("--log-level", flags->mutable_log_level(), "debug, info, warning or error");
+  text("--sandbox", flags->mutable_sandbox(),
+       "give up capabilities and dangerous system calls: on, required or off (on)");
   text("--skew", flags->mutable_skew(), "allowance on NotBefore for clocks that differ (60s)");
   run->add_flag_function(
       "--renewal-off", [flags](int64_t) { flags->set_renewal_off(true); },
@@ -125,7 +128,7 @@ class Stopper {
   Runtime* runtime_ = nullptr;
 };
 
-absl::Status Serve(Config config) {
+absl::Status Serve(Config config, bool sandboxed) {
   // A start that cannot work touches nothing.
   std::error_code unreadable;
   if (!std::filesystem::exists(config.data_dir + "/private/state.sealed", unreadable)) {
@@ -144,6 +147,7 @@ absl::Status Serve(Config config) {
                                    .join_token_file = config.join_token_file,
                                    .socket = config.socket,
                                    .metrics = config.metrics,
+                                   .sandboxed = sandboxed,
                                    .sealed = std::move(opened.sealed),
                                    .state = std::move(opened.state),
                                    .attestor = attestor,
@@ -179,7 +183,12 @@ int Main(int argc, char** argv) {
   rpc::QuietGrpcLog();
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
-  const absl::Status served = Serve(*std::move(config));
+  // To see which program of another user is asking, also where that user's directories are closed.
+  const absl::StatusOr<bool> sandboxed =
+      base::EnterSandbox(config->sandbox, base::kCapSysPtrace | base::kCapDacReadSearch |
+                                              base::CapabilityToListenOn(config->metrics));
+  if (!sandboxed.ok()) return Fail(sandboxed.status(), kFailed);
+  const absl::Status served = Serve(*std::move(config), *sandboxed);
   if (absl::IsInvalidArgument(served)) return Fail(served, kBadUsage);
   return served.ok() ? 0 : Fail(served, kFailed);
 }

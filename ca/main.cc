@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 #include "base/status_macros.h"
 #include "ca/attest/join_token.h"
 #include "ca/keys/file_key_manager.h"
@@ -59,7 +60,7 @@ struct Metered {
   std::unique_ptr<base::MetricsServer> server;
 };
 
-absl::Status Serve(const CaSettings& settings, StopSignal& stop) {
+absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop) {
   RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
   ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store,
@@ -74,6 +75,7 @@ absl::Status Serve(const CaSettings& settings, StopSignal& stop) {
 
   Metered metered;
   DescribeMetrics(metered.metrics);
+  metered.metrics.Set("linchpin_ca_sandboxed", sandboxed ? 1 : 0);
   ServerOptions options{.core = {.profile = settings.setup.profile},
                         .listen = settings.listen,
                         .admin_socket = settings.admin_socket,
@@ -144,10 +146,14 @@ int Main(int argc, char** argv) {
   umask(0077);
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
+  const absl::StatusOr<bool> sandboxed =
+      base::EnterSandbox(settings->sandbox, base::CapabilityToListenOn(settings->listen) |
+                                                base::CapabilityToListenOn(settings->metrics));
+  if (!sandboxed.ok()) return Fail(sandboxed.status(), 1);
   // Outlives the thread that OnSignals() makes.
   static auto& stop = *new StopSignal;
   base::OnSignals([](int) { stop.Ask(); });
-  const absl::Status served = Serve(*settings, stop);
+  const absl::Status served = Serve(*settings, *sandboxed, stop);
   return served.ok() ? 0 : Fail(served, 1);
 }
 

@@ -47,6 +47,7 @@ constexpr std::pair<const char*, const char*> kMetrics[] = {
     {"linchpin_agent_trust_epoch", "sealed and in use for the node's own connections"},
     {"linchpin_agent_pin_set_version", "of the signed pin set in force; 0: unsigned"},
     {"linchpin_agent_subscribers", "streams of services that are open"},
+    {"linchpin_agent_sandboxed", "1 if capabilities and dangerous system calls were given up"},
     {"linchpin_agent_connected", "1 while the stream from the CA is open"},
     {"linchpin_agent_attestations_total", "of this node"},
     {"linchpin_agent_attestations_failed_total", "of this node"},
@@ -75,6 +76,7 @@ Runtime::Runtime(Parts parts)
       worker_(parts_.clock),
       attesting_(parts_.clock) {
   for (const auto& [name, help] : kMetrics) metrics_.Describe(name, help);
+  metrics_.Set("linchpin_agent_sandboxed", parts_.sandboxed ? 1 : 0);
   ca_ = std::make_unique<CaClient>(
       CaClient::Parts{.address = parts_.ca_address,
                       .join_token_file = parts_.join_token_file,

@@ -32,6 +32,7 @@ class Runtime {
     std::string join_token_file;
     std::string socket;   // path
     std::string metrics;  // HOST:PORT, or empty
+    bool sandboxed = false;
     SealedState sealed;
     std::optional<state::v1::AgentState> state;  // that DecodeState() accepts
     WorkloadAttestor& attestor;

@@ -110,6 +110,8 @@ CaFlags MakeCaFlags() {
       {"--metrics", "metrics", "HOST:PORT of /metrics and /healthz, or off [127.0.0.1:9464]", ""},
       {"--datastore", "datastore", "[sqlite://DATA_DIR/store.db]", ""},
       {"--log-level", "log_level", "debug, info, warning or error [info]", ""},
+      {"--sandbox", "sandbox",
+       "give up capabilities and dangerous system calls: on, required or off [on]", ""},
       {"--authority-root", "authority.root", "generate [generate]", ""},
       {"--root-ttl", "authority.root_ttl", "life of the root [87600h]", ""},
       {"--issuer-ttl", "authority.issuer_ttl", "life of an issuer [2160h]", ""},
@@ -145,6 +147,7 @@ absl::StatusOr<CaSettings> ReadSettings(const std::string& config_file, const Ca
   settings.listen = config.listen().empty() ? "127.0.0.1:8443" : config.listen();
   settings.metrics = config.metrics().empty() ? "127.0.0.1:9464" : config.metrics();
   settings.log_level = config.log_level().empty() ? "info" : config.log_level();
+  ASSIGN_OR_RETURN(settings.sandbox, base::ParseSandboxMode(config.sandbox()));
   RETURN_IF_ERROR(rpc::CheckAddress(settings.listen));
   if (settings.metrics != "off") RETURN_IF_ERROR(rpc::CheckAddress(settings.metrics));
   return settings;
@@ -156,6 +159,8 @@ void DescribeMetrics(base::Metrics& metrics) {
   metrics.Describe("linchpin_ca_trust_epoch", "The current trust epoch");
   metrics.Describe("linchpin_ca_revision", "The store's revision");
   metrics.Describe("linchpin_ca_log_entries", "Durable entries of the issuance log");
+  metrics.Describe("linchpin_ca_sandboxed",
+                   "1 if capabilities and dangerous system calls were given up");
   metrics.Describe("linchpin_ca_warnings",
                    "Things an operator should act on; see linchpin ca pins");
   metrics.Describe("linchpin_ca_authority_seconds_to_expiry", "Life left of each authority");

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/metrics.h"
+#include "base/sandbox.h"
 #include "ca/server/authority_setup.h"
 #include "linchpin/config/v1/config.pb.h"
 
@@ -22,6 +23,7 @@ struct CaSettings {
   std::string metrics;       // HOST:PORT or "off"
   std::string store_path;
   std::string log_level;
+  base::SandboxMode sandbox = base::SandboxMode::kOn;
   AuthoritySetup setup;
 };
 
