@@ -23,8 +23,10 @@
 #include "base/process.h"
 #include "base/run_loop.h"
 #include "base/sandbox.h"
+#include "base/service_manager.h"
 #include "base/status_macros.h"
 #include "rpc/grpc_log.h"
+#include "x509/locked_heap.h"
 
 namespace linchpin::agent {
 namespace {
@@ -85,6 +87,8 @@ absl::StatusOr<Opened> OpenDataDirectory(const Config& config) {
   RETURN_IF_ERROR(base::EnsureDirectory(config.data_dir, 0711));
   RETURN_IF_ERROR(base::EnsureDirectory(hidden, 0700));
   ASSIGN_OR_RETURN(base::DirectoryLock lock, base::DirectoryLock::Acquire(hidden));
+  const absl::StatusOr<int> left = base::RemoveTemporaries(hidden);
+  if (!left.ok()) base::LogWarning(left.status().message());
   const auto load = [&]() -> absl::StatusOr<Opened> {
     ASSIGN_OR_RETURN(SealedState sealed, SealedState::Open(hidden));
     ASSIGN_OR_RETURN(std::optional<state::v1::AgentState> state, sealed.Load());
@@ -154,8 +158,10 @@ absl::Status Serve(Config config, bool sandboxed) {
                                    .clock = base::SystemClock()}));
   stopper.Use(runtime.get());
   base::LogInfo("serving", {{"socket", config.socket}, {"ca", config.ca}});
+  if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
   runtime->Run();
   stopper.Use(nullptr);
+  (void)base::NotifyStopping();
   base::LogInfo("stopping");
   return absl::OkStatus();
 }
@@ -183,6 +189,9 @@ int Main(int argc, char** argv) {
   rpc::QuietGrpcLog();
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
+  if (absl::Status locked = x509::UseLockedHeap(); !locked.ok()) {
+    base::LogWarning(locked.message());
+  }
   // To see which program of another user is asking, also where that user's directories are closed.
   const absl::StatusOr<bool> sandboxed =
       base::EnterSandbox(config->sandbox, base::kCapSysPtrace | base::kCapDacReadSearch |

@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -90,6 +92,22 @@ absl::Status WriteTemporary(int directory, const std::string& name, absl::string
   return absl::OkStatus();
 }
 
+constexpr char kTemporary[] = ".tmp.";
+constexpr size_t kTemporaryBytes = 8;  // of randomness, in hex
+
+std::string TemporaryName(const std::string& name) {
+  return absl::StrCat(name, kTemporary,
+                      absl::BytesToHexString(RandomBytes(SystemRandom(), kTemporaryBytes)));
+}
+
+bool IsTemporary(const std::string& name) {
+  const size_t at = name.rfind(kTemporary);
+  if (at == std::string::npos || at == 0) return false;
+  const std::string hex = name.substr(at + sizeof(kTemporary) - 1);
+  return hex.size() == 2 * kTemporaryBytes &&
+         hex.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 absl::Status In(const std::string& directory, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat(status.message(), " (in ", directory, ")"));
@@ -156,8 +174,7 @@ absl::Status WriteFileDurably(const std::string& path, absl::string_view content
   if (!directory.ok()) {
     return ErrnoStatus(errno, absl::StrCat("open the directory ", place.directory));
   }
-  const std::string temporary =
-      absl::StrCat(place.name, ".tmp.", absl::BytesToHexString(RandomBytes(SystemRandom(), 8)));
+  const std::string temporary = TemporaryName(place.name);
   absl::Status status = WriteTemporary(directory.get(), temporary, contents, mode);
   if (status.ok() &&
       renameat(directory.get(), temporary.c_str(), directory.get(), place.name.c_str()) != 0) {
@@ -237,6 +254,23 @@ absl::Status SyncDirectory(const std::string& path) {
     return ErrnoStatus(errno, absl::StrCat("sync the directory ", path));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<int> RemoveTemporaries(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::string> left;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (IsTemporary(name) &&
+        it->symlink_status(error).type() == std::filesystem::file_type::regular)
+      left.push_back(name);
+  }
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("list the directory ", directory));
+  for (const std::string& name : left) {
+    RETURN_IF_ERROR(RemoveFileDurably(absl::StrCat(directory, "/", name)));
+  }
+  return static_cast<int>(left.size());
 }
 
 absl::StatusOr<DirectoryLock> DirectoryLock::Acquire(const std::string& directory) {

@@ -35,6 +35,11 @@ absl::Status EnsureDirectory(const std::string& path, mode_t mode);
 absl::Status RemoveFileDurably(const std::string& path);
 absl::Status SyncDirectory(const std::string& path);
 
+// Removes what WriteFileDurably() left in `directory` when it was killed or the power failed (its
+// NAME.tmp.HEX, which may hold a key); subdirectories are not looked into. Call before anything is
+// written there. Returns how many it removed; the error of the first that cannot be.
+absl::StatusOr<int> RemoveTemporaries(const std::string& directory);
+
 // Holds an exclusive lock on DIR/lock for as long as it lives, so that two processes cannot share a
 // data directory. FAILED_PRECONDITION, naming the directory, if another holds it.
 class DirectoryLock {

@@ -8,9 +8,13 @@
 
 namespace linchpin::base {
 
-void KeepMemoryPrivate() {
+void LeaveNoCore() {
   const rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
+}
+
+void KeepMemoryPrivate() {
+  LeaveNoCore();
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   // Also where dumps go to a pipe, which no limit stops. A leak checker must attach to its process.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -6,7 +6,10 @@
 
 namespace linchpin::base {
 
-// No core dump, and no other process of the same user may read this one's memory (ptrace,
+// No core dump in a file.
+void LeaveNoCore();
+
+// That, and no other process of the same user may read this one's memory (ptrace,
 // /proc/PID/mem). What the kernel refuses stays as it is.
 void KeepMemoryPrivate();
 

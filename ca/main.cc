@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "base/process.h"
 #include "base/sandbox.h"
+#include "base/service_manager.h"
 #include "base/status_macros.h"
 #include "ca/attest/join_token.h"
 #include "ca/keys/file_key_manager.h"
@@ -30,6 +31,7 @@
 #include "ca/server/config.h"
 #include "ca/store/sqlite_store.h"
 #include "rpc/grpc_log.h"
+#include "x509/locked_heap.h"
 
 namespace linchpin::ca {
 namespace {
@@ -67,6 +69,8 @@ absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop)
                    SqliteStore::Open(settings.store_path));
   ASSIGN_OR_RETURN(const std::unique_ptr<FileKeyManager> keys,
                    FileKeyManager::Make(settings.data_dir + "/keys"));
+  const absl::StatusOr<int> left = base::RemoveTemporaries(settings.data_dir + "/keys");
+  if (!left.ok()) base::LogWarning(left.status().message());
   ASSIGN_OR_RETURN(const std::unique_ptr<IssuanceLog> log,
                    IssuanceLog::Open(settings.data_dir + "/log"));
   if (!log->recovered().empty()) base::LogWarning(log->recovered());
@@ -89,16 +93,23 @@ absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop)
                                                         .clock = clock,
                                                         .metrics = metered.metrics}));
   if (settings.metrics != "off") {
-    ASSIGN_OR_RETURN(metered.server,
-                     base::MetricsServer::Start(settings.metrics, metered.metrics,
-                                                [&server] { return server->NotReady(); }));
+    auto started = base::MetricsServer::Start(settings.metrics, metered.metrics,
+                                              [&server] { return server->NotReady(); });
+    if (started.ok()) {
+      metered.server = *std::move(started);
+    } else {  // whoever holds the port must not be able to stop the CA
+      base::LogError("goes on without metrics until it is restarted",
+                     {{"error", std::string(started.status().message())}});
+    }
   }
   base::LogInfo("serving", {{"trust_domain", settings.setup.profile.trust_domain.name()},
                             {"listen", settings.listen},
                             {"port", absl::StrCat(server->port())},
                             {"admin_socket", settings.admin_socket},
                             {"data_dir", settings.data_dir}});
+  if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
   stop.Wait();
+  (void)base::NotifyStopping();
   base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
   server->Stop();
   metered.server.reset();
@@ -146,6 +157,9 @@ int Main(int argc, char** argv) {
   umask(0077);
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
+  if (absl::Status locked = x509::UseLockedHeap(); !locked.ok()) {
+    base::LogWarning(locked.message());
+  }
   const absl::StatusOr<bool> sandboxed =
       base::EnterSandbox(settings->sandbox, base::CapabilityToListenOn(settings->listen) |
                                                 base::CapabilityToListenOn(settings->metrics));

@@ -149,4 +149,10 @@ agent::v1::Identity EncodeIdentity(const MtlsContext& context, const std::string
   return message;
 }
 
+void WipeKeys(agent::v1::MtlsContexts* message) {
+  for (agent::v1::Identity& identity : *message->mutable_identities()) {
+    x509::WipeString(identity.mutable_private_key());
+  }
+}
+
 }  // namespace linchpin::trust

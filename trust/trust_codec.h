@@ -32,4 +32,7 @@ struct DecodedContexts {
 absl::StatusOr<DecodedContexts> DecodeContexts(const agent::v1::MtlsContexts& message);
 agent::v1::Identity EncodeIdentity(const MtlsContext& context, const std::string& hint);
 
+// Wipes the private keys of a message that is no longer needed.
+void WipeKeys(agent::v1::MtlsContexts* message);
+
 }  // namespace linchpin::trust

@@ -95,19 +95,18 @@ absl::StatusOr<SecretBytes> Unseal(const SecretBytes& key, absl::string_view sea
   const absl::string_view nonce = sealed.substr(1, kNonceSize);
   const absl::string_view body = sealed.substr(1 + kNonceSize, sealed.size() - kOverhead);
   std::string tag(sealed.substr(sealed.size() - kTagSize));
-  std::string plaintext(body.size(), '\0');
+  SecretBytes plaintext = SecretBytes::OfSize(body.size());
   EvpCipherCtxPtr cipher(EVP_CIPHER_CTX_new());
   int size = 0;
   unsigned char last[EVP_MAX_BLOCK_LENGTH];
   if (!Start(cipher.get(), false, key, nonce) || !AddContext(cipher.get(), context) ||
       EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_AEAD_SET_TAG, kTagSize, tag.data()) != 1 ||
-      !Transform(cipher.get(), body, At(&plaintext, 0)) ||
+      !Transform(cipher.get(), body, reinterpret_cast<unsigned char*>(plaintext.Fill())) ||
       EVP_CipherFinal_ex(cipher.get(), last, &size) != 1) {
-    WipeString(&plaintext);
     return absl::DataLossError(
         "unseal: the message is damaged or was sealed with another key or for another purpose");
   }
-  return SecretBytes::TakeAndWipe(&plaintext);
+  return plaintext;
 }
 
 }  // namespace linchpin::x509

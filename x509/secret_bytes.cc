@@ -5,43 +5,62 @@
 
 #include <openssl/crypto.h>
 
+#include <cstring>
+#include <new>
 #include <utility>
+
+#include "x509/locked_heap.h"
 
 namespace linchpin::x509 {
 
+SecretBytes::SecretBytes(absl::string_view secret) : SecretBytes(OfSize(secret.size())) {
+  if (!secret.empty()) std::memcpy(data_, secret.data(), secret.size());
+}
+
 SecretBytes SecretBytes::TakeAndWipe(std::string* source) {
-  SecretBytes secret;
-  secret.bytes_ = std::move(*source);
+  SecretBytes secret(*source);
   WipeString(source);
   return secret;
 }
 
-SecretBytes& SecretBytes::operator=(const SecretBytes& other) {
-  if (this == &other) return *this;
-  Wipe();
-  bytes_ = other.bytes_;
-  return *this;
+SecretBytes SecretBytes::OfSize(size_t size) {
+  SecretBytes secret;
+  if (size == 0) return secret;
+  if (size <= kMostLockedBytes && CRYPTO_secure_malloc_initialized() == 1 &&
+      CRYPTO_secure_used() < kLockedHeapBytes / 2) {
+    secret.data_ = static_cast<char*>(OPENSSL_secure_zalloc(size));
+  }
+  if (secret.data_ == nullptr) secret.data_ = static_cast<char*>(OPENSSL_zalloc(size));
+  if (secret.data_ == nullptr) throw std::bad_alloc();
+  secret.size_ = size;
+  return secret;
 }
 
-// A short string lives inside the object, so moving it copies it: the source is wiped as well.
-SecretBytes::SecretBytes(SecretBytes&& other) noexcept : bytes_(std::move(other.bytes_)) {
-  other.Wipe();
+SecretBytes& SecretBytes::operator=(const SecretBytes& other) {
+  return this == &other ? *this : *this = SecretBytes(other);
 }
+
+SecretBytes::SecretBytes(SecretBytes&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 SecretBytes& SecretBytes::operator=(SecretBytes&& other) noexcept {
   if (this == &other) return *this;
   Wipe();
-  bytes_ = std::move(other.bytes_);
-  other.Wipe();
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
   return *this;
 }
 
 SecretBytes::~SecretBytes() { Wipe(); }
 
-void SecretBytes::Wipe() { WipeString(&bytes_); }
+void SecretBytes::Wipe() {
+  OPENSSL_secure_clear_free(data_, size_);  // of either heap
+  data_ = nullptr;
+  size_ = 0;
+}
 
 bool SecretBytes::ConstantTimeEquals(const SecretBytes& other) const {
-  return x509::ConstantTimeEquals(bytes_, other.bytes_);
+  return x509::ConstantTimeEquals(Reveal(), other.Reveal());
 }
 
 void WipeString(std::string* secret) {

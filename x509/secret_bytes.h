@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Bytes that must not leak: wiped when they go, never printed, compared in constant time only.
+// Bytes that must not leak: wiped when they go, never printed, compared in constant time only; on
+// the locked heap (locked_heap.h) where the program has one and they are short.
 #pragma once
 
 #include <cstddef>
@@ -14,27 +15,31 @@ namespace linchpin::x509 {
 class SecretBytes {
  public:
   SecretBytes() = default;
-  explicit SecretBytes(absl::string_view secret) : bytes_(secret) {}
-  // Takes the string's contents and wipes the source.
+  explicit SecretBytes(absl::string_view secret);
+  // A copy of the string, which is wiped.
   static SecretBytes TakeAndWipe(std::string* source);
+  // `size` zero bytes to be written through Fill(), by what would otherwise leave a copy elsewhere.
+  static SecretBytes OfSize(size_t size);
 
-  SecretBytes(const SecretBytes&) = default;
+  SecretBytes(const SecretBytes& other) : SecretBytes(other.Reveal()) {}
   SecretBytes& operator=(const SecretBytes& other);
   SecretBytes(SecretBytes&& other) noexcept;
   SecretBytes& operator=(SecretBytes&& other) noexcept;
   ~SecretBytes();
 
   // The one way to the bytes, so that every use can be found by name. Valid while *this lives.
-  absl::string_view Reveal() const { return bytes_; }
-  size_t size() const { return bytes_.size(); }
-  bool empty() const { return bytes_.empty(); }
+  absl::string_view Reveal() const { return absl::string_view(data_, size_); }
+  char* Fill() { return data_; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
 
   bool ConstantTimeEquals(const SecretBytes& other) const;
   bool operator==(const SecretBytes&) const = delete;
 
  private:
   void Wipe();
-  std::string bytes_;
+  char* data_ = nullptr;
+  size_t size_ = 0;
 };
 
 // Wipes a string that a library insists on holding a secret in.

@@ -76,6 +76,15 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
   return state;
 }
 
+void WipeKeys(state::v1::AgentState* state) {
+  if (state->has_node_certificate()) {
+    x509::WipeString(state->mutable_node_certificate()->mutable_private_key());
+  }
+  for (state::v1::KeyedCertificate& certificate : *state->mutable_certificates()) {
+    x509::WipeString(certificate.mutable_private_key());
+  }
+}
+
 absl::StatusOr<Model> DecodeState(const state::v1::AgentState& state,
                                   const trust::TrustDomain& trust_domain, absl::Time now,
                                   absl::Duration skew) {

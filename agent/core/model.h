@@ -40,6 +40,9 @@ inline constexpr uint32_t kStateFormat = 1;
 
 state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& trust_domain);
 
+// Wipes the private keys of a message that is no longer needed.
+void WipeKeys(state::v1::AgentState* state);
+
 // FAILED_PRECONDITION: of another trust domain, or of a newer format (both are named). DATA_LOSS:
 // contradicts itself.
 absl::StatusOr<Model> DecodeState(const state::v1::AgentState& state,

@@ -121,13 +121,23 @@ absl::Status Runtime::Listen() {
     return absl::InternalError("the gRPC server of the agent's socket cannot be started");
   }
   listener_->Start(server_.get());
-  if (!parts_.metrics.empty()) {
-    ASSIGN_OR_RETURN(metrics_server_, base::MetricsServer::Start(parts_.metrics, metrics_, [this] {
-                       base::MutexLock lock(ready_mutex_);
-                       return not_ready_;
-                     }));
-  }
+  ServeMetrics();
   return absl::OkStatus();
+}
+
+// Whoever holds the port must not be able to stop the agent.
+void Runtime::ServeMetrics() {
+  if (parts_.metrics.empty() || metrics_server_ != nullptr) return;
+  auto started = base::MetricsServer::Start(parts_.metrics, metrics_, [this] {
+    base::MutexLock lock(ready_mutex_);
+    return not_ready_;
+  });
+  if (started.ok()) {
+    metrics_server_ = *std::move(started);
+  } else if (!std::exchange(metrics_missed_, true)) {
+    base::LogError("goes on without metrics, and tries again",
+                   {{"error", std::string(started.status().message())}});
+  }
 }
 
 Runtime::~Runtime() {
@@ -187,6 +197,7 @@ void Runtime::Report(v1::ReportRequest report, std::function<void(absl::Status)>
 void Runtime::Tick() {
   UpdateMetrics();
   UpdateExpiries();
+  ServeMetrics();
   loop_.PostAfter(kBetweenLooks, [this] { Tick(); });
 }
 

@@ -67,6 +67,7 @@ class Runtime {
   void UpdateMetrics();
   void UpdateExpiries();
   void Tick();
+  void ServeMetrics();
 
   void Do(const action::MakeNodeKey& action);
   void Do(const action::Seal& action);
@@ -90,6 +91,7 @@ class Runtime {
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<base::MetricsServer> metrics_server_;
+  bool metrics_missed_ = false;
   std::optional<base::TimerId> timer_;
   std::shared_ptr<const sync::Projection> hash_checked_;
   std::set<std::string> expiry_labels_;

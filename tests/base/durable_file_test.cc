@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -79,6 +80,41 @@ TEST(WriteFileDurably, NamesTheMissingDirectory) {
               StatusIs(absl::StatusCode::kNotFound, dir.Join("no/such")));
   EXPECT_THAT(WriteFileDurably(dir.path() + "/", "x"),
               StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(RemoveTemporaries, RemovesWhatAKilledWriterLeftAndNothingElse) {
+  TempDir dir;
+  const std::vector<std::string> kept = {"state.sealed",
+                                         "state.sealed.tmp.0123456789abcde",
+                                         "state.tmp.0123456789abcdeg",
+                                         ".tmp.0123456789abcdef",
+                                         "state.tmp.0123456789abcdef.old",
+                                         "directory.tmp.0123456789abcdef"};
+  for (size_t i = 0; i + 1 < kept.size(); ++i) ASSERT_OK(WriteFileDurably(dir.Join(kept[i]), "x"));
+  ASSERT_OK(EnsureDirectory(dir.Join(kept.back()), 0700));
+  const std::string link = "link.tmp.0123456789abcdef";
+  ASSERT_EQ(symlink(dir.Join("state.sealed").c_str(), dir.Join(link).c_str()), 0);
+  ASSERT_OK(WriteFileDurably(dir.Join("state.sealed.tmp.0123456789abcdef"), "half a key"));
+  EXPECT_THAT(RemoveTemporaries(dir.path()), IsOkAndHolds(1));
+  EXPECT_THAT(RemoveTemporaries(dir.path()), IsOkAndHolds(0));
+  std::vector<std::string> left = kept;
+  left.push_back(link);
+  EXPECT_THAT(NamesIn(dir.path()), ::testing::UnorderedElementsAreArray(left));
+  EXPECT_THAT(RemoveTemporaries(dir.Join("none")), StatusIs(absl::StatusCode::kNotFound));
+}
+
+// The name that is looked for is the one that is used.
+TEST(RemoveTemporaries, KnowsTheNamesOfWriteFileDurably) {
+  TempDir dir;
+  const auto killed = [&] {
+    signal(SIGXFSZ, SIG_DFL);
+    const rlimit small{1024, 1024};
+    setrlimit(RLIMIT_FSIZE, &small);
+    (void)WriteFileDurably(dir.Join("a"), std::string(100'000, 'x'));
+  };
+  EXPECT_EXIT(killed(), ::testing::KilledBySignal(SIGXFSZ), "");
+  ASSERT_EQ(NamesIn(dir.path()).size(), 1u);
+  EXPECT_THAT(RemoveTemporaries(dir.path()), IsOkAndHolds(1));
 }
 
 TEST(ReadFile, RefusesMoreThanItsLimit) {

@@ -61,6 +61,23 @@ def test_metrics_in_the_documents_exist():
             assert f'"{name}"' in code, f"{document}: {name}"
 
 
+def test_tests_in_the_threat_model_exist():
+    """`Suite.Name`, `Suite`, `test_name`, and folders of golden chains."""
+    cpp = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*_test.cc")]
+    pairs = {pair for code in cpp
+             for pair in re.findall(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)", code, re.M)}
+    known = {f"{suite}.{name}" for suite, name in pairs} | {suite for suite, _ in pairs}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        known |= set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M))
+    known |= {path.name for path in (ROOT / "tests/golden/chains").iterdir()}
+    known |= {path.parent.name + "_test" for path in (ROOT / "tests").glob("*/CMakeLists.txt")}
+    tables = text("docs/threat-model.md").split("## Who attacks")[1].split("## Rules")[0]
+    named = [name for row in re.findall(r"^\| .*\| (.*) \|$", tables, re.M)
+             for name in re.findall(r"`([^`]+)`", row)]
+    assert len(named) > 40
+    assert [name for name in named if name not in known] == []
+
+
 def test_commands_in_the_documents_exist():
     """`linchpin node token --ttl …` in a code block: its words and its flags are in the help."""
     blocks = re.findall(r"^```$(.*?)^```$", text("docs/operations.md") + text("README.md"),

@@ -73,6 +73,7 @@ class Deployment:
         self.ca_dir = self.folder / "ca"
         self.admin = self.ca_dir / "admin.sock"
         self.ca = None
+        self.metrics = "off"  # of agents that are started
 
     # The CA.
     def ca_args(self, *extra):
@@ -94,7 +95,8 @@ class Deployment:
 
     def agent_args(self, name, *extra):
         return [BIN / "linchpin-agent", "run", "--data-dir", self.agent_dir(name), "--trust-domain",
-                TRUST_DOMAIN, "--ca", f"127.0.0.1:{self.ca_port}", "--metrics", "off", *extra]
+                TRUST_DOMAIN, "--ca", f"127.0.0.1:{self.ca_port}", "--metrics", self.metrics,
+                *extra]
 
     def join(self, name, *extra):
         """A new agent by --ca-pin and join token."""

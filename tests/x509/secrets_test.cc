@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
+#include <cstring>
+
 #include "absl/strings/escaping.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -52,20 +54,26 @@ TEST(SecretBytes, WipesTheStringItTakes) {
   }
 }
 
-// A short string's bytes lie inside the object, where moving leaves them behind.
-TEST(SecretBytes, LeavesNothingBehindWhenMoved) {
+TEST(SecretBytes, MovesWithoutACopy) {
   SecretBytes secret("short key");
-  const char* inside = secret.Reveal().data();
-  const SecretBytes moved = std::move(secret);
+  const char* const inside = secret.Reveal().data();
+  SecretBytes moved = std::move(secret);
   EXPECT_EQ(moved.Reveal(), "short key");
-  for (size_t i = 0; i < 9; ++i) EXPECT_EQ(inside[i], '\0') << i;
+  EXPECT_EQ(moved.Reveal().data(), inside);
+  EXPECT_TRUE(secret.empty());  // NOLINT(bugprone-use-after-move)
 
   SecretBytes target("older and longer than it should be");
-  SecretBytes source("another");
-  inside = source.Reveal().data();
-  target = std::move(source);
-  EXPECT_EQ(target.Reveal(), "another");
-  for (size_t i = 0; i < 7; ++i) EXPECT_EQ(inside[i], '\0') << i;
+  target = std::move(moved);
+  EXPECT_EQ(target.Reveal().data(), inside);
+  EXPECT_TRUE(moved.empty());  // NOLINT(bugprone-use-after-move)
+}
+
+TEST(SecretBytes, AreFilledInPlace) {
+  SecretBytes secret = SecretBytes::OfSize(4);
+  EXPECT_EQ(secret.Reveal(), std::string(4, '\0'));
+  std::memcpy(secret.Fill(), "abcd", 4);
+  EXPECT_EQ(secret.Reveal(), "abcd");
+  EXPECT_TRUE(SecretBytes::OfSize(0).empty());
 }
 
 TEST(SecretBytes, CopiesAndCompares) {
