@@ -132,7 +132,13 @@ class Stopper {
   Runtime* runtime_ = nullptr;
 };
 
-absl::Status Serve(Config config, bool sandboxed) {
+// What the process gave up at its start.
+struct Confined {
+  base::Sandbox sandbox;
+  absl::Status locked_heap;
+};
+
+absl::Status Serve(Config config, const Confined& confined) {
   // A start that cannot work touches nothing.
   std::error_code unreadable;
   if (!std::filesystem::exists(config.data_dir + "/private/state.sealed", unreadable)) {
@@ -144,6 +150,8 @@ absl::Status Serve(Config config, bool sandboxed) {
   const bool attested =
       opened.state.has_value() && opened.state->node_certificate().chain_size() > 0;
   if (!attested) RETURN_IF_ERROR(CheckCanBegin(config));
+  base::LogSandbox(confined.sandbox);
+  if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
   UnixAttestor attestor;
   ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime,
                    Runtime::Start({.core = std::move(config.core),
@@ -151,7 +159,7 @@ absl::Status Serve(Config config, bool sandboxed) {
                                    .join_token_file = config.join_token_file,
                                    .socket = config.socket,
                                    .metrics = config.metrics,
-                                   .sandboxed = sandboxed,
+                                   .sandboxed = confined.sandbox.entered,
                                    .sealed = std::move(opened.sealed),
                                    .state = std::move(opened.state),
                                    .attestor = attestor,
@@ -189,15 +197,13 @@ int Main(int argc, char** argv) {
   rpc::QuietGrpcLog();
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
-  if (absl::Status locked = x509::UseLockedHeap(); !locked.ok()) {
-    base::LogWarning(locked.message());
-  }
+  const absl::Status locked = x509::UseLockedHeap();
   // To see which program of another user is asking, also where that user's directories are closed.
-  const absl::StatusOr<bool> sandboxed =
+  const absl::StatusOr<base::Sandbox> sandbox =
       base::EnterSandbox(config->sandbox, base::kCapSysPtrace | base::kCapDacReadSearch |
                                               base::CapabilityToListenOn(config->metrics));
-  if (!sandboxed.ok()) return Fail(sandboxed.status(), kFailed);
-  const absl::Status served = Serve(*std::move(config), *sandboxed);
+  if (!sandbox.ok()) return Fail(sandbox.status(), kFailed);
+  const absl::Status served = Serve(*std::move(config), {*sandbox, locked});
   if (absl::IsInvalidArgument(served)) return Fail(served, kBadUsage);
   return served.ok() ? 0 : Fail(served, kFailed);
 }

@@ -25,26 +25,30 @@ absl::StatusOr<SandboxMode> ParseSandboxMode(absl::string_view text) {
       absl::StrCat("--sandbox (sandbox) is '", text, "'; on, required or off is expected"));
 }
 
-absl::StatusOr<bool> EnterSandbox(SandboxMode mode, Capabilities keep) {
+absl::StatusOr<Sandbox> EnterSandbox(SandboxMode mode, Capabilities keep) {
   if (mode == SandboxMode::kOff) {
-    LogWarning("the sandbox is off: this process keeps its capabilities and all system calls");
-    return false;
+    return Sandbox{.missing = "it is off: this process keeps its capabilities and system calls"};
   }
   absl::Status entered = absl::OkStatus();
   const absl::StatusOr<Capabilities> left = KeepOnlyCapabilities(keep);
   entered.Update(left.status());
   entered.Update(LoadSyscallFilter());
-  if (entered.ok()) {
-    LogInfo("sandboxed", {{"capabilities", ToString(*left)}, {"system_calls", "filtered"}});
-    return true;
-  }
-  if (mode == SandboxMode::kRequired) {
+  if (mode == SandboxMode::kRequired && !entered.ok()) {
     return absl::Status(entered.code(),
                         absl::StrCat("the sandbox cannot be entered: ", entered.message(),
                                      "; start with --sandbox on to go on without"));
   }
-  LogWarning("goes on without the whole sandbox", {{"error", std::string(entered.message())}});
-  return false;
+  return Sandbox{.entered = entered.ok(),
+                 .capabilities = left.value_or(kNoCapabilities),
+                 .missing = std::string(entered.message())};
+}
+
+void LogSandbox(const Sandbox& sandbox) {
+  if (sandbox.entered) {
+    LogInfo("sandboxed", {{"capabilities", ToString(sandbox.capabilities)}});
+  } else {
+    LogWarning("goes on without the whole sandbox", {{"why", sandbox.missing}});
+  }
 }
 
 Capabilities CapabilityToListenOn(absl::string_view address) {

@@ -5,6 +5,8 @@
 // little with it: capabilities and dangerous system calls.
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/capabilities.h"
@@ -20,9 +22,16 @@ enum class SandboxMode {
 // "on" (also for an empty text), "required" or "off"; else INVALID_ARGUMENT.
 absl::StatusOr<SandboxMode> ParseSandboxMode(absl::string_view text);
 
-// Before there is a second thread. Logs what is given up. True if all of it is; the error, in mode
-// kRequired alone, says what is not.
-absl::StatusOr<bool> EnterSandbox(SandboxMode mode, Capabilities keep);
+struct Sandbox {
+  bool entered = false;         // all of it
+  Capabilities capabilities{};  // that are left
+  std::string missing;          // what the kernel refused, or that it is off
+};
+
+// Before there is a second thread. The error, in mode kRequired alone, says what is missing. Logs
+// nothing: a start that fails later is to end with one line.
+absl::StatusOr<Sandbox> EnterSandbox(SandboxMode mode, Capabilities keep);
+void LogSandbox(const Sandbox& sandbox);
 
 // CAP_NET_BIND_SERVICE if `address`, HOST:PORT, has a port that needs it.
 Capabilities CapabilityToListenOn(absl::string_view address);

@@ -62,7 +62,13 @@ struct Metered {
   std::unique_ptr<base::MetricsServer> server;
 };
 
-absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop) {
+// What the process gave up at its start.
+struct Confined {
+  base::Sandbox sandbox;
+  absl::Status locked_heap;
+};
+
+absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSignal& stop) {
   RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
   ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store,
@@ -79,7 +85,7 @@ absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop)
 
   Metered metered;
   DescribeMetrics(metered.metrics);
-  metered.metrics.Set("linchpin_ca_sandboxed", sandboxed ? 1 : 0);
+  metered.metrics.Set("linchpin_ca_sandboxed", confined.sandbox.entered ? 1 : 0);
   ServerOptions options{.core = {.profile = settings.setup.profile},
                         .listen = settings.listen,
                         .admin_socket = settings.admin_socket,
@@ -102,6 +108,8 @@ absl::Status Serve(const CaSettings& settings, bool sandboxed, StopSignal& stop)
                      {{"error", std::string(started.status().message())}});
     }
   }
+  base::LogSandbox(confined.sandbox);
+  if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
   base::LogInfo("serving", {{"trust_domain", settings.setup.profile.trust_domain.name()},
                             {"listen", settings.listen},
                             {"port", absl::StrCat(server->port())},
@@ -157,17 +165,15 @@ int Main(int argc, char** argv) {
   umask(0077);
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
-  if (absl::Status locked = x509::UseLockedHeap(); !locked.ok()) {
-    base::LogWarning(locked.message());
-  }
-  const absl::StatusOr<bool> sandboxed =
+  const absl::Status locked = x509::UseLockedHeap();
+  const absl::StatusOr<base::Sandbox> sandbox =
       base::EnterSandbox(settings->sandbox, base::CapabilityToListenOn(settings->listen) |
                                                 base::CapabilityToListenOn(settings->metrics));
-  if (!sandboxed.ok()) return Fail(sandboxed.status(), 1);
+  if (!sandbox.ok()) return Fail(sandbox.status(), 1);
   // Outlives the thread that OnSignals() makes.
   static auto& stop = *new StopSignal;
   base::OnSignals([](int) { stop.Ask(); });
-  const absl::Status served = Serve(*settings, *sandboxed, stop);
+  const absl::Status served = Serve(*settings, {*sandbox, locked}, stop);
   return served.ok() ? 0 : Fail(served, 1);
 }
 

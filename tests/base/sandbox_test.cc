@@ -213,10 +213,11 @@ TEST(Sandbox, HasThreeModes) {
 
 TEST_F(SyscallFilter, IsPartOfTheSandboxUnlessThatIsOff) {
   const auto check = [] {
-    const absl::StatusOr<bool> off = EnterSandbox(SandboxMode::kOff, kNoCapabilities);
-    Need(off.ok() && !*off && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0, "off is off");
-    const absl::StatusOr<bool> on = EnterSandbox(SandboxMode::kRequired, kNoCapabilities);
-    Need(on.ok() && *on && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2, "on is on");
+    const absl::StatusOr<Sandbox> off = EnterSandbox(SandboxMode::kOff, kNoCapabilities);
+    Need(off.ok() && !off->entered && prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0, "off is off");
+    const absl::StatusOr<Sandbox> on = EnterSandbox(SandboxMode::kRequired, kNoCapabilities);
+    Need(on.ok() && on->entered && on->capabilities == kNoCapabilities, "on is on");
+    Need(prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2, "and the filter with it");
     _exit(0);
   };
   EXPECT_EXIT(check(), ::testing::ExitedWithCode(0), "");
