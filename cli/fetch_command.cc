@@ -16,7 +16,7 @@
 #include "cli/pause.h"
 #include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/channel.h"
-#include "x509/secret_bytes.h"
+#include "trust/trust_codec.h"
 
 namespace linchpin::cli {
 namespace {
@@ -29,12 +29,6 @@ struct FetchOptions {
   bool watch = false;
   std::string timeout = "10s";
 };
-
-void WipeKeys(MtlsContexts* contexts) {
-  for (auto& identity : *contexts->mutable_identities()) {
-    x509::WipeString(identity.mutable_private_key());
-  }
-}
 
 absl::Status Show(Session& session, const FetchOptions& options, const MtlsContexts& contexts) {
   if (!options.write.empty() && !contexts.identities().empty()) {
@@ -62,7 +56,7 @@ grpc::Status WatchOnce(MtlsContextService::StubInterface& stub, grpc::ClientCont
   MtlsContexts contexts;
   while (reader->Read(&contexts)) {
     const bool more = on_message(contexts);
-    WipeKeys(&contexts);
+    trust::WipeKeys(&contexts);
     if (!more) {
       context.TryCancel();
       reader->Finish();

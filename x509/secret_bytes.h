@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 
@@ -44,6 +46,15 @@ class SecretBytes {
 
 // Wipes a string that a library insists on holding a secret in.
 void WipeString(std::string* secret);
+
+// A value with secrets in it, which its last holder wipes.
+template <typename T>
+std::shared_ptr<T> ShareWiped(T value, void (*wipe)(T*)) {
+  return std::shared_ptr<T>(new T(std::move(value)), [wipe](T* last) {
+    wipe(last);
+    delete last;
+  });
+}
 
 bool ConstantTimeEquals(absl::string_view a, absl::string_view b);
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "trust/text.h"
+#include "x509/secret_bytes.h"
 
 namespace linchpin::agent {
 namespace {
@@ -86,8 +87,8 @@ void AgentCore::SealChanges(absl::Time now, Actions* out) {
   tried_ = changes_;
   sealing_ = std::make_shared<const Model>(latest_);
   seal_ticket_ = ++last_ticket_;
-  out->push_back(action::Seal{seal_ticket_, std::make_shared<const state::v1::AgentState>(
-                                                EncodeState(latest_, options_.trust_domain))});
+  out->push_back(action::Seal{
+      seal_ticket_, x509::ShareWiped(EncodeState(latest_, options_.trust_domain), WipeKeys)});
 }
 
 void AgentCore::On(absl::Time now, const event::Sealed& event, Actions* out) {

@@ -10,6 +10,7 @@
 #include "agent/core/agent_core.h"
 #include "trust/text.h"
 #include "trust/trust_codec.h"
+#include "x509/secret_bytes.h"
 
 namespace linchpin::agent {
 namespace {
@@ -116,7 +117,7 @@ void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
 }
 
 void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out) {
-  auto contexts = std::make_shared<agent::v1::MtlsContexts>();
+  auto contexts = x509::ShareWiped(agent::v1::MtlsContexts(), trust::WipeKeys);
   std::vector<std::pair<std::string, std::string>> identities;
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;
   bool awaited = false;

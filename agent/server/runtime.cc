@@ -101,7 +101,12 @@ Runtime::Runtime(Parts parts)
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
   std::optional<state::v1::AgentState> state = std::exchange(parts.state, std::nullopt);
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(parts)));
-  runtime->Post(event::Started{std::move(state)});
+  (void)runtime->loop_.Post([runtime = runtime.get(), state = std::move(state)]() mutable {
+    Event started = event::Started{std::move(state)};
+    runtime->Step(started);
+    auto& used = std::get<event::Started>(started).state;
+    if (used.has_value()) WipeKeys(&*used);
+  });
   RETURN_IF_ERROR(runtime->Listen());
   return runtime;
 }

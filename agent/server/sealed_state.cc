@@ -83,8 +83,10 @@ absl::Status SealedState::Save(const state::v1::AgentState& state) const {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the state has ", state.ByteSizeLong(), " bytes, at most ", kMaxBytes / 2, " are sealed"));
   }
-  std::string text = state.SerializeAsString();
-  const x509::SecretBytes plain = x509::SecretBytes::TakeAndWipe(&text);
+  x509::SecretBytes plain = x509::SecretBytes::OfSize(state.ByteSizeLong());
+  if (!state.SerializeToArray(plain.Fill(), static_cast<int>(plain.size()))) {
+    return absl::InternalError("the state cannot be encoded");
+  }
   ASSIGN_OR_RETURN(const std::string sealed,
                    x509::Seal(key_, plain.Reveal(), kContext, base::SystemRandom()));
   return base::WriteFileDurably(path_, sealed, 0600);

@@ -70,7 +70,7 @@ class AgentStream::Watcher : public grpc::ClientReadReactor<agent::v1::MtlsConte
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    shared_->Emit(event::ContextsReceived{message_});
+    shared_->Emit(event::ContextsReceived{std::move(message_)});
     message_.Clear();
     StartRead(&message_);
   }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "sdk/internal/agent_stream.h"
+#include "trust/trust_codec.h"
 #include "x509/certificate.h"
 
 namespace linchpin::tls {
@@ -104,7 +105,12 @@ Runtime::Runtime(Options options)
       core_(MakeCoreOptions(&memo_)) {
   stream_ = std::make_unique<AgentStream>(options_.socket, [this](Event event) {
     // gRPC's threads may not wait, and a lost event would be lost trust: kMaxExpendable keeps room.
-    (void)loop_.Post([this, event = std::move(event)] { Step(event); });
+    (void)loop_.Post([this, event = std::move(event)]() mutable {
+      Step(event);
+      if (auto* used = std::get_if<event::ContextsReceived>(&event)) {
+        trust::WipeKeys(&used->message);
+      }
+    });
   });
   (void)loop_.Post([this] { Step(event::Started{}); });
   thread_ = std::thread([this] { loop_.Run(); });

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "agent/core/model.h"
 #include "base/durable_file.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -50,6 +51,20 @@ TEST(SealedState, HoldsNoPlaintextAndIsItsOwnersAlone) {
     ASSERT_EQ(stat(entry.path().c_str(), &found), 0);
     EXPECT_EQ(found.st_mode & 077, 0u) << entry.path();
   }
+}
+
+TEST(AgentState, IsWipedOfTheNodesKeyAndTheServicesKeys) {
+  state::v1::AgentState state = State("one");
+  state.mutable_node_certificate()->set_private_key("the node's");
+  state.add_certificates()->set_private_key("a service's");
+  state.add_certificates()->set_private_key("another's");
+  agent::WipeKeys(&state);
+  EXPECT_EQ(state.node_certificate().private_key(), "");
+  for (const auto& certificate : state.certificates()) EXPECT_EQ(certificate.private_key(), "");
+  EXPECT_EQ(state.node_id(), "one");
+  state::v1::AgentState empty;
+  agent::WipeKeys(&empty);
+  EXPECT_FALSE(empty.has_node_certificate());
 }
 
 TEST(SealedState, NamesADamagedFileAndLeavesItAlone) {

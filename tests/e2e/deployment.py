@@ -73,12 +73,15 @@ class Deployment:
         self.ca_dir = self.folder / "ca"
         self.admin = self.ca_dir / "admin.sock"
         self.ca = None
-        self.metrics = "off"  # of agents that are started
+        self.ca_metrics = "off"
+        self.metrics = "off"  # the agents'
+        self.env = {}         # of programs to be started
 
     # The CA.
     def ca_args(self, *extra):
         return [BIN / "linchpin-ca", "run", "--data-dir", self.ca_dir, "--trust-domain",
-                TRUST_DOMAIN, "--listen", f"127.0.0.1:{self.ca_port}", "--metrics", "off", *extra]
+                TRUST_DOMAIN, "--listen", f"127.0.0.1:{self.ca_port}", "--metrics", self.ca_metrics,
+                *extra]
 
     def start_ca(self, *extra):
         self.ca = self.start("linchpin-ca", self.ca_args(*extra))
@@ -147,7 +150,7 @@ class Deployment:
 
     # Processes.
     def start(self, name, args, env=None):
-        process = Process(name, args, self.folder, env)
+        process = Process(name, args, self.folder, {**self.env, **(env or {})})
         self.processes.append(process)
         return process
 

@@ -141,6 +141,21 @@ TEST_F(TrustCodecTest, ErrorsNeverQuoteAKey) {
               StatusIs(kInvalid, testing::Not(testing::HasSubstr("hunter2"))));
 }
 
+TEST_F(TrustCodecTest, KeysAreWipedWhereTheyLay) {
+  agent::v1::MtlsContexts message = Message();
+  std::vector<std::string*> keys;
+  for (auto& identity : *message.mutable_identities()) {
+    keys.push_back(identity.mutable_private_key());
+    ASSERT_GT(keys.back()->size(), 100u);
+  }
+  WipeKeys(&message);
+  for (std::string* key : keys) {
+    EXPECT_TRUE(key->empty());
+    key->resize(100);  // what a string of this length holds where nothing was left behind
+    EXPECT_EQ(*key, std::string(100, '\0'));
+  }
+}
+
 TEST_F(TrustCodecTest, ACallerWithoutIdentityHasTrustAlone) {
   agent::v1::MtlsContexts message;
   message.add_selectors("unix:uid:1000");

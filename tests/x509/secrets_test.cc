@@ -76,6 +76,20 @@ TEST(SecretBytes, AreFilledInPlace) {
   EXPECT_TRUE(SecretBytes::OfSize(0).empty());
 }
 
+TEST(ShareWiped, IsWipedByTheLastHolderAlone) {
+  static int wiped = 0;
+  auto first = ShareWiped(
+      std::string("secret"), +[](std::string* value) {
+        EXPECT_EQ(*value, "secret");
+        ++wiped;
+      });
+  std::shared_ptr<const std::string> last = first;
+  first = nullptr;
+  EXPECT_EQ(wiped, 0);
+  last = nullptr;
+  EXPECT_EQ(wiped, 1);
+}
+
 TEST(SecretBytes, CopiesAndCompares) {
   SecretBytes a("one");
   SecretBytes b;
