@@ -4,8 +4,8 @@
 #include "base/sandbox.h"
 
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <thread>
 
@@ -218,6 +219,42 @@ TEST_F(SyscallFilter, IsPartOfTheSandboxUnlessThatIsOff) {
     const absl::StatusOr<Sandbox> on = EnterSandbox(SandboxMode::kRequired, kNoCapabilities);
     Need(on.ok() && on->entered && on->capabilities == kNoCapabilities, "on is on");
     Need(prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2, "and the filter with it");
+    _exit(0);
+  };
+  EXPECT_EXIT(check(), ::testing::ExitedWithCode(0), "");
+}
+
+// As on a kernel without seccomp(2).
+void HideSeccomp() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog loaded{4, program};
+  Need(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no new privileges");
+  Need(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &loaded) == 0, "seccomp is hidden");
+}
+
+TEST_F(SyscallFilter, ThatCannotBeLoadedIsSaidAndTheRestIsGivenUp) {
+  const auto check = [] {
+    HideSeccomp();
+    const absl::StatusOr<Sandbox> on = EnterSandbox(SandboxMode::kOn, kNoCapabilities);
+    Need(on.ok() && !on->entered, "goes on");
+    Need(on->missing.find("system call filter") != std::string::npos, "says what is missing");
+    Need(Status("CapPrm") == 0, "has no capability all the same");
+    _exit(0);
+  };
+  EXPECT_EXIT(check(), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(SyscallFilter, ThatCannotBeLoadedIsNoStartWhereItIsRequired) {
+  const auto check = [] {
+    HideSeccomp();
+    const absl::Status refused = EnterSandbox(SandboxMode::kRequired, kNoCapabilities).status();
+    Need(absl::IsUnimplemented(refused), "refused");
+    Need(refused.message().find("--sandbox on") != absl::string_view::npos, "says what to do");
     _exit(0);
   };
   EXPECT_EXIT(check(), ::testing::ExitedWithCode(0), "");

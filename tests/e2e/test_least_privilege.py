@@ -98,6 +98,22 @@ def test_neither_program_can_leave_a_core_or_be_looked_into(ca):
 
 
 @root_only
+def test_the_ca_may_listen_on_a_low_port_if_told_so(deployment):
+    deployment.ca_port = free_low_port()
+    deployment.start_ca()
+    wait_for("its word", lambda: "sandboxed" in deployment.ca.text())
+    assert "capabilities=cap_net_bind_service" in deployment.ca.text()
+
+
+def free_low_port():
+    for port in range(700, 1024):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("every low port is taken")
+
+
+@root_only
 def test_a_program_of_another_user_in_a_closed_directory_is_recognised(open_deployment):
     deployment = open_deployment
     agent = deployment.join("one")
