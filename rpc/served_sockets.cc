@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -30,11 +31,13 @@ int HighestNumber() {
 
 }  // namespace
 
-int ServedSockets::NewNumber(int socket) {
+int ServedSockets::Renumber(int fd) {
   if (next_ < kLowestNumber || next_ >= HighestNumber()) next_ = kLowestNumber;
-  int number = fcntl(socket, F_DUPFD_CLOEXEC, next_);
-  if (number < 0) number = fcntl(socket, F_DUPFD_CLOEXEC, 0);  // only sooner used again
-  if (number >= 0) next_ = number + 1;
+  int number = fcntl(fd, F_DUPFD_CLOEXEC, next_);
+  if (number < 0) number = fcntl(fd, F_DUPFD_CLOEXEC, kLowestNumber);
+  if (number < 0) return fd;
+  close(fd);
+  next_ = number + 1;
   return number;
 }
 

@@ -15,13 +15,13 @@
 
 namespace linchpin::rpc {
 
-// gRPC owns a second number (file descriptor) of each socket, closes it when it likes, and names a
-// call's connection by it.
+// gRPC owns the socket that it was given, closes it when it likes, and names a call's connection by
+// its number (file descriptor).
 class ServedSockets {
  public:
-  // A second number for `socket`; -1 with errno. Not one that was given lately: a call that began
-  // on a connection that has just gone must not find another there.
-  int NewNumber(int socket);
+  // Moves a file to a number that was not in use lately: a call that began on a connection that has
+  // just gone must not find another there. The same number where there is no other.
+  int Renumber(int fd);
 
   void Add(int number, uint64_t inode, std::shared_ptr<const UnixPeer> peer);
   void Remove(int number, uint64_t inode);

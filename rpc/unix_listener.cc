@@ -4,7 +4,6 @@
 #include "rpc/unix_listener.h"
 
 #include <fcntl.h>
-#include <grpcpp/server_posix.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -31,14 +30,6 @@ constexpr int kAtOnce = 64;  // events, before the others have their turn
 // More than can begin to be served in the meantime, so that a flood does not fill the backlog.
 constexpr int kAcceptAtOnce = 512;
 constexpr absl::Duration kRest = absl::Milliseconds(100);
-constexpr absl::Duration kFirstLookAtClosing = absl::Milliseconds(1);
-constexpr absl::Duration kLastLookAtClosing = absl::Seconds(1);
-
-// What an epoll event is about. A connection has two keys: its socket's and its process's.
-constexpr uint64_t kWakeKey = 0;
-constexpr uint64_t kListenKey = 1;
-uint64_t SocketKey(ConnectionId id) { return id << 1; }
-uint64_t ProcessKey(ConnectionId id) { return id << 1 | 1; }
 
 absl::Duration Now() { return base::SystemClock().Uptime(); }
 
@@ -56,8 +47,14 @@ UnixListener::UnixListener(std::unique_ptr<UnixSocket> socket, const SocketLimit
       released_(std::make_shared<Released>()) {}
 
 UnixListener::~UnixListener() {
-  Stop();
-  for (const auto& [id, connection] : connections_) close(connection->fd);
+  if (thread_.joinable()) {
+    {
+      base::MutexLock lock(order_mutex_);
+      order_ = Order::kEnd;
+    }
+    eventfd_write(wake_, 1);
+    thread_.join();
+  }
   for (const int fd : {wake_, epoll_, spare_}) {
     if (fd >= 0) close(fd);
   }
@@ -102,8 +99,30 @@ void UnixListener::Start(grpc::Server* server) {
 
 void UnixListener::Stop() {
   if (!thread_.joinable()) return;
+  base::MutexLock lock(order_mutex_);
+  if (order_ == Order::kServe) order_ = Order::kStop;
   eventfd_write(wake_, 1);
-  thread_.join();
+  obeyed_.wait(lock, [this] { return !accepting_; });
+}
+
+bool UnixListener::Obey() {
+  eventfd_t woken;
+  eventfd_read(wake_, &woken);
+  base::MutexLock lock(order_mutex_);
+  if (order_ == Order::kServe) return true;
+  if (accepting_) StopAccepting();
+  accepting_ = false;
+  obeyed_.notify_all();
+  return order_ != Order::kEnd;
+}
+
+void UnixListener::StopAccepting() {
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, socket_->fd(), nullptr);
+  std::vector<ConnectionId> parked;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->served == nullptr) parked.push_back(id);
+  }
+  for (const ConnectionId id : parked) Drop(id);
 }
 
 UnixListener::Counts UnixListener::counts() const {
@@ -119,40 +138,31 @@ void UnixListener::Run() {
       Rest(absl::StrCat("cannot wait for connections: ", std::strerror(errno)));
       pollfd asked{wake_, POLLIN, 0};
       poll(&asked, 1, static_cast<int>(absl::ToInt64Milliseconds(kRest)));
-      if (asked.revents != 0) break;
+      if (asked.revents != 0 && !Obey()) return;
     }
     bool accept = false;
-    bool stop = false;
     for (int i = 0; i < count; ++i) {
       const uint64_t key = events[i].data.u64;
       if (key == kWakeKey) {
-        stop = true;
+        if (!Obey()) return;
       } else if (key == kListenKey) {
         accept = true;
-      } else if (key % 2 != 0) {
-        HangUp(key >> 1);
       } else {
-        Hear(key >> 1, events[i].events);
+        OnEvent(key >> kSourceBits, key, events[i].events);
       }
     }
-    if (stop) break;
     Housekeep();
-    if (accept) Accept();
+    if (accept && accepting_) Accept();
     Publish();
   }
-  std::vector<ConnectionId> parked;
-  for (const auto& [id, connection] : connections_) {
-    if (connection->number < 0) parked.push_back(id);
-  }
-  for (const ConnectionId id : parked) Drop(id);
 }
 
 int UnixListener::WaitMilliseconds() const {
   absl::Duration least = absl::InfiniteDuration();
   const absl::Duration now = Now();
   if (const auto overdue = places_.NextOverdue()) least = *overdue - now;
-  if (resting_) least = std::min(least, resting_until_ - now);
-  if (!closing_.empty()) least = std::min(least, closing_pause_);
+  least = std::min(least, give_back_at_ - now);
+  if (resting_ && accepting_) least = std::min(least, resting_until_ - now);
   if (least == absl::InfiniteDuration()) return -1;
   return static_cast<int>(absl::ToInt64Milliseconds(
       absl::Ceil(std::max(least, absl::ZeroDuration()), absl::Milliseconds(1))));
@@ -183,7 +193,7 @@ int UnixListener::AcceptOne() {
 }
 
 void UnixListener::Rest(absl::string_view why) {
-  Refuse(why);
+  Log(why);
   resting_ = true;
   resting_until_ = Now() + kRest;
   WatchFor(EPOLL_CTL_MOD, socket_->fd(), kListenKey, 0);
@@ -191,10 +201,15 @@ void UnixListener::Rest(absl::string_view why) {
 
 void UnixListener::Refuse(absl::string_view why) {
   ++counted_.refused;
+  Log(why);
+}
+
+void UnixListener::Log(absl::string_view why) {
   if (const auto unsaid = log_limit_.Take(Now())) {
-    base::LogWarning("a connection is refused", {{"socket", socket_->path()},
-                                                 {"why", std::string(why)},
-                                                 {"unsaid_before", absl::StrCat(*unsaid)}});
+    base::LogWarning("a local connection is refused or ended",
+                     {{"socket", socket_->path()},
+                      {"why", std::string(why)},
+                      {"unsaid_before", absl::StrCat(*unsaid)}});
   }
 }
 
@@ -215,20 +230,27 @@ void UnixListener::Welcome(int fd) {
   }
   connections_[id] = std::make_unique<Connection>(Connection{.fd = fd, .caller = *caller});
   // Edge-triggered: told once of bytes that are only looked at.
-  if (WatchFor(EPOLL_CTL_ADD, fd, SocketKey(id), EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
+  if (WatchFor(EPOLL_CTL_ADD, fd, Key(id, kCaller), EPOLLIN | EPOLLRDHUP | EPOLLET) != 0) {
     Refuse(absl::StrCat("it cannot be watched: ", std::strerror(errno)));
     Drop(id);
   }
 }
 
-void UnixListener::Hear(ConnectionId id, uint32_t events) {
+void UnixListener::OnEvent(ConnectionId id, uint64_t key, uint32_t events) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
-  if (connection.number >= 0) {
-    if ((events & (EPOLLHUP | EPOLLERR)) != 0) EndServed(id);
+  if (connection.served == nullptr) return Hear(id, connection, events);
+  if (connection.served->closing) {
+    if (connection.served->relay.Drain()) Forget(id);
     return;
   }
+  const bool hung_up = (events & (EPOLLHUP | EPOLLERR)) != 0;
+  if (key == Key(id, kProcess) || (key == Key(id, kCaller) && hung_up)) return EndServed(id);
+  Pump(id, *connection.served, hung_up);
+}
+
+void UnixListener::Hear(ConnectionId id, Connection& connection, uint32_t events) {
   char first[kPrefaceBytes];
   const ssize_t size = recv(connection.fd, first, sizeof(first), MSG_PEEK | MSG_DONTWAIT);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -240,41 +262,6 @@ void UnixListener::Hear(ConnectionId id, uint32_t events) {
   // Nothing more will come.
   const bool ended = size <= 0 || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
   if (preface == Preface::kForeign || ended) Drop(id);
-}
-
-void UnixListener::Serve(ConnectionId id, Connection& connection) {
-  const uid_t uid = connection.caller.uid;
-  const SocketPlaces::Decision decision = places_.Serve(id);
-  Shed(decision.evicted);
-  if (!decision.admitted) {
-    Refuse(absl::StrCat("user ", uid, " has too many connections"));
-    return Drop(id);
-  }
-  auto peer = UnixPeer::Hold(connection.fd, connection.caller, [released = released_, uid] {
-    base::MutexLock lock(released->mutex);
-    released->users.push_back(uid);
-  });
-  if (!peer.ok()) {
-    places_.ReleaseHandle(uid);
-    Refuse(peer.status().message());
-    return Drop(id);
-  }
-  connection.peer = *std::move(peer);
-  connection.inode = ServedSockets::InodeOf(connection.fd);
-  const int number = served_.NewNumber(connection.fd);
-  // From now on its own number only tells the end of the connection: gRPC shuts it down, or the
-  // caller.
-  if (number < 0 ||
-      WatchFor(EPOLL_CTL_ADD, connection.peer->pidfd(), ProcessKey(id), EPOLLIN | EPOLLONESHOT) !=
-          0 ||
-      WatchFor(EPOLL_CTL_MOD, connection.fd, SocketKey(id), EPOLLET) != 0) {
-    Refuse(absl::StrCat("it cannot be watched: ", std::strerror(errno)));
-    if (number >= 0) close(number);
-    return Drop(id);
-  }
-  connection.number = number;
-  served_.Add(number, connection.inode, connection.peer);
-  grpc::AddInsecureChannelFromFd(server_, number);
 }
 
 void UnixListener::Drop(ConnectionId id) {
@@ -289,30 +276,12 @@ void UnixListener::Shed(const std::vector<ConnectionId>& evicted) {
     const auto found = connections_.find(id);
     if (found == connections_.end()) continue;
     ++counted_.evicted;
-    if (found->second->number < 0) {
+    if (found->second->served == nullptr) {
       Drop(id);
-    } else {
-      HangUp(id);
+    } else if (!found->second->served->closing) {
+      EndServed(id);
     }
   }
-}
-
-void UnixListener::HangUp(ConnectionId id) {
-  const auto found = connections_.find(id);
-  if (found != connections_.end()) shutdown(found->second->fd, SHUT_RDWR);
-}
-
-void UnixListener::EndServed(ConnectionId id) {
-  const auto found = connections_.find(id);
-  const Connection& connection = *found->second;
-  // gRPC's number still keeps the socket in the set.
-  epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.fd, nullptr);
-  epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.peer->pidfd(), nullptr);
-  close(connection.fd);
-  closing_.push_back({id, connection.number, connection.inode});
-  closing_pause_ = kFirstLookAtClosing;
-  places_.Close(id);
-  connections_.erase(found);
 }
 
 void UnixListener::Housekeep() {
@@ -323,14 +292,14 @@ void UnixListener::Housekeep() {
     released.swap(released_->users);
   }
   for (const uid_t uid : released) places_.ReleaseHandle(uid);
-  CheckClosing();
   for (int i = 0; i < kAtOnce; ++i) {
     const std::optional<ConnectionId> overdue = places_.Overdue(now);
     if (!overdue.has_value()) break;
     Drop(*overdue);
     ++counted_.overdue;
   }
-  if (resting_ && now >= resting_until_) {
+  GiveMemoryBack(now);
+  if (accepting_ && resting_ && now >= resting_until_) {
     resting_ = false;
     if (spare_ < 0) spare_ = OpenSpare();
     WatchFor(EPOLL_CTL_MOD, socket_->fd(), kListenKey, EPOLLIN);
@@ -342,23 +311,6 @@ void UnixListener::Publish() {
   counted_.served = places_.served();
   base::MutexLock lock(counts_mutex_);
   counts_ = counted_;
-}
-
-void UnixListener::CheckClosing() {
-  bool progress = false;
-  for (size_t left = std::min<size_t>(closing_.size(), kAtOnce); left > 0; --left) {
-    const Closing closing = closing_.front();
-    closing_.pop_front();
-    if (ServedSockets::InodeOf(closing.number) == closing.inode) {
-      closing_.push_back(closing);
-      continue;
-    }
-    progress = true;
-    served_.Remove(closing.number, closing.inode);
-    places_.Leave(closing.id);
-  }
-  closing_pause_ =
-      progress ? kFirstLookAtClosing : std::min(2 * closing_pause_, kLastLookAtClosing);
 }
 
 }  // namespace linchpin::rpc
