@@ -125,6 +125,7 @@ class UnixListener {
   void EndServed(ConnectionId id);
   void Forget(ConnectionId id);
   void Housekeep();
+  void Used(size_t count);
   void GiveMemoryBack(absl::Duration now);
   void Publish();
   void Rest(absl::string_view why);
@@ -147,7 +148,7 @@ class UnixListener {
   ConnectionId last_ = 0;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   absl::flat_hash_map<uid_t, Allowance> calls_;
-  size_t ended_ = 0;  // served connections, since memory was given back
+  size_t uses_ = 0;  // connections and calls since memory was given back
   absl::Duration give_back_at_ = absl::InfiniteDuration();
   absl::Duration resting_until_ = -absl::InfiniteDuration();
   bool resting_ = false;

@@ -20,14 +20,15 @@ namespace linchpin::rpc {
 namespace {
 
 // Of a user, on all its connections.
-constexpr double kCallsAtOnce = 8192;
-constexpr double kCallsASecond = 4096;
+constexpr double kCallsAtOnce = 4096;
+constexpr double kCallsASecond = 2048;
 constexpr size_t kMaxUsersRemembered = 65536;
 // For what the reader has not taken: the kernel's memory, beside one piece of ours.
 constexpr int kBytesToCaller = 65536;
 constexpr int kBytesToServer = 32768;
-// After a crowd has gone, what the allocator keeps of it is given back to the system.
-constexpr size_t kEndedForTrim = 256;
+// After a crowd of connections and calls has gone, what the allocator keeps of it is given back to
+// the system.
+constexpr size_t kUsesForTrim = 256;
 constexpr absl::Duration kBeforeTrim = absl::Seconds(3);
 
 void LimitBuffer(int socket, int bytes) {
@@ -81,6 +82,7 @@ void UnixListener::Pump(ConnectionId id, Served& served, bool server_gone) {
   const Relay::State state = served.relay.Pump([&](absl::string_view bytes) {
     const absl::Duration now = base::SystemClock().Uptime();
     const Http2Gate::Verdict verdict = served.gate.Look(bytes, now);
+    Used(verdict.opened);
     return verdict.pass && (verdict.opened == 0 || CallsOf(uid).Take(verdict.opened, now));
   });
   if (state == Relay::State::kRefused) {
@@ -120,13 +122,19 @@ void UnixListener::Forget(ConnectionId id) {
   served_.Remove(found->second->served->number, found->second->served->inode);
   connections_.erase(found);
   places_.Leave(id);
-  if (++ended_ == kEndedForTrim) give_back_at_ = base::SystemClock().Uptime() + kBeforeTrim;
+  Used(1);
+}
+
+void UnixListener::Used(size_t count) {
+  uses_ += count;
+  if (uses_ < kUsesForTrim || give_back_at_ != absl::InfiniteDuration()) return;
+  give_back_at_ = base::SystemClock().Uptime() + kBeforeTrim;
 }
 
 void UnixListener::GiveMemoryBack(absl::Duration now) {
   if (now < give_back_at_) return;
   malloc_trim(0);
-  ended_ = 0;
+  uses_ = 0;
   give_back_at_ = absl::InfiniteDuration();
 }
 

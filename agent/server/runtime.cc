@@ -6,6 +6,7 @@
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
@@ -24,9 +25,10 @@ constexpr int kMaxCallsOfConnection = 64;
 constexpr int kIdleMilliseconds = 20'000;  // without a call: then a connection ends
 // Callers may be hostile (how they are kept from more: rpc/http2_gate.h): requests are small, and
 // no window for them grows.
-constexpr int kMaxRequestBytes = 64 * 1024;
+constexpr int kMaxRequestBytes = 256 * 1024;  // a report of many verdicts
 constexpr int kMaxMetadataBytes = 8 * 1024;
 constexpr int kWindowBytes = 16 * 1024;
+constexpr size_t kMostMemory = size_t{256} << 20;  // of gRPC for all; beyond it calls are cancelled
 constexpr char kHashes[] = "unix:sha256:";
 constexpr mode_t kSocketMode = 0666;  // the kernel says who is asking
 
@@ -125,6 +127,7 @@ absl::Status Runtime::Listen() {
   grpc::ServerBuilder builder;
   builder.RegisterService(service_.get());
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  builder.SetResourceQuota(grpc::ResourceQuota("callers").Resize(kMostMemory));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
