@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace linchpin::rpc {
 namespace {
@@ -18,16 +19,19 @@ constexpr int kPiecesAtOnce = 4;  // before other connections have their turn
 
 bool WouldBlock() { return errno == EAGAIN || errno == EINTR; }
 
+// What goes to the caller holds its private keys: no copy of it stays here.
+void Wipe(std::string* held) {
+  explicit_bzero(held->data(), held->size());
+  *held = std::string();
+}
+
 // Sends what it can of `bytes`; the rest goes to `left`. False: the reader has gone.
 bool SendSome(int to, absl::string_view bytes, std::string* left) {
   const ssize_t sent = send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent < 0 && !WouldBlock()) return false;
-  const std::string rest(bytes.substr(sent < 0 ? 0 : static_cast<size_t>(sent)));
-  if (rest.empty()) {
-    *left = std::string();  // gives its memory back
-  } else {
-    *left = rest;
-  }
+  std::string rest(bytes.substr(sent < 0 ? 0 : static_cast<size_t>(sent)));
+  left->swap(rest);
+  Wipe(&rest);
   return true;
 }
 
@@ -36,6 +40,7 @@ ssize_t Receive(int from, char* bytes) { return recv(from, bytes, Relay::kPiece,
 }  // namespace
 
 Relay::~Relay() {
+  Wipe(&to_caller_);
   if (caller_ >= 0) close(caller_);
   close(server_);
 }
@@ -46,7 +51,7 @@ Relay::State Relay::Pump(const std::function<bool(absl::string_view)>& admit) {
 }
 
 Relay::State Relay::Down() {
-  if (!to_caller_.empty() && !SendSome(caller_, std::string(to_caller_), &to_caller_)) {
+  if (!to_caller_.empty() && !SendSome(caller_, to_caller_, &to_caller_)) {
     return State::kCallerGone;
   }
   char bytes[kPiece];
@@ -54,15 +59,16 @@ Relay::State Relay::Down() {
     const ssize_t size = Receive(server_, bytes);
     if (size < 0 && WouldBlock()) break;
     if (size <= 0) return State::kServerGone;
-    if (!SendSome(caller_, absl::string_view(bytes, static_cast<size_t>(size)), &to_caller_)) {
-      return State::kCallerGone;
-    }
+    const bool sent =
+        SendSome(caller_, absl::string_view(bytes, static_cast<size_t>(size)), &to_caller_);
+    explicit_bzero(bytes, static_cast<size_t>(size));
+    if (!sent) return State::kCallerGone;
   }
   return State::kOpen;
 }
 
 Relay::State Relay::Up(const std::function<bool(absl::string_view)>& admit) {
-  if (!to_server_.empty() && !SendSome(server_, std::string(to_server_), &to_server_)) {
+  if (!to_server_.empty() && !SendSome(server_, to_server_, &to_server_)) {
     return State::kServerGone;
   }
   char bytes[kPiece];
@@ -89,8 +95,8 @@ uint32_t Relay::ServerEvents() const {
 void Relay::HangUp() {
   close(caller_);
   caller_ = -1;
-  to_caller_ = std::string();
-  to_server_ = std::string();
+  Wipe(&to_caller_);
+  Wipe(&to_server_);
   shutdown(server_, SHUT_WR);
 }
 
@@ -100,6 +106,7 @@ bool Relay::Drain() {
     const ssize_t size = Receive(server_, bytes);
     if (size < 0 && WouldBlock()) return false;
     if (size <= 0) return true;
+    explicit_bzero(bytes, static_cast<size_t>(size));
   }
   return false;
 }
