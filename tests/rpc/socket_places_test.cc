@@ -3,8 +3,10 @@
 
 #include "rpc/socket_places.h"
 
-#include <deque>
+#include <iterator>
+#include <map>
 #include <random>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -191,6 +193,67 @@ TEST_F(SocketPlacesTest, PatienceEndsWithTheOldest) {
   EXPECT_EQ(places_.Overdue(kNow + absl::Seconds(10)), std::nullopt);
   EXPECT_TRUE(places_.Serve(2).admitted);
   EXPECT_EQ(places_.NextOverdue(), std::nullopt) << "it is served";
+}
+
+// Whatever comes in whatever order: the sums are right, nobody is counted who has gone, and no
+// limit is passed.
+TEST(SocketPlaces, KeepsItsLimitsWhateverHappens) {
+  const SocketLimits limits{.places = 200, .places_of_user = 70, .kept = 12};
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    std::mt19937 random(seed);
+    SocketPlaces places(limits, {kRoot});
+    std::map<ConnectionId, uid_t> parked, served, closing;
+    std::map<uid_t, size_t> handles;
+    const auto evict = [&](const std::vector<ConnectionId>& evicted) {
+      for (const ConnectionId id : evicted) {
+        if (parked.erase(id) != 0) continue;
+        ASSERT_TRUE(served.contains(id)) << "seed " << seed;
+        closing[id] = served[id];
+        served.erase(id);
+      }
+    };
+    const auto any = [&](const std::map<ConnectionId, uid_t>& of) {
+      return std::next(of.begin(), static_cast<long>(random() % of.size()))->first;
+    };
+    for (ConnectionId id = 1; id < 5000; ++id) {
+      const uid_t uid = random() % 2 == 0 ? kMallory : random() % 6;
+      const SocketPlaces::Decision arrival = places.Park(id, uid, absl::Seconds(id));
+      evict(arrival.evicted);
+      if (arrival.admitted) parked[id] = uid;
+      if (!parked.empty() && random() % 2 == 0) {
+        const ConnectionId one = any(parked);
+        const uid_t owner = parked[one];
+        const SocketPlaces::Decision decision = places.Serve(one);
+        parked.erase(one);
+        evict(decision.evicted);
+        if (decision.admitted) {
+          served[one] = owner;
+          ++handles[owner];
+        }
+      }
+      if (!served.empty() && random() % 4 == 0) {
+        const ConnectionId one = any(served);
+        places.Leave(one);
+        served.erase(one);
+      }
+      if (!closing.empty() && random() % 4 == 0) {
+        const ConnectionId one = any(closing);
+        places.Leave(one);
+        closing.erase(one);
+      }
+      const auto handle = handles.find(random() % 2 == 0 ? kMallory : random() % 6);
+      if (handle != handles.end() && handle->second > 0) {
+        places.ReleaseHandle(handle->first);
+        --handle->second;
+      }
+      size_t taken = parked.size() + 3 * (served.size() + closing.size());
+      for (const auto& [owner, count] : handles) taken += count;
+      ASSERT_EQ(places.taken(), taken) << "seed " << seed << " step " << id;
+      ASSERT_EQ(places.parked(), parked.size());
+      ASSERT_LE(taken, limits.places + limits.places / 64);
+      ASSERT_LE(places.TakenBy(kMallory), limits.places_of_user);
+    }
+  }
 }
 
 }  // namespace
