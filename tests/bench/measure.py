@@ -90,14 +90,16 @@ class Load:
             assert self.answer() == {"ready": True}
             self.is_ready = True
 
-    def round(self, watched=()):
-        """(the answer, CPU nanoseconds of each watched process in the meantime)."""
+    def round(self, watched=(), settle=0.0):
+        """(the answer, CPU nanoseconds of each watched process in the meantime and in the `settle`
+        seconds after it)."""
         self.prepared()
         self.is_ready = False
         before = [cpu_ns(pid) for pid in watched]
         self.popen.stdin.write("\n")
         self.popen.stdin.flush()
         answer = self.answer()
+        pause(settle)
         return answer, [cpu_ns(pid) - was for pid, was in zip(watched, before)]
 
 

@@ -33,7 +33,7 @@ class How:
     micro_seconds: float  # for each of Google Benchmark's rows
 
 
-FULL = How(rounds=5, calls=32, identities=200, connections=1000, subscribers=1000,
+FULL = How(rounds=5, calls=32, identities=200, connections=500, subscribers=1000,
            many_identities=1000, starts=10, agents=100, fleet=1000, idle=30.0, settle=3.0,
            micro_seconds=0.2)
 QUICK = How(rounds=1, calls=2, identities=5, connections=20, subscribers=20, many_identities=20,

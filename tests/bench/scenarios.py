@@ -82,7 +82,7 @@ def identities(how):
                            "wall", most=15.0),
             "deleted": Row("deleted", "identity deleted → the service told, p99", "ms", "wall",
                            most=15.0)}
-    cpu = Row("come_and_go_cpu", "identity created and deleted, CA and agent", "ms", "cpu")
+    cpu = Row("come_and_go_cpu", "identity created and deleted, CPU of both", "ms", "cpu")
     with node() as place:
         disk = fsync_ms(place.folder, how.identities * how.rounds)
         with Load("identities", "--admin-socket", place.admin, "--socket", place.socket("a"),
@@ -100,7 +100,8 @@ def identities(how):
 
 def first_context(how):
     wall = Row("first_context", "new connection → first context, p50", "ms", "wall", most=0.6)
-    cpu = Row("first_context_cpu", "new connection → first context, agent", "ms", "cpu", most=0.3)
+    cpu = Row("first_context_cpu", "new connection → first context, agent's CPU", "ms", "cpu",
+              most=0.3)
     with node() as place:
         bare, socket = bare_server(place)
         rounds = {}
@@ -108,7 +109,9 @@ def first_context(how):
                 ("ours", ("--socket", place.socket("a"), "--least", 100), place.agent),
                 ("bare", ("--socket", socket, *ECHO), bare)]:
             with Load("calls", *args, "--count", how.connections) as load:
-                rounds[name] = [load.round([process.popen.pid]) for _ in range(how.rounds + 1)][1:]
+                # Whom the last caller left is noticed a moment later.
+                rounds[name] = [load.round([process.popen.pid], settle=how.settle)
+                                for _ in range(how.rounds + 1)][1:]
     p50 = {name: Samples(answer["p50"] / 1e3 for answer, _ in of) for name, of in rounds.items()}
     each = {name: Samples(ns / 1e6 / how.connections for _, (ns,) in of)
             for name, of in rounds.items()}
@@ -159,7 +162,7 @@ def per_subscriber(pid, socket, how, *args):
 
 def restart(how):
     row = Row("restart", "agent start → first certificate, CA down", "ms", "wall", most=60.0)
-    cpu = Row("restart_cpu", "agent start → first certificate, CA down", "ms", "cpu")
+    cpu = Row("restart_cpu", "agent start → first certificate, its CPU", "ms", "cpu")
     with node() as place:
         pin = place.root_pin()
         place.ca.kill()
@@ -184,8 +187,8 @@ def handshakes(how):
                 most_floors=0.65),
             Row("handshake_foreign", "mTLS handshake, both ends: SDK and a foreign peer", "µs",
                 "cpu", most_floors=0.85),
-            Row("handshake_twin", "mTLS handshake, both ends: … anchored at a twin", "µs",
-                "cpu", most_floors=0.85)]
+            Row("handshake_twin", "mTLS handshake, both ends: … anchored at a twin", "µs", "cpu",
+                most_floors=0.85)]
     found = micro("^Handshake", how)
     for row, pattern in zip(rows, ("OfTwoSdkPeers", "WithAForeign", "WithATwinAnchored")):
         named = [(of["here_us"].median / of["floor_us"].median, name) for name, of in found.items()
