@@ -103,6 +103,70 @@ TEST_F(RawSslTest, APeerThatNamesNoAuthorityIsSentTheIssuerToo) {
   EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 2);
 }
 
+// What `world` delivers to `id` once a new issuer is trusted beside the old one: the leaf is of the
+// new one.
+agent::v1::MtlsContexts AfterActivation(World& world, const std::string& id, const Signer& next) {
+  agent::v1::MtlsContexts contexts = world.ContextsOf(id, next);
+  contexts.mutable_trust_domains(0)->add_issuers(next.certificate.der());
+  contexts.mutable_trust_domains(0)->mutable_pins()->add_issuers(next.pin());
+  World::NextEpoch(&contexts);
+  return contexts;
+}
+
+TEST_F(RawSslTest, WhileIssuersChangeBothAreNamedAndALeafOfEitherIsEnough) {
+  const Signer next = world_.MakeIssuer("two");
+  payments_.Deliver(AfterActivation(world_, kPayments, next));
+  agent::v1::MtlsContexts contexts = AfterActivation(world_, kWeb, next);
+  world_.SetLeaf(&contexts, kWeb, world_.issuer(), world_.MakeLeaf(kWeb, world_.issuer()));
+  web_.Deliver(contexts);  // trusts both, its own leaf is still of the old one
+  RawPair pair(web_.Client()->ctx(), payments_.Server()->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  pair.Handshake();
+  EXPECT_TRUE(tls::VerdictOf(pair.client).allowed) << tls::VerdictOf(pair.client).ToString();
+  EXPECT_TRUE(tls::VerdictOf(pair.server).allowed) << tls::VerdictOf(pair.server).ToString();
+  EXPECT_EQ(sk_X509_NAME_num(SSL_get0_peer_CA_list(pair.client)), 2);
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 1);
+}
+
+TEST_F(RawSslTest, APeerWhoseTrustDoesNotHoldOurIssuerYetIsSentTheWholeChain) {
+  const Signer next = world_.MakeIssuer("two");
+  payments_.Deliver(AfterActivation(world_, kPayments, next));
+  // It pins the new key, and the certificate has not come to it.
+  agent::v1::MtlsContexts older = world_.Contexts(kWeb);
+  older.mutable_trust_domains(0)->mutable_pins()->add_issuers(next.pin());
+  World::NextEpoch(&older);
+  web_.Deliver(older);
+  RawPair pair(web_.Client()->ctx(), payments_.Server()->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  pair.Handshake();
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 2);
+  EXPECT_TRUE(tls::VerdictOf(pair.client).allowed) << tls::VerdictOf(pair.client).ToString();
+}
+
+TEST_F(RawSslTest, APeerThatDoesNotTrustOurIssuerRefusesTheWholeChainByItsPins) {
+  const Signer next = world_.MakeIssuer("two");
+  payments_.Deliver(AfterActivation(world_, kPayments, next));
+  RawPair pair(web_.Client()->ctx(), payments_.Server()->ctx());
+  EXPECT_OK(tls::SetExpectedPeer(pair.client, kPayments));
+  pair.Handshake();
+  EXPECT_FALSE(pair.client_ok);
+  EXPECT_EQ(tls::VerdictOf(pair.client).reason, "ISSUER_NOT_PINNED");
+}
+
+TEST_F(RawSslTest, APeerThatNamesAnIssuerItDoesNotHoldHarmsOnlyItself) {
+  auto server = payments_.Server();
+  SSL_CTX* liar = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_verify(liar, SSL_VERIFY_PEER, nullptr);
+  ASSERT_EQ(X509_STORE_add_cert(SSL_CTX_get_cert_store(liar), world_.root().certificate.x509()), 1);
+  ASSERT_EQ(SSL_CTX_add1_to_CA_list(liar, world_.issuer().certificate.x509()), 1);
+  RawPair pair(liar, server->ctx());
+  SSL_CTX_free(liar);
+  pair.Handshake();
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(pair.client)), 1);
+  EXPECT_FALSE(pair.client_ok);
+  EXPECT_FALSE(tls::VerdictOf(pair.server).allowed);
+}
+
 TEST_F(RawSslTest, AClientWithoutACertificateIsRefusedByThatName) {
   SSL_CTX* plain = SSL_CTX_new(TLS_client_method());
   RawPair pair(plain, payments_.Server()->ctx());
