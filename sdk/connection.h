@@ -46,7 +46,7 @@ class Connection {
   // At least one byte and at most `most`; empty when the peer has closed. A client's first Read is
   // where the server's refusal arrives.
   absl::StatusOr<std::string> Read(size_t most, absl::Duration timeout);
-  // All of it.
+  // All of it. After an error part of it may have been sent: close the connection.
   absl::Status Write(absl::string_view data, absl::Duration timeout);
   // Ends Read and Write of another thread too. Idempotent.
   void Close();

@@ -13,38 +13,19 @@
 #include <string>
 
 #include "benchmark/benchmark.h"
-#include "sdk/context_source.h"
 #include "sdk/tls.h"
-#include "tests/sdk/fake_agent.h"
+#include "tests/bench/sdk_peer.h"
 #include "tests/sdk/world.h"
-#include "tests/support/temp_dir.h"
 #include "x509/certificate_builder.h"
 #include "x509/openssl_ptr.h"
 
 namespace linchpin {
 namespace {
 
+using bench::Require;
+using bench::SdkPeer;
 using CtxPtr = x509::OpenSslPtr<SSL_CTX, SSL_CTX_free>;
 using SslPtr = x509::OpenSslPtr<SSL, SSL_free>;
-
-void Require(bool ok) {
-  if (!ok) std::abort();
-}
-
-// A source that an agent has served.
-struct SdkPeer {
-  explicit SdkPeer(const agent::v1::MtlsContexts& contexts) {
-    agent.Deliver(contexts);
-    tls::ContextSource::Options options;
-    options.socket = dir.Join("agent.sock");
-    options.observer = [](const tls::Notice&) {};
-    source = tls::ContextSource::Open(options).value();
-    Require(source->WaitReady(absl::Seconds(60)).ok());
-  }
-  test::TempDir dir;
-  test::FakeAgent agent{dir.Join("agent.sock")};
-  std::shared_ptr<tls::ContextSource> source;
-};
 
 // `anchor` is what it trusts, and what it names to its peer if `names_it`.
 CtxPtr PlainCtx(const SSL_METHOD* method, const test::Signer& leaf, const test::World& world,
