@@ -8,7 +8,6 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
-#include <ctime>
 #include <memory>
 #include <string>
 
@@ -23,6 +22,7 @@
 namespace linchpin {
 namespace {
 
+using bench::CpuMicroseconds;
 using bench::Require;
 using bench::SdkPeer;
 using examples::v1::Echo;
@@ -103,12 +103,6 @@ void Call(Echo::Stub* stub) {
   Require(stub->Say(&context, asked, &said).ok());
 }
 
-double ProcessCpuMicroseconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
-}
-
 void UnaryCallOfTwoSdkPeers(benchmark::State& state) {
   test::World world;
   PlainPeers plain(world);
@@ -118,13 +112,13 @@ void UnaryCallOfTwoSdkPeers(benchmark::State& state) {
   double cpu = 0;
   double plain_cpu = 0;
   for (auto _ : state) {
-    const double started = ProcessCpuMicroseconds();
+    const double started = CpuMicroseconds();
     for (int i = 0; i < kCalls; ++i) Call(judged.Stub().get());
-    const double between = ProcessCpuMicroseconds();
+    const double between = CpuMicroseconds();
     cpu += between - started;
     state.PauseTiming();
     for (int i = 0; i < kCalls; ++i) Call(plain.stub.get());
-    plain_cpu += ProcessCpuMicroseconds() - between;
+    plain_cpu += CpuMicroseconds() - between;
     state.ResumeTiming();
   }
   const double count = static_cast<double>(state.iterations()) * kCalls;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 #include "sdk/context_source.h"
@@ -16,6 +17,9 @@ namespace linchpin::bench {
 inline void Require(bool ok) {
   if (!ok) std::abort();
 }
+
+// Of all threads.
+inline double CpuMicroseconds() { return static_cast<double>(std::clock()) * 1e6 / CLOCKS_PER_SEC; }
 
 // A source that an agent has served.
 struct SdkPeer {
