@@ -32,6 +32,7 @@ using grpc::experimental::TlsChannelCredentialsOptions;
 using grpc::experimental::TlsCustomVerificationCheckRequest;
 
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
+constexpr int kMaxLocalAnswer = 64 * 1024 * 1024;
 
 // gRPC verifies nothing itself (the server's certificate is not for its host name): the chain as it
 // was sent is judged here.
@@ -133,7 +134,9 @@ std::shared_ptr<grpc::Channel> FirstContactChannel(
 
 std::shared_ptr<grpc::Channel> UnixChannel(const std::string& socket) {
   const std::string target = absl::StartsWith(socket, "unix:") ? socket : "unix://" + socket;
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments(nullptr));
+  grpc::ChannelArguments arguments = Arguments(nullptr);
+  arguments.SetMaxReceiveMessageSize(kMaxLocalAnswer);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
 }
 
 absl::Status CheckAddress(absl::string_view address) {

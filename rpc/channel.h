@@ -51,7 +51,8 @@ std::shared_ptr<grpc::Channel> FirstContactChannel(
     const std::string& address,
     std::function<absl::Status(const std::vector<std::string>& chain)> seen);
 
-// unix:///abs/path or /abs/path.
+// unix:///abs/path or /abs/path. For programs of this host: answers of up to 64 MiB are taken, as
+// lists of a large fleet are.
 std::shared_ptr<grpc::Channel> UnixChannel(const std::string& socket);
 
 // "HOST:PORT" or "unix:///abs/path". INVALID_ARGUMENT says which form is expected.

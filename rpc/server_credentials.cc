@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/log_limit.h"
@@ -227,15 +228,32 @@ class Credentials final : public grpc::ServerCredentials {
   const std::shared_ptr<Judgement> judgement_;
 };
 
-std::optional<x509::Certificate> Leaf(const grpc::ServerContextBase& context) {
-  const std::vector<grpc::string_ref> values =
-      context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
-  if (values.size() != 1) return std::nullopt;
-  absl::StatusOr<x509::Certificate> leaf =
-      x509::Certificate::FromPem(absl::string_view(values[0].data(), values[0].size()));
-  if (!leaf.ok()) return std::nullopt;
-  return *std::move(leaf);
-}
+// The peers of late. Bounded by beginning anew: what is forgotten is decoded again.
+class PeersSeen {
+ public:
+  std::shared_ptr<const JudgedPeer> Find(absl::string_view pem) {
+    {
+      base::MutexLock lock(mutex_);
+      const auto it = peers_.find(pem);
+      if (it != peers_.end()) return it->second;
+    }
+    const absl::StatusOr<x509::Certificate> leaf = x509::Certificate::FromPem(pem);
+    if (!leaf.ok()) return nullptr;
+    const std::optional<trust::SpiffeId> id = trust::CheckLeaf(*leaf).id;
+    if (!id.has_value()) return nullptr;
+    auto peer =
+        std::make_shared<const JudgedPeer>(JudgedPeer{*id, leaf->der(), leaf->public_key().pin()});
+    base::MutexLock lock(mutex_);
+    if (peers_.size() >= kMost) peers_.clear();
+    peers_.emplace(pem, peer);
+    return peer;
+  }
+
+ private:
+  static constexpr size_t kMost = 4096;
+  base::Mutex mutex_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const JudgedPeer>> peers_;  // by leaf, PEM
+};
 
 }  // namespace
 
@@ -252,16 +270,24 @@ std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(
                                  std::move(policy), clock);
 }
 
+std::shared_ptr<const JudgedPeer> PeerOf(const grpc::ServerContextBase& context) {
+  static auto& seen = *new PeersSeen;
+  const std::vector<grpc::string_ref> values =
+      context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (values.size() != 1) return nullptr;
+  return seen.Find(absl::string_view(values[0].data(), values[0].size()));
+}
+
 std::optional<trust::SpiffeId> PeerId(const grpc::ServerContextBase& context) {
-  const std::optional<x509::Certificate> leaf = Leaf(context);
-  if (!leaf) return std::nullopt;
-  return trust::CheckLeaf(*leaf).id;
+  const std::shared_ptr<const JudgedPeer> peer = PeerOf(context);
+  if (peer == nullptr) return std::nullopt;
+  return peer->id;
 }
 
 std::optional<std::string> PeerLeaf(const grpc::ServerContextBase& context) {
-  const std::optional<x509::Certificate> leaf = Leaf(context);
-  if (!leaf) return std::nullopt;
-  return leaf->der();
+  const std::shared_ptr<const JudgedPeer> peer = PeerOf(context);
+  if (peer == nullptr) return std::nullopt;
+  return peer->leaf;
 }
 
 }  // namespace linchpin::rpc

@@ -18,6 +18,8 @@
 #include "base/clock.h"
 #include "rpc/own_identity.h"
 #include "trust/judge.h"
+#include "trust/spiffe_id.h"
+#include "x509/key.h"
 
 namespace grpc {
 class ServerContextBase;
@@ -51,6 +53,14 @@ std::shared_ptr<grpc::ServerCredentials> JudgedServerCredentials(CurrentContext 
 
 // Who is calling, as judged: nothing for a peer without a certificate. Only in calls that came
 // through JudgedServerCredentials, which let no call through whose certificate was refused.
+struct JudgedPeer {
+  trust::SpiffeId id;
+  std::string leaf;  // DER
+  x509::SpkiPin pin;
+};
+// Null for a peer without a certificate. Decoded at the first call of many, because that costs more
+// than a signature.
+std::shared_ptr<const JudgedPeer> PeerOf(const grpc::ServerContextBase& context);
 std::optional<trust::SpiffeId> PeerId(const grpc::ServerContextBase& context);
 // The leaf that the caller showed (DER), if any.
 std::optional<std::string> PeerLeaf(const grpc::ServerContextBase& context);

@@ -10,7 +10,8 @@
 
 namespace linchpin::rpc {
 
-// The message is cut to 4 KiB and control characters are replaced.
+// The message is cut to 4 KiB and control characters are replaced. Of payloads,
+// base::RetryAfter()'s goes along, as a status detail that other clients know.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

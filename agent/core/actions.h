@@ -46,6 +46,7 @@ struct Seal {
 struct Issue {
   Ticket ticket = 0;
   std::vector<std::string> identity_ids;  // at most 256
+  std::vector<absl::Time> held_until;     // of each; the infinite past: nothing is held
 };
 // Answers: SyncOpened, SyncReceived, SyncClosed, all with this stream.
 struct OpenSync {

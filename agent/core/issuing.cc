@@ -3,15 +3,24 @@
 
 // Certificates of the identities that processes on this node need.
 
+#include <algorithm>
 #include <bit>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
+#include "base/retry_after.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
 
 namespace linchpin::agent {
+namespace {
+
+// The longest that a CA with much to do may put a node off.
+constexpr absl::Duration kMostTold = absl::Minutes(1);
+
+}  // namespace
 
 void AgentCore::UpdateWanted() {
   std::set<std::string> wanted;
@@ -33,16 +42,19 @@ void AgentCore::IssueDue(absl::Time now, Actions* out) {
   if (issue_ticket_ != 0 || context_in_use_ == nullptr || !HasValidNode(now)) return;
   std::vector<std::string> due = schedule_.Due(now, latest_.certificates, options_.renewals);
   issuing_.clear();
-  std::vector<std::string> ids;
+  action::Issue issue;
   for (std::string& id : due) {
     const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
     if (identity == nullptr) continue;
     issuing_[id] = *identity;
-    ids.push_back(std::move(id));
+    const auto held = latest_.certificates.find(id);
+    issue.held_until.push_back(held == latest_.certificates.end() ? absl::InfinitePast()
+                                                                  : held->second->expires_at());
+    issue.identity_ids.push_back(std::move(id));
   }
-  if (ids.empty()) return;
-  issue_ticket_ = ++last_ticket_;
-  out->push_back(action::Issue{issue_ticket_, std::move(ids)});
+  if (issue.identity_ids.empty()) return;
+  issue.ticket = issue_ticket_ = ++last_ticket_;
+  out->push_back(std::move(issue));
 }
 
 void AgentCore::On(absl::Time now, const event::IssueDone& event, Actions* out) {
@@ -78,6 +90,9 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
     const bool refused = absl::IsPermissionDenied(status) || absl::IsNotFound(status) ||
                          absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status);
     schedule_.Failed(result.identity_id, refused, now, expires - now, random_);
+    if (const std::optional<absl::Duration> wait = base::RetryAfter(status)) {
+      schedule_.NotBefore(result.identity_id, now + std::min(*wait, kMostTold));
+    }
     for (const auto& [id, consumer] : consumers_.all()) {
       if (consumer.open && consumer.delivered == nullptr) undelivered_.insert(id);
     }

@@ -70,6 +70,11 @@ void RenewalSchedule::Failed(const std::string& identity_id, bool refused, absl:
   ++tried.failures;
 }
 
+void RenewalSchedule::NotBefore(const std::string& identity_id, absl::Time at) {
+  const auto it = tries_.find(identity_id);
+  if (it != tries_.end()) it->second.at = std::max(it->second.at, at);
+}
+
 void RenewalSchedule::Hasten(const std::string& identity_id, absl::Time now) {
   if (!wanted_.contains(identity_id)) return;
   Try& tried = tries_.try_emplace(identity_id, Try{.at = now}).first->second;

@@ -38,6 +38,8 @@ class RenewalSchedule {
 
   void Failed(const std::string& identity_id, bool refused, absl::Time now, absl::Duration left,
               base::Random& random);
+  // What failed is not tried again before; the CA said so.
+  void NotBefore(const std::string& identity_id, absl::Time at);
   void Succeeded(const std::string& identity_id) { tries_.erase(identity_id); }
   // Due whatever its renewal instant says: its registration or the trust has changed.
   void Hasten(const std::string& identity_id, absl::Time now);

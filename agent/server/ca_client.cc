@@ -198,12 +198,15 @@ void CaClient::Do(const action::Issue& action) {
       [this, stub = stub_, failed, action] {
         ca::v1::IssueRequest request;
         std::vector<x509::PrivateKey> keys;
-        for (const std::string& id : action.identity_ids) {
+        for (size_t i = 0; i < action.identity_ids.size(); ++i) {
           absl::StatusOr<Requested> made = MakeRequest();
           if (!made.ok()) return failed(made.status());
           ca::v1::IssueItem* item = request.add_items();
-          item->set_identity_id(id);
+          item->set_identity_id(action.identity_ids[i]);
           item->set_certificate_request(made->request);
+          if (action.held_until[i] != absl::InfinitePast()) {
+            item->set_held_until(absl::ToUnixSeconds(action.held_until[i]));
+          }
           keys.push_back(made->key);
         }
         Start<ca::v1::IssueRequest, ca::v1::IssueResponse>(

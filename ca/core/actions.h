@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ca/core/certificate_order.h"
 #include "ca/core/events.h"
-#include "ca/core/issuing.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/node.pb.h"
 #include "trust/trust_state.h"
@@ -27,10 +27,10 @@ struct Commit {
   Ticket ticket = 0;
   std::vector<Write> batch;
 };
-// Sign with SignOrders() under the named key, append to the log, then answer: Issued.
+// MakeCertificates() under the named key, append to the log, then answer: Issued.
 struct SignAndLog {
   Ticket ticket = 0;
-  std::vector<LeafOrder> orders;
+  std::vector<CertificateOrder> orders;
   x509::Certificate issuer;
   std::string key_name;
 };

@@ -73,6 +73,10 @@ Actions CaCore::Step(absl::Time now, Event event) {
   return out;
 }
 
+bool CaCore::idle() const {
+  return !under_way_.has_value() && queue_.empty() && issuing_.empty() && issue_queue_.idle();
+}
+
 std::string CaCore::NotReady(absl::Time now) const {
   if (draining_) return "shutting down";
   if (now >= serving_expires_) return "no valid serving certificate";
@@ -85,9 +89,9 @@ std::string CaCore::NotReady(absl::Time now) const {
 
 absl::Status CaCore::Admit(CallId call, const std::string& node_id) {
   size_t& count = calls_of_[node_id];
-  if (count >= kMaxCallsOfNode) {
+  if (count >= kMaxChangesOfNode) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        kMaxCallsOfNode, " calls of ", node_id, " wait for an answer already; try again later"));
+        kMaxChangesOfNode, " calls of ", node_id, " wait for an answer already; try again later"));
   }
   ++count;
   calls_.emplace(call, node_id);
@@ -218,7 +222,7 @@ void CaCore::On(absl::Time now, event::Reloaded event, Actions* out) {
          out);
 }
 
-void CaCore::SignAndLog(std::vector<LeafOrder> orders, Done done, Actions* out) {
+void CaCore::SignAndLog(std::vector<CertificateOrder> orders, Done done, Actions* out) {
   const Ticket ticket = next_ticket_++;
   const Authority& issuer = authorities_.active();
   issuing_.emplace(ticket, std::move(done));

@@ -23,6 +23,7 @@
 #include "ca/core/authorities.h"
 #include "ca/core/coverage.h"
 #include "ca/core/events.h"
+#include "ca/core/issue_queue.h"
 #include "ca/core/profile.h"
 #include "ca/core/registry.h"
 
@@ -40,8 +41,7 @@ class CaCore {
   static constexpr size_t kMaxIssuing = 4096;    // calls whose certificates are being made
   static constexpr size_t kMaxIssueItems = 256;  // in a call
   static constexpr size_t kMaxSessions = 20000;
-  static constexpr size_t kMaxCallsOfNode =
-      32;  // that wait for an answer, so that none starves all
+  static constexpr size_t kMaxChangesOfNode = 4;  // that wait; its Issue calls: IssueQueue
 
   // `listing` is everything in the store, with at least what FirstRecords() makes. DATA_LOSS names
   // the record that cannot be read. `random` must outlive the core.
@@ -55,8 +55,7 @@ class CaCore {
   const Registry& registry() const { return registry_; }
   const Authorities& authorities() const { return authorities_; }
   size_t connected_nodes() const { return sessions_.size(); }
-  // Nothing is under way: a drained core may be destroyed.
-  bool idle() const { return !under_way_.has_value() && queue_.empty() && issuing_.empty(); }
+  bool idle() const;  // nothing is under way: a drained core may be destroyed
   // Why the CA cannot do its work now; empty if it can.
   std::string NotReady(absl::Time now) const;
   // Sentences that an operator should act on.
@@ -79,8 +78,7 @@ class CaCore {
     Change change;
     absl::Status fault;  // not OK: whether it was stored is known after a reload
   };
-  using Certificates = std::vector<x509::Certificate>;
-  using Done = absl::AnyInvocable<void(absl::Time, absl::StatusOr<Certificates>, Actions*)>;
+  using Done = absl::AnyInvocable<void(absl::Time, absl::StatusOr<MadeCertificates>, Actions*)>;
   using Slices = std::map<SessionId, sync::Projection>;
 
   CaCore(CoreOptions options, base::Random& random)
@@ -98,14 +96,13 @@ class CaCore {
   void Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out);
   void StartNext(absl::Time now, Actions* out);
   void Finish(absl::Time now, const absl::Status& status, Actions* out);
-  void SignAndLog(std::vector<LeafOrder> orders, Done done, Actions* out);
+  void SignAndLog(std::vector<CertificateOrder> orders, Done done, Actions* out);
   absl::Status Apply(const std::vector<Write>& batch, Revision revision);
   void PruneTokens(absl::Time now, Actions* out);
 
   // ca_core_nodes.cc
   void On(absl::Time now, event::AttestAsked event, Actions* out);
   void On(absl::Time now, event::RenewAsked event, Actions* out);
-  void On(absl::Time now, event::IssueAsked event, Actions* out);
   void On(absl::Time now, event::ServingKeyMade event, Actions* out);
   absl::Status CheckNode(const std::string& node_id) const;
   absl::Status CheckCaller(const NodeCaller& caller) const;
@@ -118,9 +115,15 @@ class CaCore {
   absl::StatusOr<Change> PrepareAttest(absl::Time now, const event::AttestAsked& asked);
   absl::StatusOr<Change> CertifyNode(absl::Time now, CallId call, state::v1::NodeRecord node,
                                      const x509::CertificateRequest& request);
-  absl::StatusOr<LeafOrder> OrderFor(absl::Time now, const std::string& node_id,
-                                     const IssueAskedItem& item);
-  void UseServing(absl::Time now, absl::StatusOr<Certificates> made, Actions* out);
+  void UseServing(absl::Time now, const absl::StatusOr<std::string>& der, Actions* out);
+
+  // ca_core_issue.cc
+  struct Issuing;
+  void On(absl::Time now, event::IssueAsked event, Actions* out);
+  void BeginIssuing(absl::Time now, Actions* out);
+  void Begin(absl::Time now, event::IssueAsked asked, Actions* out);
+  void AnswerIssue(Issuing issuing, absl::StatusOr<MadeCertificates> made, Actions* out);
+  absl::StatusOr<CertificateOrder> OrderFor(absl::Time, const std::string& node, IssueAskedItem&);
 
   // ca_core_sync.cc
   void On(absl::Time now, event::GetTrustAsked event, Actions* out);
@@ -184,6 +187,7 @@ class CaCore {
   std::optional<UnderWay> under_way_;
   bool reload_due_ = false;  // the last Reload failed
   std::map<Ticket, Done> issuing_;
+  IssueQueue issue_queue_;
   Ticket next_ticket_ = 1;
 
   std::set<std::string> keys_;  // names that the key manager has

@@ -161,13 +161,18 @@ void CaCore::Admin(absl::Time now, CallId call, const ForgetNode& asked, Actions
                            "them first"));
         }
         Change change;
-        change.batch.push_back(
-            {.key = NodeKey(record.node_id()), .value = std::nullopt, .expected = row->revision});
         for (const auto& [key, token] : registry_.tokens()) {
           if (token.record.node_id() != record.node_id()) continue;
-          if (change.batch.size() == Store::kMaxBatch) break;
           change.batch.push_back({.key = key, .value = std::nullopt, .expected = token.revision});
+          if (change.batch.size() < Store::kMaxBatch) continue;
+          // Those of so many first: none may be left for a new node of that name.
+          change.then = [this, call, node](absl::Time then, Actions* more) {
+            Admin(then, call, ForgetNode{node}, more);
+          };
+          return change;
         }
+        change.batch.push_back(
+            {.key = NodeKey(record.node_id()), .value = std::nullopt, .expected = row->revision});
         change.then = [this, call, record](absl::Time, Actions* then) {
           CloseSessionOf(record.node_id(),
                          absl::PermissionDeniedError(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Certificates: of nodes, of workloads, and the CA's own.
+// Certificates of nodes, and the CA's own.
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
+#include "ca/core/issuing.h"
 #include "ca/core/reply.h"
+#include "trust/revocation.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -20,10 +22,6 @@ constexpr absl::Duration kServingRetry = absl::Seconds(5);
 absl::Status TooManyIssuing(size_t most) {
   return absl::ResourceExhaustedError(
       absl::StrCat(most, " calls wait for certificates already; try again later"));
-}
-
-std::vector<std::string> WireChain(const x509::Certificate& leaf, const x509::Certificate& issuer) {
-  return {leaf.der(), issuer.der()};
 }
 
 bool IsKeyOf(const state::v1::NodeRecord& node, const std::string& key_sha256) {
@@ -38,21 +36,16 @@ absl::Status CheckKey(const state::v1::NodeRecord& node, const std::string& key_
                    " has attested with another key since; give its agent a new join token"));
 }
 
+absl::StatusOr<std::string> OnlyOne(absl::StatusOr<MadeCertificates> made) {
+  if (!made.ok()) return made.status();
+  return std::move(made->front());
+}
+
 // `key` is the node's from here on. The one that it `holds` stays good: the answer may be lost.
 void TakeKey(const std::string& holds, const std::string& key, state::v1::NodeRecord* node) {
   if (node->key_sha256() == key) return;
   node->set_previous_key_sha256(holds == key ? node->key_sha256() : holds);
   node->set_key_sha256(key);
-}
-
-action::Note Counted(absl::string_view kind, const absl::Status& status, int64_t count) {
-  return {.warning = false,
-          .message = "",
-          .fields = {},
-          .counter = "linchpin_ca_issued_total",
-          .labels = {{"kind", std::string(kind)},
-                     {"result", status.ok() ? "ok" : absl::StatusCodeToString(status.code())}},
-          .count = static_cast<double>(count)};
 }
 
 }  // namespace
@@ -136,6 +129,15 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   RETURN_IF_ERROR(CheckNode(node_id));
   const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
   RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
+  std::vector<trust::v1::Revocation> revocations;
+  for (const auto& [name, row] : registry_.revocations()) {
+    revocations.push_back(row.record.revocation());
+  }
+  ASSIGN_OR_RETURN(const auto denied, trust::Revocations::FromMessages(std::move(revocations)));
+  if (const auto why = denied.Denies(id, {certificate}); why.has_value()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the certificate shown by ", node_id, " is revoked: ", *why));
+  }
   if (now > fields.not_after + options_.reattest_grace) {
     return absl::PermissionDeniedError(absl::StrCat(
         "the certificate of ", node_id, " expired at ", trust::TimeText(fields.not_after),
@@ -228,17 +230,18 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
                options_.profile.node_ttl, authorities_.active().certificate, now, random_));
   node.set_serial(spec.serial);
   node.set_certificate_expires_at(absl::ToUnixSeconds(spec.not_after));
-  LeafOrder order{.spec = std::move(spec),
-                  .key = request.public_key(),
-                  .spiffe_id = node.node_id(),
-                  .node_id = node.node_id()};
+  CertificateOrder order{.spec = std::move(spec),
+                         .spiffe_id = node.node_id(),
+                         .node_id = node.node_id(),
+                         .key = request.public_key(),
+                         .request = {}};
   const auto* row = registry_.FindNode(node.node_id());
   Change change;
   change.batch.push_back({.key = NodeKey(node.node_id()),
                           .value = node.SerializeAsString(),
                           .expected = row == nullptr ? 0 : row->revision});
   change.then = [this, call, order = std::move(order)](absl::Time, Actions* then) mutable {
-    const NodeCaller caller{order.node_id, order.key.pin().bytes()};
+    const NodeCaller caller{order.node_id, order.key->pin().bytes()};
     const auto session = session_of_.find(caller.node_id);
     if (session != session_of_.end()) {
       const absl::Status still = CheckCaller(sessions_.at(session->second).node);
@@ -247,16 +250,16 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
     SignAndLog(
         {std::move(order)},
         [this, call, caller, issuer = authorities_.active().certificate](
-            absl::Time later, absl::StatusOr<Certificates> made, Actions* answers) {
-          answers->push_back(Counted("node", made.status(), 1));
+            absl::Time later, absl::StatusOr<MadeCertificates> made, Actions* answers) {
+          const absl::StatusOr<std::string> leaf = OnlyOne(std::move(made));
+          answers->push_back(CountIssued("node", leaf.status(), 1));
           // A ban is not answered with a certificate that was under way.
-          const absl::Status status = made.ok() ? CheckCaller(caller) : made.status();
+          const absl::Status status = leaf.ok() ? CheckCaller(caller) : leaf.status();
           if (!status.ok()) return ReplyError(call, status, answers);
           v1::AttestResponse response;
           response.set_node_id(caller.node_id);
-          for (std::string& der : WireChain(made->front(), issuer)) {
-            response.add_chain(std::move(der));
-          }
+          response.add_chain(*leaf);
+          response.add_chain(issuer.der());
           *response.mutable_trust() = TrustMessage(registry_, authorities_, 0);
           response.set_ca_time(absl::ToUnixSeconds(later));
           ReplyWith(call, std::move(response), answers);
@@ -266,81 +269,6 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
   return change;
 }
 
-absl::StatusOr<LeafOrder> CaCore::OrderFor(absl::Time now, const std::string& node_id,
-                                           const IssueAskedItem& item) {
-  const auto* row = registry_.FindIdentity(item.identity_id);
-  if (row == nullptr) {
-    return absl::NotFoundError(absl::StrCat("the identity ", trust::Quoted(item.identity_id),
-                                            " is not registered any more"));
-  }
-  const v1::Identity& identity = row->record.identity();
-  if (!registry_.Sees(node_id, identity)) {
-    return absl::PermissionDeniedError(
-        absl::StrCat(node_id, " may not issue ", identity.spiffe_id()));
-  }
-  RETURN_IF_ERROR(item.request.status());
-  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(identity.spiffe_id()));
-  LeafNames names{.spiffe_id = identity.spiffe_id(),
-                  .dns_names = {identity.dns_names().begin(), identity.dns_names().end()}};
-  RETURN_IF_ERROR(CheckAsks(*item.request, id, names.dns_names));
-  const absl::Duration ttl = identity.ttl_seconds() > 0 ? absl::Seconds(identity.ttl_seconds())
-                                                        : options_.profile.leaf_ttl;
-  ASSIGN_OR_RETURN(x509::CertificateSpec spec,
-                   LeafSpec(options_.profile, std::move(names), ttl,
-                            authorities_.active().certificate, now, random_));
-  return LeafOrder{.spec = std::move(spec),
-                   .key = item.request->public_key(),
-                   .spiffe_id = identity.spiffe_id(),
-                   .node_id = node_id};
-}
-
-void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
-  absl::Status status = CheckCaller(event.caller);
-  if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
-  if (status.ok()) status = Admit(event.call, event.caller.node_id);
-  if (status.ok() && issuing_.size() >= kMaxIssuing) status = TooManyIssuing(kMaxIssuing);
-  if (status.ok() && event.items.size() > kMaxIssueItems) {
-    status = absl::InvalidArgumentError(absl::StrCat("the call asks for ", event.items.size(),
-                                                     " certificates; at most ", kMaxIssueItems,
-                                                     " are allowed"));
-  }
-  if (!status.ok()) return ReplyError(event.call, std::move(status), out);
-
-  v1::IssueResponse response;
-  std::vector<LeafOrder> orders;
-  std::vector<int> places;  // of the orders among the results
-  for (const IssueAskedItem& item : event.items) {
-    v1::IssueResult* result = response.add_results();
-    absl::StatusOr<LeafOrder> order = OrderFor(now, event.caller.node_id, item);
-    if (order.ok()) {
-      places.push_back(response.results_size() - 1);
-      orders.push_back(*std::move(order));
-    } else {
-      result->set_code(static_cast<uint32_t>(order.status().code()));
-      result->set_message(std::string(order.status().message()));
-      out->push_back(Counted("workload", order.status(), 1));
-    }
-  }
-  if (orders.empty()) return ReplyWith(event.call, std::move(response), out);
-  const int64_t count = static_cast<int64_t>(orders.size());
-  SignAndLog(
-      std::move(orders),
-      [this, call = event.call, caller = event.caller, issuer = authorities_.active().certificate,
-       response = std::move(response), count, places = std::move(places)](
-          absl::Time, absl::StatusOr<Certificates> made, Actions* then) mutable {
-        then->push_back(Counted("workload", made.status(), count));
-        const absl::Status still = made.ok() ? CheckCaller(caller) : made.status();
-        if (!still.ok()) return ReplyError(call, still, then);
-        for (size_t i = 0; i < places.size(); ++i) {
-          for (std::string& der : WireChain((*made)[i], issuer)) {
-            response.mutable_results(places[i])->add_chain(std::move(der));
-          }
-        }
-        ReplyWith(call, std::move(response), then);
-      },
-      out);
-}
-
 void CaCore::On(absl::Time now, event::ServingKeyMade event, Actions* out) {
   serving_renew_at_ = now + kServingRetry;  // unless it is made
   const std::string ca_id = trust::CaId(options_.profile.trust_domain).ToString();
@@ -348,15 +276,21 @@ void CaCore::On(absl::Time now, event::ServingKeyMade event, Actions* out) {
                        options_.profile.node_ttl, authorities_.active().certificate, now, random_);
   if (!spec.ok()) return UseServing(now, spec.status(), out);
   SignAndLog(
-      {{.spec = *std::move(spec), .key = event.key, .spiffe_id = ca_id, .node_id = ""}},
-      [this](absl::Time later, absl::StatusOr<Certificates> made, Actions* then) {
-        UseServing(later, std::move(made), then);
+      {{.spec = *std::move(spec),
+        .spiffe_id = ca_id,
+        .node_id = "",
+        .key = event.key,
+        .request = {}}},
+      [this](absl::Time later, absl::StatusOr<MadeCertificates> made, Actions* then) {
+        UseServing(later, OnlyOne(std::move(made)), then);
       },
       out);
 }
 
-void CaCore::UseServing(absl::Time now, absl::StatusOr<Certificates> made, Actions* out) {
-  out->push_back(Counted("ca", made.status(), 1));
+void CaCore::UseServing(absl::Time now, const absl::StatusOr<std::string>& der, Actions* out) {
+  const absl::StatusOr<x509::Certificate> made =
+      der.ok() ? x509::Certificate::FromDer(*der) : der.status();
+  out->push_back(CountIssued("ca", made.status(), 1));
   if (!made.ok()) {
     out->push_back(action::Note{.warning = true,
                                 .message = "the CA's own certificate was not renewed",
@@ -365,7 +299,7 @@ void CaCore::UseServing(absl::Time now, absl::StatusOr<Certificates> made, Actio
                                 .labels = {}});
     return;
   }
-  const x509::Certificate& leaf = made->front();
+  const x509::Certificate& leaf = *made;
   // The issuer that was asked for it, which need not be the active one any more.
   x509::Chain chain = {leaf};
   for (const Authority& authority : authorities_.all()) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
@@ -73,13 +74,18 @@ struct NodeCaller {
 
 struct IssueAskedItem {
   std::string identity_id;
-  absl::StatusOr<x509::CertificateRequest> request;  // parsed, possession verified; or why not
+  std::string request;  // DER, not looked at: that is dear, and has its turn
+  // Until when the node, so it says, holds a certificate; the infinite past: it has none.
+  absl::Time held_until = absl::InfinitePast();
 };
+
+// Certificates (DER), or why there is none: what the request asks for is refused.
+using MadeCertificates = std::vector<absl::StatusOr<std::string>>;
 
 namespace event {
 
 struct Started {};  // once, first
-// Nodes. Requests were parsed, and possession verified, before.
+// Nodes. Requests were parsed, and possession verified, before; those of IssueAsked are not yet.
 struct GetTrustAsked {
   CallId call = 0;
   v1::GetTrustRequest request;
@@ -126,9 +132,9 @@ struct Committed {
   Ticket ticket = 0;
   absl::StatusOr<Revision> result;
 };
-struct Issued {  // signed *and* durably logged: the certificates of the orders, in order
+struct Issued {  // signed *and* durably logged; or nothing was
   Ticket ticket = 0;
-  absl::StatusOr<std::vector<x509::Certificate>> certificates;
+  absl::StatusOr<MadeCertificates> certificates;  // of the orders, in order
 };
 struct Reloaded {
   absl::StatusOr<Store::Listing> listing;  // of everything

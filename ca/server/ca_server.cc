@@ -27,15 +27,14 @@ constexpr int kHandshakeMs = 10'000;
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr absl::Duration kShutdown = absl::Seconds(2);
 
-std::unique_ptr<grpc::Server> BuildNodeServer(grpc::Service* service, const std::string& listen,
-                                              std::shared_ptr<grpc::ServerCredentials> credentials,
-                                              int* port) {
+std::unique_ptr<grpc::Server> BuildNodeServer(
+    grpc::Service* service, std::shared_ptr<grpc::ServerCredentials> credentials,
+    std::unique_ptr<rpc::TcpListener::Acceptor>* acceptor) {
   grpc::ResourceQuota quota("linchpin-ca");
   quota.Resize(kMaxMemoryBytes);
   grpc::ServerBuilder builder;
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -45,7 +44,9 @@ std::unique_ptr<grpc::Server> BuildNodeServer(grpc::Service* service, const std:
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionGraceMs);
-  builder.AddListeningPort(listen, std::move(credentials), port);
+  using Builder = grpc::ServerBuilder::experimental_type;
+  *acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      Builder::ExternalConnectionType::FROM_FD, std::move(credentials));
   builder.RegisterService(service);
   return builder.BuildAndStart();
 }
@@ -70,16 +71,16 @@ absl::Status CaServer::Listen(ServerOptions options) {
   // First the socket: a second CA on the same directory must not disturb the first.
   ASSIGN_OR_RETURN(admin_listener_, rpc::UnixListener::Bind(options.admin_socket, 0600));
   nodes_ = std::make_unique<NodeServiceImpl>(*driver_, std::move(options.verifiers));
+  ASSIGN_OR_RETURN(nodes_port_, rpc::TcpListener::Bind(options.listen));
+  std::unique_ptr<rpc::TcpListener::Acceptor> acceptor;
   node_server_ = BuildNodeServer(
-      nodes_.get(), options.listen,
+      nodes_.get(),
       rpc::JudgedServerCredentials(driver_->identity(),
                                    {.open_methods = OpenMethods(), .expect = trust::Expect::Node()},
                                    *clock_),
-      &port_);
-  if (node_server_ == nullptr || port_ == 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "cannot listen on ", options.listen, "; is it in use? Give another address with --listen"));
-  }
+      &acceptor);
+  if (node_server_ == nullptr) return absl::InternalError("the node API cannot be started");
+  nodes_port_->Start(std::move(acceptor));
   admin_ = std::make_unique<AdminServiceImpl>(
       *driver_,
       [this](const grpc::ServerContextBase& context) { return admin_listener_->PeerOf(context); });
@@ -97,6 +98,7 @@ void CaServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (admin_listener_ != nullptr) admin_listener_->Stop();
   if (driver_ != nullptr) driver_->Drain(kDrain);
+  if (nodes_port_ != nullptr) nodes_port_->Stop();
   const auto deadline = absl::ToChronoTime(clock_->Now() + kShutdown);
   if (node_server_ != nullptr) node_server_->Shutdown(deadline);
   if (admin_server_ != nullptr) admin_server_->Shutdown(deadline);
@@ -105,6 +107,7 @@ void CaServer::Stop() {
 CaServer::~CaServer() {
   Stop();
   admin_listener_.reset();
+  nodes_port_.reset();
   node_server_.reset();
   admin_server_.reset();
 }

@@ -16,6 +16,7 @@
 #include "ca/server/admin_service.h"
 #include "ca/server/core_driver.h"
 #include "ca/server/node_service.h"
+#include "rpc/tcp_listener.h"
 #include "rpc/unix_listener.h"
 
 namespace linchpin::ca {
@@ -37,7 +38,8 @@ class CaServer {
   // Says goodbye to the nodes, finishes calls, ends both APIs. Once.
   void Stop();
 
-  int port() const { return port_; }
+  int port() const { return nodes_port_->port(); }
+  rpc::TcpListener::Counts node_connections() const { return nodes_port_->counts(); }
   std::string NotReady() const { return driver_->NotReady(); }
 
  private:
@@ -48,10 +50,10 @@ class CaServer {
   std::unique_ptr<CoreDriver> driver_;
   std::unique_ptr<NodeServiceImpl> nodes_;
   std::unique_ptr<AdminServiceImpl> admin_;
+  std::unique_ptr<rpc::TcpListener> nodes_port_;
   std::unique_ptr<grpc::Server> node_server_;
   std::unique_ptr<grpc::Server> admin_server_;
   std::unique_ptr<rpc::UnixListener> admin_listener_;
-  int port_ = 0;
   bool stopped_ = false;
 };
 

@@ -152,13 +152,16 @@ void CoreDriver::Do(action::SignAndLog action) {
 }
 
 void CoreDriver::Sign(const action::SignAndLog& action) {
-  const auto sign = [&]() -> absl::StatusOr<SignedOrders> {
+  const auto sign = [&]() -> absl::StatusOr<CertificatesMade> {
     auto key = KeyOf(action.key_name);
     if (!key.ok()) return key.status();
-    return SignOrders(action.orders, action.issuer, *key, parts_.clock.Now());
+    return MakeCertificates(action.orders, action.issuer, *key, parts_.clock.Now());
   };
-  absl::StatusOr<SignedOrders> made = sign();
+  absl::StatusOr<CertificatesMade> made = sign();
   if (!made.ok()) return Complete(event::Issued{action.ticket, made.status()});
+  if (made->entries.empty()) {
+    return Complete(event::Issued{action.ticket, std::move(made->certificates)});
+  }
   {
     base::MutexLock lock(state_mutex_);
     ++appending_;

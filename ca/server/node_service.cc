@@ -17,13 +17,11 @@ namespace {
 
 // The judged caller; the credentials let nobody else through, this only takes no chance.
 absl::StatusOr<NodeCaller> NodeOf(const grpc::CallbackServerContext& context) {
-  const std::optional<trust::SpiffeId> id = rpc::PeerId(context);
-  const std::optional<std::string> leaf = rpc::PeerLeaf(context);
-  if (!id.has_value() || !id->IsNode() || !leaf.has_value()) {
+  const std::shared_ptr<const rpc::JudgedPeer> peer = rpc::PeerOf(context);
+  if (peer == nullptr || !peer->id.IsNode()) {
     return absl::UnauthenticatedError("a node certificate is expected");
   }
-  ASSIGN_OR_RETURN(const x509::Certificate certificate, x509::Certificate::FromDer(*leaf));
-  return NodeCaller{id->ToString(), certificate.public_key().pin().bytes()};
+  return NodeCaller{peer->id.ToString(), peer->pin.bytes()};
 }
 
 NodeEvidence EvidenceOf(NodeClaim claim) {
@@ -107,7 +105,8 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
   items.reserve(count);
   for (const v1::IssueItem& item : request->items()) {
     items.push_back(
-        {item.identity_id(), x509::CertificateRequest::FromDer(item.certificate_request())});
+        {item.identity_id(), item.certificate_request(),
+         item.held_until() > 0 ? absl::FromUnixSeconds(item.held_until()) : absl::InfinitePast()});
   }
   driver_.Ask(
       [node = *std::move(node), items = std::move(items)](CallId call) mutable {
@@ -120,8 +119,8 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
 grpc::ServerBidiReactor<v1::NodeMessage, v1::CaMessage>* NodeServiceImpl::Sync(
     grpc::CallbackServerContext* context) {
   absl::StatusOr<NodeCaller> node = NodeOf(*context);
-  if (!node.ok()) return SyncStream::Refuse(driver_, node.status());
-  return SyncStream::Make(driver_, *std::move(node));
+  if (!node.ok()) return SyncStream::Refuse(driver_, context, node.status());
+  return SyncStream::Make(driver_, context, *std::move(node));
 }
 
 }  // namespace linchpin::ca

@@ -3,6 +3,7 @@
 
 #include "agent/core/agent_core.h"
 
+#include "base/retry_after.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/agent/agent_harness.h"
@@ -239,6 +240,28 @@ TEST(AgentCore, AServiceWhoseLeafExpiredIsStillGivenNewerTrust) {
   EXPECT_EQ(agent.Last("c")->identities_size(), 0);
   ASSERT_EQ(agent.Last("c")->trust_domains_size(), 1);
   EXPECT_EQ(agent.Last("c")->trust_domains(0).epoch(), 2u);
+}
+
+TEST(AgentCore, WaitsAsLongAsABusyCaSays) {
+  Serving agent;
+  agent.issue_status =
+      base::WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Seconds(40));
+  const size_t before = agent.issues.size();
+  agent.Advance(absl::Minutes(40));  // the renewal was due after 27 to 33
+  EXPECT_GE(agent.issues.size() - before, 10u);
+  EXPECT_LE(agent.issues.size() - before, 21u);
+  agent.issue_status = absl::OkStatus();
+  agent.Advance(absl::Seconds(41));
+  EXPECT_EQ(agent.deliveries["c"].size(), 2u);
+}
+
+TEST(AgentCore, NoCaPutsARenewalOffForLong) {
+  Serving agent;
+  agent.issue_status = base::WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Hours(24));
+  agent.Advance(absl::Minutes(40));
+  agent.issue_status = absl::OkStatus();
+  agent.Advance(absl::Seconds(61));
+  EXPECT_EQ(agent.deliveries["c"].size(), 2u);
 }
 
 TEST(AgentCore, AProcessThatNeverHadAnIdentityIsGivenNoTrust) {

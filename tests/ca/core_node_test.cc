@@ -3,6 +3,7 @@
 
 // Which key speaks for a node, and what one node may take from the others.
 
+#include "base/retry_after.h"
 #include "ca/core/ca_core.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,7 +21,8 @@ x509::PrivateKey NewKey() { return *x509::PrivateKey::Generate(x509::KeyType::kP
 
 StatusCode IssueWith(CoreWorld& world, const ca::NodeCaller& caller, const std::string& identity) {
   const ca::CallId call = world.next_call++;
-  world.Step(ca::event::IssueAsked{call, caller, {{identity, CoreWorld::Request(world.node_key)}}});
+  world.Step(
+      ca::event::IssueAsked{call, caller, {{identity, CoreWorld::RequestDer(world.node_key)}}});
   return world.Answer<ca::v1::IssueResponse>(call).status().code();
 }
 
@@ -123,12 +125,9 @@ TEST(Fairness, OneNodeHasSoManyCallsUnderWay) {
   const std::string a = world.Join("a"), b = world.Join("b");
   ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
   world.hold_issues = world.hold_commits = true;
-  for (size_t i = 0; i < ca::CaCore::kMaxCallsOfNode / 2; ++i) {
-    world.AskIssue(a, web.identity_id());
+  for (size_t i = 0; i < ca::CaCore::kMaxChangesOfNode; ++i) {
     world.Renew(world.Caller(a), world.node_key).IgnoreError();
   }
-  EXPECT_THAT(world.Answer<ca::v1::IssueResponse>(world.AskIssue(a, web.identity_id())),
-              StatusIs(StatusCode::kResourceExhausted, a));
   EXPECT_THAT(world.Renew(world.Caller(a), world.node_key),
               StatusIs(StatusCode::kResourceExhausted, a));
   const ca::CallId other = world.AskIssue(b, web.identity_id());
@@ -136,6 +135,60 @@ TEST(Fairness, OneNodeHasSoManyCallsUnderWay) {
   world.CompleteAll();
   EXPECT_OK(world.Answer<ca::v1::IssueResponse>(other));
   EXPECT_OK(world.Answer<ca::v1::IssueResponse>(world.AskIssue(a, web.identity_id())));
+}
+
+ca::CallId AskMany(CoreWorld& world, const std::string& node, const std::string& identity,
+                   size_t count) {
+  const ca::CallId call = world.next_call++;
+  ca::event::IssueAsked asked{call, world.Caller(node), {}};
+  asked.items.resize(count, {identity, CoreWorld::RequestDer(world.node_key)});
+  world.Step(std::move(asked));
+  return call;
+}
+
+TEST(Fairness, ANodeThatFloodsIsToldWhenToComeAgainAndDelaysNobody) {
+  CoreWorld world;
+  const std::string a = world.Join("a"), b = world.Join("b");
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  world.hold_issues = true;
+  std::vector<ca::CallId> flood;
+  for (int i = 0; i < 100; ++i) flood.push_back(AskMany(world, a, web.identity_id(), 64));
+  size_t refused = 0;
+  for (const ca::CallId call : flood) {
+    if (world.ReplyOf(call) == nullptr) continue;
+    ++refused;
+    EXPECT_THAT(world.ReplyOf(call)->status, StatusIs(StatusCode::kResourceExhausted, a));
+    EXPECT_GT(base::RetryAfter(world.ReplyOf(call)->status), absl::Milliseconds(100));
+  }
+  constexpr size_t kBegun = ca::IssueQueue::kMaxUnderWay / 64;
+  EXPECT_EQ(refused, 100 - kBegun - ca::IssueQueue::kMaxCallsOfNode);
+  EXPECT_THAT(world.held_issues, SizeIs(kBegun)) << "no more is under way";
+
+  const ca::CallId other = world.AskIssue(b, web.identity_id());
+  for (size_t i = 0; world.ReplyOf(other) == nullptr && i <= kBegun; ++i) {
+    const ca::action::SignAndLog order = world.held_issues.front();
+    world.held_issues.pop_front();
+    world.Complete(order);
+  }
+  EXPECT_OK(world.Answer<ca::v1::IssueResponse>(other)) << "after what was begun before it";
+  EXPECT_FALSE(world.core->idle());
+  world.CompleteAll();
+  for (const ca::CallId call : flood) EXPECT_NE(world.ReplyOf(call), nullptr);
+  EXPECT_TRUE(world.core->idle());
+}
+
+TEST(Fairness, WhatWaitedIsDecidedAsThingsAreWhenItsTurnComes) {
+  CoreWorld world;
+  const std::string a = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  world.hold_issues = true;
+  AskMany(world, a, web.identity_id(), 256);
+  AskMany(world, a, web.identity_id(), 256);
+  const ca::CallId waits = world.AskIssue(a, web.identity_id());
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::BanNode{a}));
+  world.CompleteAll();
+  EXPECT_THAT(world.Answer<ca::v1::IssueResponse>(waits),
+              StatusIs(StatusCode::kPermissionDenied, "banned"));
 }
 
 TEST(Fairness, StrangersDoNotWaitInTheQueue) {

@@ -139,6 +139,34 @@ TEST(Node, ComesBackWithAnExpiredCertificateWithinTheGrace) {
   EXPECT_THAT(again(world.node_key), StatusIs(StatusCode::kPermissionDenied, "grace"));
 }
 
+TEST(Node, WithARevokedExpiredCertificateIsRefused) {
+  CoreWorld world;
+  ASSERT_OK_AND_ASSIGN(const auto attested, world.Attest(world.Token("a"), world.node_key));
+  ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(attested.chain(0)));
+  state::v1::RevocationRecord record;
+  record.mutable_revocation()->set_serial(leaf.fields().serial);
+  ASSERT_OK(world.store.Commit(
+      {{.key = "revocation/1", .value = record.SerializeAsString(), .expected = 0}}));
+  world.Restart();
+  world.now += absl::Hours(25);
+  const ca::CallId call = world.next_call++;
+  world.Step(ca::event::AttestAsked{call, CoreWorld::Request(world.node_key),
+                                    ca::ExpiredCertificateEvidence{leaf}});
+  EXPECT_THAT(world.Answer<ca::v1::AttestResponse>(call),
+              StatusIs(StatusCode::kPermissionDenied, "revoked"));
+}
+
+TEST(Node, IsForgottenWithAllItsTokensHoweverMany) {
+  CoreWorld world;
+  std::vector<std::string> tokens;
+  for (size_t i = 0; i < ca::Store::kMaxBatch + 50; ++i) tokens.push_back(world.Token("a"));
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::ForgetNode{"a"}));
+  EXPECT_EQ(world.core->registry().tokens().size(), 0u);
+  world.Token("a");
+  EXPECT_THAT(world.Attest(tokens.back(), world.node_key),
+              StatusIs(StatusCode::kPermissionDenied, "not known"));
+}
+
 TEST(Node, WithAForeignExpiredCertificateIsRefused) {
   CoreWorld world, other;
   world.Join("a");
@@ -206,16 +234,15 @@ TEST(Issue, TellsEachItemItsOwnResult) {
   const std::string node = world.Join("a");
   ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
   const ca::CallId call = world.next_call++;
-  world.Step(ca::event::IssueAsked{
-      call,
-      world.Caller(node),
-      {{"gone", CoreWorld::Request(world.node_key)},
-       {identity.identity_id(), CoreWorld::Request(world.node_key)},
-       {identity.identity_id(), absl::InvalidArgumentError("the request is empty")}}});
+  world.Step(ca::event::IssueAsked{call,
+                                   world.Caller(node),
+                                   {{"gone", CoreWorld::RequestDer(world.node_key)},
+                                    {identity.identity_id(), CoreWorld::RequestDer(world.node_key)},
+                                    {identity.identity_id(), ""}}});
   ASSERT_OK_AND_ASSIGN(const auto answer, world.Answer<ca::v1::IssueResponse>(call));
   EXPECT_EQ(answer.results(0).code(), 5u);
   EXPECT_THAT(answer.results(1).chain(), SizeIs(2));
-  EXPECT_EQ(answer.results(2).message(), "the request is empty");
+  EXPECT_EQ(answer.results(2).message(), "certificate request: it is empty");
 }
 
 TEST(Issue, GivesACertificateThatJudgeAccepts) {

@@ -74,7 +74,7 @@ class CoreWorld {
     Step(ca::event::Committed{commit.ticket, *std::exchange(commit_fault, std::nullopt)});
   }
   void Complete(const ca::action::SignAndLog& order) {
-    auto made = ca::SignOrders(order.orders, order.issuer, keys.at(order.key_name), now);
+    auto made = ca::MakeCertificates(order.orders, order.issuer, keys.at(order.key_name), now);
     if (issue_fault.has_value()) {
       return Step(ca::event::Issued{order.ticket, *std::exchange(issue_fault, std::nullopt)});
     }
@@ -126,9 +126,11 @@ class CoreWorld {
     EXPECT_OK(token);
     return token.ok() ? token->token() : "";
   }
-  static x509::CertificateRequest Request(const x509::PrivateKey& key,
-                                          const std::string& uri = "") {
-    return *x509::CertificateRequest::FromDer(*x509::MakeCertificateRequest(key, uri));
+  static std::string RequestDer(const x509::PrivateKey& key, const std::string& uri = "") {
+    return *x509::MakeCertificateRequest(key, uri);
+  }
+  static x509::CertificateRequest Request(const x509::PrivateKey& key) {
+    return *x509::CertificateRequest::FromDer(RequestDer(key));
   }
   absl::StatusOr<ca::v1::AttestResponse> Attest(const std::string& token,
                                                 const x509::PrivateKey& key) {
@@ -159,7 +161,8 @@ class CoreWorld {
   ca::CallId AskIssue(const std::string& node, const std::string& identity_id,
                       const std::string& asks_for = "") {
     const ca::CallId call = next_call++;
-    Step(ca::event::IssueAsked{call, Caller(node), {{identity_id, Request(node_key, asks_for)}}});
+    Step(
+        ca::event::IssueAsked{call, Caller(node), {{identity_id, RequestDer(node_key, asks_for)}}});
     return call;
   }
   absl::StatusOr<ca::v1::AttestResponse> Renew(const ca::NodeCaller& caller,

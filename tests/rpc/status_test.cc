@@ -3,6 +3,7 @@
 
 #include "rpc/status.h"
 
+#include "base/retry_after.h"
 #include "gtest/gtest.h"
 
 namespace linchpin::rpc {
@@ -18,6 +19,22 @@ TEST(Status, KeepsItsCodeAndMessageThereAndBack) {
 TEST(Status, AnUnknownCodeOfAPeerBecomesUnknown) {
   EXPECT_EQ(FromGrpc(grpc::Status(grpc::StatusCode::DO_NOT_USE, "x")).code(),
             absl::StatusCode::kUnknown);
+}
+
+TEST(Status, TakesAlongWhenToTryAgain) {
+  const absl::Status status =
+      base::WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Milliseconds(700));
+  const grpc::Status sent = ToGrpc(status);
+  EXPECT_EQ(sent.error_message(), "full");
+  EXPECT_EQ(FromGrpc(sent), status);
+  EXPECT_EQ(base::RetryAfter(FromGrpc(sent)), absl::Milliseconds(700));
+}
+
+TEST(Status, IgnoresDetailsThatItDoesNotKnow) {
+  const grpc::StatusCode code = grpc::StatusCode::UNAVAILABLE;
+  for (const std::string& details : {std::string("garbage\xff"), std::string(10'000, '\n')}) {
+    EXPECT_EQ(FromGrpc(grpc::Status(code, "x", details)), absl::UnavailableError("x"));
+  }
 }
 
 TEST(Status, CutsLongMessagesAndControlCharacters) {

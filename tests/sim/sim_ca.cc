@@ -134,7 +134,7 @@ void SimCa::Do(const ca::action::SignAndLog& action) {
     }
     auto key = keys_.Open(action.key_name);
     if (!key.ok()) return Step(ca::event::Issued{action.ticket, key.status()});
-    auto made = ca::SignOrders(action.orders, action.issuer, *key, clock());
+    auto made = ca::MakeCertificates(action.orders, action.issuer, *key, clock());
     if (!made.ok()) return Step(ca::event::Issued{action.ticket, made.status()});
     // A crash between here and the reply: the log has what nobody received.
     for (const ca::v1::LogEntry& entry : made->entries) logged_.insert(entry.certificate_sha256());

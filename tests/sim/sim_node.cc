@@ -280,10 +280,10 @@ void SimNode::Do(const agent::action::Issue& action) {
   };
   auto batch = std::make_shared<Batch>();
   batch->ids = action.identity_ids;
-  for (const std::string& id : batch->ids) {
+  for (size_t i = 0; i < batch->ids.size(); ++i) {
     batch->keys.push_back(*x509::PrivateKey::Generate(x509::KeyType::kP256));
     batch->items.push_back(
-        {id, x509::CertificateRequest::FromDer(*x509::MakeCertificateRequest(batch->keys.back()))});
+        {batch->ids[i], *x509::MakeCertificateRequest(batch->keys.back()), action.held_until[i]});
   }
   auto done = [this, batch, ticket = action.ticket](absl::StatusOr<SimCa::Message> reply) {
     agent::event::IssueDone result{.ticket = ticket};
