@@ -24,8 +24,7 @@ absl::StatusOr<x509::PublicKey> KeyOf(const CertificateOrder& order) {
 }  // namespace
 
 absl::StatusOr<CertificatesMade> MakeCertificates(const std::vector<CertificateOrder>& orders,
-                                                  const x509::Certificate& issuer,
-                                                  const x509::PrivateKey& issuer_key,
+                                                  const x509::LeafTemplate& issuer,
                                                   absl::Time now) {
   CertificatesMade made;
   made.certificates.reserve(orders.size());
@@ -41,10 +40,10 @@ absl::StatusOr<CertificatesMade> MakeCertificates(const std::vector<CertificateO
     leaves.push_back({order.spec, *std::move(key), order.spiffe_id, order.node_id});
   }
   if (leaves.empty()) return made;
-  ASSIGN_OR_RETURN(SignedOrders signed_orders, SignOrders(leaves, issuer, issuer_key, now));
+  ASSIGN_OR_RETURN(SignedOrders signed_orders, SignOrders(leaves, issuer, now));
   size_t next = 0;
   for (absl::StatusOr<std::string>& certificate : made.certificates) {
-    if (certificate.ok()) certificate = signed_orders.certificates[next++].der();
+    if (certificate.ok()) certificate = std::move(signed_orders.certificates[next++]);
   }
   made.entries = std::move(signed_orders.entries);
   return made;

@@ -12,9 +12,9 @@
 #include "absl/time/time.h"
 #include "ca/core/events.h"
 #include "linchpin/ca/v1/admin.pb.h"
-#include "x509/certificate.h"
 #include "x509/certificate_builder.h"
 #include "x509/key.h"
+#include "x509/leaf_template.h"
 
 namespace linchpin::ca {
 
@@ -36,8 +36,6 @@ struct CertificatesMade {
 // Parses the requests, verifies possession, refuses what asks for more than its order, and signs.
 // An error is of the signing as a whole.
 absl::StatusOr<CertificatesMade> MakeCertificates(const std::vector<CertificateOrder>& orders,
-                                                  const x509::Certificate& issuer,
-                                                  const x509::PrivateKey& issuer_key,
-                                                  absl::Time now);
+                                                  const x509::LeafTemplate& issuer, absl::Time now);
 
 }  // namespace linchpin::ca

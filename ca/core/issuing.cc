@@ -13,17 +13,16 @@
 namespace linchpin::ca {
 namespace {
 
-v1::LogEntry EntryOf(const LeafOrder& order, const x509::Certificate& certificate,
-                     const x509::Certificate& issuer, absl::Time now) {
-  const x509::CertificateFields& fields = certificate.fields();
+v1::LogEntry EntryOf(const LeafOrder& order, std::string sha256, const x509::Certificate& issuer,
+                     absl::Time now) {
   v1::LogEntry entry;
   entry.set_issued_at(absl::ToUnixSeconds(now));
   entry.set_spiffe_id(order.spiffe_id);
   entry.set_node_id(order.node_id);
-  entry.set_serial(fields.serial);
-  entry.set_not_before(absl::ToUnixSeconds(fields.not_before));
-  entry.set_not_after(absl::ToUnixSeconds(fields.not_after));
-  entry.set_certificate_sha256(certificate.sha256());
+  entry.set_serial(order.spec.serial);
+  entry.set_not_before(absl::ToUnixSeconds(order.spec.not_before));
+  entry.set_not_after(absl::ToUnixSeconds(order.spec.not_after));
+  entry.set_certificate_sha256(std::move(sha256));
   entry.set_key_sha256(order.key.pin().bytes());
   entry.set_issuer_key_sha256(issuer.public_key().pin().bytes());
   return entry;
@@ -39,14 +38,12 @@ absl::Status Refuse(const trust::SpiffeId& id, absl::string_view what) {
 }  // namespace
 
 absl::StatusOr<SignedOrders> SignOrders(const std::vector<LeafOrder>& orders,
-                                        const x509::Certificate& issuer,
-                                        const x509::PrivateKey& issuer_key, absl::Time now) {
+                                        const x509::LeafTemplate& issuer, absl::Time now) {
   SignedOrders made;
   for (const LeafOrder& order : orders) {
-    ASSIGN_OR_RETURN(x509::Certificate certificate,
-                     x509::SignCertificate(order.spec, order.key, issuer, issuer_key));
-    made.entries.push_back(EntryOf(order, certificate, issuer, now));
-    made.certificates.push_back(std::move(certificate));
+    ASSIGN_OR_RETURN(x509::SignedLeaf leaf, issuer.Sign(order.spec, order.key));
+    made.entries.push_back(EntryOf(order, std::move(leaf.sha256), issuer.issuer(), now));
+    made.certificates.push_back(std::move(leaf.der));
   }
   return made;
 }

@@ -12,10 +12,10 @@
 #include "absl/time/time.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "trust/spiffe_id.h"
-#include "x509/certificate.h"
 #include "x509/certificate_builder.h"
 #include "x509/certificate_request.h"
 #include "x509/key.h"
+#include "x509/leaf_template.h"
 
 namespace linchpin::ca {
 
@@ -28,14 +28,13 @@ struct LeafOrder {
 };
 
 struct SignedOrders {
-  std::vector<x509::Certificate> certificates;  // in the order of the orders
-  std::vector<v1::LogEntry> entries;            // index and hash are the log's to set
+  std::vector<std::string> certificates;  // DER, in the order of the orders
+  std::vector<v1::LogEntry> entries;      // index and hash are the log's to set
 };
 
-// Whole or nothing.
+// Whole or nothing. `issuer` is the template that is kept of the issuer and its key.
 absl::StatusOr<SignedOrders> SignOrders(const std::vector<LeafOrder>& orders,
-                                        const x509::Certificate& issuer,
-                                        const x509::PrivateKey& issuer_key, absl::Time now);
+                                        const x509::LeafTemplate& issuer, absl::Time now);
 
 // INVALID_ARGUMENT if the request asks for CA:TRUE, for a SPIFFE ID other than `id`, for a DNS name
 // that is not in `dns_names`, or for a name of another kind. Asking for nothing is fine.

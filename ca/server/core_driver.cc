@@ -153,9 +153,9 @@ void CoreDriver::Do(action::SignAndLog action) {
 
 void CoreDriver::Sign(const action::SignAndLog& action) {
   const auto sign = [&]() -> absl::StatusOr<CertificatesMade> {
-    auto key = KeyOf(action.key_name);
-    if (!key.ok()) return key.status();
-    return MakeCertificates(action.orders, action.issuer, *key, parts_.clock.Now());
+    auto issuer = TemplateOf(action.issuer, action.key_name);
+    if (!issuer.ok()) return issuer.status();
+    return MakeCertificates(action.orders, *issuer, parts_.clock.Now());
   };
   absl::StatusOr<CertificatesMade> made = sign();
   if (!made.ok()) return Complete(event::Issued{action.ticket, made.status()});
@@ -180,20 +180,22 @@ void CoreDriver::Sign(const action::SignAndLog& action) {
                     });
 }
 
-absl::StatusOr<x509::PrivateKey> CoreDriver::KeyOf(const std::string& name) {
-  base::MutexLock lock(keys_mutex_);
-  const auto it = keys_.find(name);
-  if (it != keys_.end()) return it->second;
-  absl::StatusOr<x509::PrivateKey> key = parts_.keys.Open(name);
+absl::StatusOr<x509::LeafTemplate> CoreDriver::TemplateOf(const x509::Certificate& issuer,
+                                                          const std::string& key_name) {
+  base::MutexLock lock(templates_mutex_);
+  const auto it = templates_.find(key_name);
+  if (it != templates_.end() && it->second.issuer() == issuer) return it->second;
+  absl::StatusOr<x509::PrivateKey> key = parts_.keys.Open(key_name);
   if (!key.ok()) {
     return absl::Status(key.status().code() == absl::StatusCode::kNotFound
                             ? absl::StatusCode::kFailedPrecondition
                             : key.status().code(),
-                        absl::StrCat("the issuer's key ", name,
+                        absl::StrCat("the issuer's key ", key_name,
                                      " cannot be used: ", std::string(key.status().message())));
   }
-  keys_.emplace(name, *key);
-  return key;
+  absl::StatusOr<x509::LeafTemplate> made = x509::LeafTemplate::Make(issuer, *key);
+  if (made.ok()) templates_.insert_or_assign(key_name, *made);
+  return made;
 }
 
 void CoreDriver::Do(action::Reply action) {

@@ -26,6 +26,7 @@
 #include "ca/log/issuance_log.h"
 #include "ca/store/store.h"
 #include "rpc/own_identity.h"
+#include "x509/leaf_template.h"
 
 namespace linchpin::ca {
 
@@ -100,7 +101,8 @@ class CoreDriver {
   void Say(const action::Note& note);
   void Complete(Event event);  // any thread
   void Sign(const action::SignAndLog& action);
-  absl::StatusOr<x509::PrivateKey> KeyOf(const std::string& name);
+  absl::StatusOr<x509::LeafTemplate> TemplateOf(const x509::Certificate& issuer,
+                                                const std::string& key_name);
   void SwapContext();
   void Tick();
   void LookForKeys();
@@ -123,8 +125,8 @@ class CoreDriver {
   uint64_t ticks_ = 0;
   size_t next_signer_ = 0;
 
-  base::Mutex keys_mutex_;
-  std::map<std::string, x509::PrivateKey> keys_;  // the issuers' that were used
+  base::Mutex templates_mutex_;
+  std::map<std::string, x509::LeafTemplate> templates_;  // of issuers that were used, by key name
 
   mutable base::Mutex state_mutex_;
   mutable base::CondVar state_changed_;

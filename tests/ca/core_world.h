@@ -21,6 +21,7 @@
 #include "tests/support/status_matchers.h"
 #include "trust/pin_set.h"
 #include "x509/digest.h"
+#include "x509/leaf_template.h"
 
 namespace linchpin::test {
 
@@ -74,7 +75,8 @@ class CoreWorld {
     Step(ca::event::Committed{commit.ticket, *std::exchange(commit_fault, std::nullopt)});
   }
   void Complete(const ca::action::SignAndLog& order) {
-    auto made = ca::MakeCertificates(order.orders, order.issuer, keys.at(order.key_name), now);
+    const auto issuer = x509::LeafTemplate::Make(order.issuer, keys.at(order.key_name));
+    auto made = ca::MakeCertificates(order.orders, *issuer, now);
     if (issue_fault.has_value()) {
       return Step(ca::event::Issued{order.ticket, *std::exchange(issue_fault, std::nullopt)});
     }

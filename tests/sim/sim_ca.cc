@@ -127,14 +127,25 @@ void SimCa::Do(const ca::action::Commit& action) {
   });
 }
 
+absl::StatusOr<x509::LeafTemplate> SimCa::TemplateOf(const x509::Certificate& issuer,
+                                                     const std::string& key_name) {
+  const auto it = templates_.find(key_name);
+  if (it != templates_.end() && it->second.issuer() == issuer) return it->second;
+  const auto key = keys_.Open(key_name);
+  if (!key.ok()) return key.status();
+  auto made = x509::LeafTemplate::Make(issuer, *key);
+  if (made.ok()) templates_.insert_or_assign(key_name, *made);
+  return made;
+}
+
 void SimCa::Do(const ca::action::SignAndLog& action) {
   Later([this, action] {
     if (faulty_ && world_.OneIn(kFaultOneIn)) {
       return Step(ca::event::Issued{action.ticket, absl::UnavailableError("the signer is away")});
     }
-    auto key = keys_.Open(action.key_name);
-    if (!key.ok()) return Step(ca::event::Issued{action.ticket, key.status()});
-    auto made = ca::MakeCertificates(action.orders, action.issuer, *key, clock());
+    const auto issuer = TemplateOf(action.issuer, action.key_name);
+    if (!issuer.ok()) return Step(ca::event::Issued{action.ticket, issuer.status()});
+    auto made = ca::MakeCertificates(action.orders, *issuer, clock());
     if (!made.ok()) return Step(ca::event::Issued{action.ticket, made.status()});
     // A crash between here and the reply: the log has what nobody received.
     for (const ca::v1::LogEntry& entry : made->entries) logged_.insert(entry.certificate_sha256());

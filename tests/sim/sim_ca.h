@@ -19,6 +19,7 @@
 #include "tests/sim/world.h"
 #include "trust/judge.h"
 #include "trust/mtls_context.h"
+#include "x509/leaf_template.h"
 
 namespace linchpin::sim {
 
@@ -65,6 +66,8 @@ class SimCa {
   void Step(ca::Event event);
   void Later(std::function<void()> work);  // unless the CA crashes first
   void Record();
+  absl::StatusOr<x509::LeafTemplate> TemplateOf(const x509::Certificate& issuer,
+                                                const std::string& key_name);
   void Do(const ca::action::Commit& action);
   void Do(const ca::action::SignAndLog& action);
   void Do(const ca::action::Reload& action);
@@ -88,7 +91,8 @@ class SimCa {
   // What survives.
   ca::MemoryStore store_;
   ca::MemoryKeyManager keys_;
-  std::set<std::string> logged_;  // SHA-256 of the certificates
+  std::map<std::string, x509::LeafTemplate> templates_;  // by key name
+  std::set<std::string> logged_;                         // SHA-256 of the certificates
   History history_;
 
   // What does not.
