@@ -3,6 +3,13 @@
 
 #include "x509/key.h"
 
+#include <openssl/x509.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
@@ -159,6 +166,38 @@ TEST(PublicKey, RefusesAPointOffTheCurve) {
   std::string der = GoldenFile("public-leaf.der");
   der.back() = static_cast<char>(der.back() ^ 1);
   EXPECT_THAT(PublicKey::FromSpki(der), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// A key is made from its point and its curve's parameters: OpenSSL's decoder must make the same.
+TEST_P(EachCurve, IsWhatOpenSslDecodes) {
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_OK_AND_ASSIGN(const PrivateKey key, PrivateKey::Generate(GetParam()));
+    const std::string& spki = key.public_key().spki();
+    const auto* at = reinterpret_cast<const unsigned char*>(spki.data());
+    EVP_PKEY* decoded = d2i_PUBKEY(nullptr, &at, static_cast<long>(spki.size()));
+    ASSERT_OK_AND_ASSIGN(const PublicKey read, PublicKey::FromSpki(spki));
+    EXPECT_EQ(EVP_PKEY_eq(read.evp(), decoded), 1);
+    EVP_PKEY_free(decoded);
+    ASSERT_OK_AND_ASSIGN(const PublicKey encoded, PublicKey::FromEvp(read.evp()));
+    EXPECT_EQ(encoded.spki(), spki);
+  }
+}
+
+TEST_P(EachCurve, IsReadInSeveralThreadsAtOnce) {
+  ASSERT_OK_AND_ASSIGN(const PrivateKey key, PrivateKey::Generate(GetParam()));
+  ASSERT_OK_AND_ASSIGN(const std::string signature, key.Sign("message"));
+  std::atomic<int> sound = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 50; ++round) {
+        const auto read = PublicKey::FromSpki(key.public_key().spki());
+        if (read.ok() && read->Verify("message", signature).ok()) ++sound;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(sound, 200);
 }
 
 }  // namespace
