@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import re
 import tempfile
 
 from measure import (BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pause, rss_kib,
@@ -200,7 +201,8 @@ def handshakes(how):
         row.samples, row.floor = found[worst]["here_us"], found[worst]["floor_us"].median
         row.floor_name = "plain OpenSSL"
         for _, name in sorted(named)[:-1]:  # whichever end is the foreign one: the worst counts
-            row.more[name.removeprefix("Handshake" + pattern).lower()] = found[name]["here_us"]
+            spoken = re.sub("([A-Z])", r" \1", name.removeprefix("Handshake" + pattern)).strip()
+            row.more[spoken.lower()] = found[name]["here_us"]
     return rows
 
 
