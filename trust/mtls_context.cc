@@ -90,10 +90,9 @@ absl::StatusOr<std::shared_ptr<const MtlsContext>> MtlsContext::Make(MtlsContext
   context->path_digest_ = PathDigestOf(context->trust());
   const std::string name = context->id_ ? context->id_->ToString() : "";
   context->trust_digest_ = DigestOf(context->trust(), {{name, &context->policy()}});
-  x509::FieldHasher hasher("linchpin context digest v1");
-  hasher.Add(context->trust_digest_).Add(context->chain().size());
-  for (const x509::Certificate& certificate : context->chain()) hasher.Add(certificate.sha256());
-  context->context_digest_ = hasher.Finish();
+  std::vector<absl::string_view> ders;
+  for (const x509::Certificate& certificate : context->chain()) ders.push_back(certificate.der());
+  context->context_digest_ = ContextDigest(context->trust_digest_, ders);
   return std::shared_ptr<const MtlsContext>(std::move(context));
 }
 
@@ -115,6 +114,14 @@ std::string TrustDigest(const TrustStates& trust, const std::map<SpiffeId, PeerP
   std::vector<std::pair<std::string, const PeerPolicy*>> sorted;
   for (const auto& [id, policy] : policies) sorted.emplace_back(id.ToString(), &policy);
   return DigestOf(trust, sorted);
+}
+
+std::string ContextDigest(absl::string_view trust_digest,
+                          absl::Span<const absl::string_view> chain) {
+  x509::FieldHasher hasher("linchpin context digest v1");
+  hasher.Add(trust_digest).Add(chain.size());
+  for (const absl::string_view der : chain) hasher.Add(x509::Sha256(der));
+  return hasher.Finish();
 }
 
 }  // namespace linchpin::trust

@@ -10,7 +10,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "trust/peer_policy.h"
 #include "trust/spiffe_id.h"
 #include "trust/trust_state.h"
@@ -61,5 +63,10 @@ class MtlsContext {
 // The digest of what a set of identities and trust states enforce: over the trust states and each
 // identity's ID and rules. This is what consumers report and the agent compares.
 std::string TrustDigest(const TrustStates& trust, const std::map<SpiffeId, PeerPolicy>& policies);
+
+// The context digest of an identity whose own trust digest (its policy alone) and chain (DER) are
+// known, as MtlsContext computes it.
+std::string ContextDigest(absl::string_view trust_digest,
+                          absl::Span<const absl::string_view> chain);
 
 }  // namespace linchpin::trust

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "trust/text.h"
 #include "x509/secret_bytes.h"
 
@@ -50,14 +51,14 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
   }
   latest_ = *std::move(model);
   sealed_ = std::make_shared<const Model>(latest_);
-  latest_registrations_.emplace(latest_.projection);
+  latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);
   Serve(sealed_);
   UpdateWanted();
   // Services go on with what they have, and come back: until then no gate is to overlook them.
   std::map<std::string, std::string> served_before;
   for (const auto& [id, certified] : latest_.certificates) {
     const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
-    if (identity != nullptr && certified->expires_at() > now) {
+    if (identity != nullptr && certified->expires_at > now) {
       served_before[id] = identity->spiffe_id();
     }
   }
@@ -69,11 +70,15 @@ void AgentCore::On(absl::Time, const event::TimerFired&, Actions*) {
 }
 
 void AgentCore::Serve(std::shared_ptr<const Model> model) {
-  if (!registrations_.has_value() || registrations_->projection() != model->projection) {
-    registrations_.emplace(model->projection);
+  if (registrations_ == nullptr || registrations_->projection() != model->projection) {
+    const bool latest = latest_registrations_ != nullptr &&
+                        latest_registrations_->projection() == model->projection;
+    registrations_ =
+        latest ? latest_registrations_ : std::make_shared<const Registrations>(model->projection);
   }
   served_ = std::move(model);
-  std::erase_if(contexts_,
+  expiry_alarm_at_ = absl::InfinitePast();
+  std::erase_if(offers_,
                 [&](const auto& entry) { return !served_->certificates.contains(entry.first); });
   for (const auto& [id, consumer] : consumers_.all()) {
     if (consumer.open) undelivered_.insert(id);
@@ -114,11 +119,14 @@ void AgentCore::On(absl::Time now, const event::Sealed& event, Actions* out) {
 void AgentCore::UseIdentity(absl::Time, Actions* out) {
   if (served_->node == nullptr || served_->trust == nullptr) return;
   if (served_->node == asked_node_ && served_->trust == asked_trust_) return;
-  trust::MtlsContextParts parts;
-  parts.chain = served_->node->chain;
-  parts.key = served_->node->key;
-  parts.trust.emplace(options_.trust_domain, served_->trust->state);
-  absl::StatusOr<ContextPtr> context = trust::MtlsContext::Make(std::move(parts));
+  const auto make = [this]() -> absl::StatusOr<ContextPtr> {
+    trust::MtlsContextParts parts;
+    ASSIGN_OR_RETURN(parts.chain, x509::ParseDerChain(served_->node->Ders()));
+    parts.key = served_->node_key;
+    parts.trust.emplace(options_.trust_domain, served_->trust->state);
+    return trust::MtlsContext::Make(std::move(parts));
+  };
+  absl::StatusOr<ContextPtr> context = make();
   asked_node_ = served_->node;
   asked_trust_ = served_->trust;
   if (!context.ok()) {
@@ -175,7 +183,7 @@ void AgentCore::TryAllNow(absl::Time now) {
 }
 
 bool AgentCore::HasValidNode(absl::Time now) const {
-  return served_->node != nullptr && served_->node->expires_at() > now;
+  return served_->node != nullptr && served_->node->expires_at > now;
 }
 
 std::string AgentCore::ClockText(absl::Time now) const {
@@ -203,7 +211,7 @@ std::string AgentCore::NotReady(absl::Time now) const {
   if (served_->node == nullptr) return "the node is not attested yet";
   if (!HasValidNode(now)) {
     return absl::StrCat("the node's certificate expired at ",
-                        trust::TimeText(served_->node->expires_at()));
+                        trust::TimeText(served_->node->expires_at));
   }
   return "";
 }
@@ -217,7 +225,7 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
       if (!attempts->under_way && attempts->at > now) consider(attempts->at);
     }
   } else {
-    consider(served_->node->expires_at());
+    consider(served_->node->expires_at);
     if (context_in_use_ != nullptr) {
       if (options_.renewals && !renew_node_.under_way && latest_.node == served_->node) {
         consider(std::max(renew_node_.at, served_->node->renew_at));
@@ -229,9 +237,7 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
     }
   }
   if (!refusals_.empty() && sync_ == Sync::kOpen && !closing_) consider(refusals_at_);
-  for (const auto& [id, certified] : served_->certificates) {
-    if (!expired_alarmed_.contains(id)) consider(certified->expires_at());
-  }
+  consider(expiry_alarm_at_);
   if (next == absl::InfiniteFuture()) return;
   next = std::max(next, now + absl::Milliseconds(1));
   // A timer that fires early does no harm.

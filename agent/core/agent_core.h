@@ -66,12 +66,16 @@ class AgentCore {
     absl::Time at = absl::InfinitePast();  // the next try, not before
     bool Ready(absl::Time now) const { return !under_way && now >= at; }
   };
-  struct CachedContext {
+  // What is served of a registered identity, and what of it depends on trust and policy.
+  struct Offer {
     CertifiedPtr certified;
     TrustPtr trust;
     std::shared_ptr<const sync::Projection> projection;
-    ContextPtr context;
+    std::optional<trust::SpiffeId> id;  // none: the registration cannot be served
+    trust::PeerPolicy policy;
+    std::string context_digest;
   };
+  using Matched = std::vector<std::pair<const ca::v1::NodeIdentity*, const Offer*>>;
 
   // Events: agent_core.cc, bootstrap.cc, sync_stream.cc, issuing.cc, serving.cc.
   void On(absl::Time now, const event::Started& event, Actions* out);
@@ -122,8 +126,12 @@ class AgentCore {
   void TakeIssued(absl::Time now, const event::IssueDone::Result& result, Actions* out);
   void UpdateWanted();
   void AlarmExpired(absl::Time now, Actions* out);
-  ContextPtr ContextOf(const ca::v1::NodeIdentity& identity);
+  const Offer* OfferOf(const ca::v1::NodeIdentity& identity);  // null: no certificate
   void Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out);
+  std::shared_ptr<const agent::v1::MtlsContexts> MessageFor(const ConsumerId& id,
+                                                            const Consumer& consumer,
+                                                            const Delivered& delivered,
+                                                            const Matched& matched) const;
   ca::v1::Hello MakeHello();
 
   const CoreOptions options_;
@@ -169,15 +177,19 @@ class AgentCore {
   bool clock_alarmed_ = false;
 
   // Issuing.
-  std::optional<Registrations> latest_registrations_;
+  std::shared_ptr<const Registrations> latest_registrations_;
   RenewalSchedule schedule_;
   Ticket issue_ticket_ = 0;
   std::map<std::string, ca::v1::NodeIdentity> issuing_;  // as registered when asked
   std::set<std::string> expired_alarmed_;
+  absl::Time expiry_alarm_at_ = absl::InfinitePast();  // the next, not before
+  // What the wanted identities were last made of.
+  std::shared_ptr<const Registrations> wanted_of_;
+  uint64_t wanted_for_ = 0;
 
   // Serving.
-  std::optional<Registrations> registrations_;  // of served_
-  std::map<std::string, CachedContext> contexts_;
+  std::shared_ptr<const Registrations> registrations_;  // of served_
+  std::map<std::string, Offer> offers_;
   ConsumerTable consumers_;
   std::set<ConsumerId> undelivered_;
   Refusals refusals_;

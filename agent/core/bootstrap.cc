@@ -42,7 +42,7 @@ void AgentCore::Bootstrap(absl::Time now, Actions* out) {
   // Where the old certificate is refused, a new token may have been provided: tried in turn.
   const bool by_certificate = latest_.node != nullptr && !by_token_;
   out->push_back(action::Attest{bootstrap_context_, *latest_.node_key,
-                                by_certificate ? latest_.node->chain.front().der() : ""});
+                                by_certificate ? *latest_.node->chain.front() : ""});
 }
 
 void AgentCore::On(absl::Time now, const event::NodeKeyMade& event, Actions* out) {
@@ -165,8 +165,7 @@ absl::Status AgentCore::TakeNode(absl::Time now, const x509::PrivateKey& key,
                         absl::StrCat(chain.status().message(), ClockText(now)));
   }
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
-  latest_.node = std::make_shared<const Certified>(
-      Certified{.key = key, .chain = *std::move(chain), .renew_at = renew_at});
+  latest_.node = MakeCertified(key, *chain, renew_at, nullptr);
   latest_.node_key = key;
   latest_.node_id = response.node_id();
   latest_.trust = trust;
@@ -191,14 +190,14 @@ void AgentCore::On(absl::Time now, const event::NodeRenewed& event, Actions* out
   if (!status.ok()) {
     out->push_back(action::Alarm{
         absl::StrCat("the node's certificate is not renewed (it is valid until ",
-                     trust::TimeText(latest_.node->expires_at()), "): ", status.message()),
+                     trust::TimeText(latest_.node->expires_at), "): ", status.message()),
         "linchpin_agent_renewals_total",
         {{"result", "failed"}, {"reason", absl::StatusCodeToString(status.code())}}});
     return Retry(now, status, &renew_node_);
   }
   renew_node_ = Attempts();
   out->push_back(action::Note{absl::StrCat("the node's certificate is renewed, valid until ",
-                                           trust::TimeText(latest_.node->expires_at())),
+                                           trust::TimeText(latest_.node->expires_at)),
                               "linchpin_agent_renewals_total",
                               {{"result", "ok"}, {"reason", "node"}}});
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
 
@@ -35,14 +36,40 @@ absl::StatusOr<trust::Verdict> JudgeOwn(const std::vector<std::string>& chain,
   return trust::Judge(chain, *context, trust::Direction::kOutbound, expect, now, nullptr);
 }
 
-}  // namespace
-
-absl::Time Certified::expires_at() const {
+absl::Time ExpiryOf(const x509::Chain& chain) {
   absl::Time soonest = absl::InfiniteFuture();
   for (const x509::Certificate& certificate : chain) {
     soonest = std::min(soonest, certificate.fields().not_after);
   }
   return soonest;
+}
+
+std::vector<std::shared_ptr<const std::string>> Shared(absl::Span<const std::string> ders,
+                                                       const Certified* like) {
+  std::vector<std::shared_ptr<const std::string>> shared;
+  for (size_t i = 0; i < ders.size(); ++i) {
+    const bool known = like != nullptr && i < like->chain.size() && *like->chain[i] == ders[i];
+    shared.push_back(known ? like->chain[i] : std::make_shared<const std::string>(ders[i]));
+  }
+  return shared;
+}
+
+}  // namespace
+
+std::vector<std::string> Certified::Ders() const {
+  std::vector<std::string> ders;
+  for (const auto& der : chain) ders.push_back(*der);
+  return ders;
+}
+
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+                           absl::Time renew_at, const Certified* like) {
+  std::vector<std::string> ders;
+  for (const x509::Certificate& certificate : chain) ders.push_back(certificate.der());
+  return std::make_shared<const Certified>(Certified{.key = key.ToPkcs8(),
+                                                     .chain = Shared(ders, like),
+                                                     .expires_at = ExpiryOf(chain),
+                                                     .renew_at = renew_at});
 }
 
 absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction) {
@@ -90,35 +117,37 @@ absl::StatusOr<x509::Chain> CheckIssued(const Wanted& wanted,
 
 bool StillPasses(const Certified& certified, const trust::SpiffeId& id,
                  const std::shared_ptr<const trust::TrustState>& trust, absl::Time now) {
-  std::vector<std::string> chain;
-  for (const x509::Certificate& certificate : certified.chain) chain.push_back(certificate.der());
-  const absl::StatusOr<trust::Verdict> verdict = JudgeOwn(chain, id, trust, now);
+  const absl::StatusOr<trust::Verdict> verdict = JudgeOwn(certified.Ders(), id, trust, now);
   return verdict.ok() && verdict->allowed;
 }
 
 state::v1::KeyedCertificate Encode(const std::string& identity_id, const Certified& certified) {
   state::v1::KeyedCertificate message;
   message.set_identity_id(identity_id);
-  message.set_private_key(std::string(certified.key.ToPkcs8().Reveal()));
-  for (const x509::Certificate& certificate : certified.chain) {
-    message.add_chain(certificate.der());
-  }
+  message.set_private_key(std::string(certified.key.Reveal()));
+  for (const auto& der : certified.chain) message.add_chain(*der);
   message.set_renew_at_ms(absl::ToUnixMillis(certified.renew_at));
+  message.set_expires_at(absl::ToUnixSeconds(certified.expires_at));
   return message;
 }
 
-absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message) {
-  ASSIGN_OR_RETURN(x509::PrivateKey key,
-                   x509::PrivateKey::FromPkcs8(x509::SecretBytes(message.private_key())));
-  ASSIGN_OR_RETURN(x509::Chain chain, x509::ParseDerChain(std::vector<std::string>(
-                                          message.chain().begin(), message.chain().end())));
-  if (chain.empty() || !(chain.front().public_key() == key.public_key())) {
+absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message,
+                                    const Certified* like) {
+  if (message.chain().empty() || message.private_key().empty()) {
     return absl::DataLossError(absl::StrCat("the sealed certificate of identity ",
-                                            message.identity_id(), " is not that of its key"));
+                                            trust::Quoted(message.identity_id()),
+                                            " has no key or no chain"));
   }
-  return std::make_shared<Certified>(
-      Certified{.key = std::move(key),
-                .chain = std::move(chain),
+  const std::vector<std::string> ders(message.chain().begin(), message.chain().end());
+  absl::Time expires_at = absl::FromUnixSeconds(message.expires_at());
+  if (message.expires_at() == 0) {
+    ASSIGN_OR_RETURN(const x509::Chain chain, x509::ParseDerChain(ders));
+    expires_at = ExpiryOf(chain);
+  }
+  return std::make_shared<const Certified>(
+      Certified{.key = x509::SecretBytes(message.private_key()),
+                .chain = Shared(ders, like),
+                .expires_at = expires_at,
                 .renew_at = absl::FromUnixMillis(message.renew_at_ms())});
 }
 

@@ -14,17 +14,28 @@
 #include "trust/judge.h"
 #include "x509/certificate.h"
 #include "x509/key.h"
+#include "x509/secret_bytes.h"
 
 namespace linchpin::agent {
 
-// Immutable, shared.
+// Immutable, shared. Key and chain stay encoded: they are passed on, and decoded they would take
+// twenty times the room, and half a millisecond each when the agent starts.
 struct Certified {
-  x509::PrivateKey key;
-  x509::Chain chain;              // leaf first, without the root; never empty
-  absl::Time renew_at;            // drawn once, when the certificate came
-  absl::Time expires_at() const;  // of the leaf or what certifies it, whichever is first
+  x509::SecretBytes key;  // PKCS#8 DER
+  std::vector<std::shared_ptr<const std::string>>
+      chain;              // DER, leaf first, without the root; never
+                          // empty; issuers are shared among many
+  absl::Time expires_at;  // of the leaf or what certifies it, whichever is first
+  absl::Time renew_at;    // drawn once, when the certificate came
+
+  std::vector<std::string> Ders() const;
 };
 using CertifiedPtr = std::shared_ptr<const Certified>;
+
+// Of a chain that passed CheckIssued(). `like`, which may be null, is another certificate of this
+// node: what certified both is kept once.
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+                           absl::Time renew_at, const Certified* like);
 
 // Half of the life that is left at `now`, within ±10 % by `fraction` in [0, 1). The life begins now
 // or, if the leaf is not valid yet, at its NotBefore: what it was backdated by is no life.
@@ -47,6 +58,8 @@ bool StillPasses(const Certified& certified, const trust::SpiffeId& id,
                  const std::shared_ptr<const trust::TrustState>& trust, absl::Time now);
 
 state::v1::KeyedCertificate Encode(const std::string& identity_id, const Certified& certified);
-absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message);
+// What was sealed was checked before, and is not looked into again. `like` as above.
+absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message,
+                                    const Certified* like);
 
 }  // namespace linchpin::agent

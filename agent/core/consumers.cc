@@ -12,17 +12,42 @@
 namespace linchpin::agent {
 namespace {
 
+constexpr char kMissing[] = "<restart>";  // the consumer that those who have not come back count as
+
 // Its identities are gone from the registry, but not from its TLS contexts.
 bool HoldsOn(const Consumer& consumer) {
-  return !consumer.identities.empty() && consumer.delivered != nullptr &&
-         consumer.delivered->identities().empty();
+  return !consumer.identities.empty() && consumer.delivered.has_value() &&
+         !consumer.delivered->has_identities;
 }
+
+bool CanExpire(const Consumer& consumer) { return !consumer.open || HoldsOn(consumer); }
 
 }  // namespace
 
 void ConsumerTable::Restarted(std::map<std::string, std::string> identities, absl::Time settled) {
   missing_ = std::move(identities);
   settled_ = settled;
+  if (!missing_.empty()) MayExpire(settled_);
+  touched_.insert(kMissing);
+}
+
+void ConsumerTable::SettleBy(absl::Time latest) {
+  settled_ = std::min(settled_, latest);
+  if (!missing_.empty()) MayExpire(settled_);
+}
+
+const Selectors* ConsumerTable::Keep(const std::vector<std::string>& selectors) {
+  const auto [it, fresh] = selectors_.try_emplace({selectors.begin(), selectors.end()}, 0);
+  if (fresh) ++selectors_version_;
+  ++it->second;
+  return &it->first;
+}
+
+void ConsumerTable::LetGo(const Selectors* selectors) {
+  const auto it = selectors_.find(*selectors);
+  if (--it->second > 0) return;
+  selectors_.erase(it);
+  ++selectors_version_;
 }
 
 absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
@@ -30,9 +55,13 @@ absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxConsumers, " consumers already"));
   }
-  Consumer& consumer = consumers_[event.consumer];
-  consumer.process = event.process;
-  consumer.selectors = {event.selectors.begin(), event.selectors.end()};
+  const auto [it, fresh] = consumers_.try_emplace(event.consumer);
+  if (!fresh)
+    return absl::AlreadyExistsError(absl::StrCat("a stream ", event.consumer, " is open"));
+  it->second.process = event.process;
+  it->second.selectors = Keep(event.selectors);
+  of_process_[event.process].insert(event.consumer);
+  ++open_;
   return absl::OkStatus();
 }
 
@@ -41,55 +70,88 @@ Consumer* ConsumerTable::Find(const ConsumerId& id) {
   return it == consumers_.end() ? nullptr : &it->second;
 }
 
+void ConsumerTable::Select(Consumer* consumer, const std::vector<std::string>& selectors) {
+  if (!consumer->open) return;
+  const Selectors* before = std::exchange(consumer->selectors, Keep(selectors));
+  LetGo(before);
+}
+
+void ConsumerTable::Erase(Entry entry) {
+  if (entry->second.open) {
+    LetGo(entry->second.selectors);
+    --open_;
+  }
+  const auto process = of_process_.find(entry->second.process);
+  process->second.erase(entry->first);
+  if (process->second.empty()) of_process_.erase(process);
+  touched_.insert(entry->first);
+  consumers_.erase(entry);
+}
+
 void ConsumerTable::Close(const ConsumerId& id) {
   const auto it = consumers_.find(id);
-  if (it == consumers_.end()) return;
+  if (it == consumers_.end() || !it->second.open) return;
+  if (it->second.identities.empty()) return Erase(it);
+  LetGo(std::exchange(it->second.selectors, nullptr));
   it->second.open = false;
-  if (it->second.identities.empty()) consumers_.erase(it);
+  --open_;
+  MayExpire(it->second.expires_at);
 }
 
 void ConsumerTable::Exited(const ProcessId& process) {
-  std::erase_if(consumers_, [&](const auto& entry) { return entry.second.process == process; });
+  const auto found = of_process_.find(process);
+  if (found == of_process_.end()) return;
+  const std::set<ConsumerId> ids = found->second;
+  for (const ConsumerId& id : ids) Erase(consumers_.find(id));
 }
 
 void ConsumerTable::ForgetExpired(absl::Time now) {
-  if (settled_ <= now) missing_.clear();
-  std::erase_if(consumers_, [&](const auto& entry) {
-    return !entry.second.open && entry.second.expires_at <= now;
-  });
-  for (auto& [id, consumer] : consumers_) {
-    if (HoldsOn(consumer) && consumer.expires_at <= now) consumer.identities.clear();
+  if (now < soonest_) return;
+  if (settled_ <= now && !missing_.empty()) {
+    missing_.clear();
+    touched_.insert(kMissing);
+  }
+  soonest_ = missing_.empty() ? absl::InfiniteFuture() : settled_;
+  for (auto it = consumers_.begin(); it != consumers_.end();) {
+    const auto entry = it++;
+    Consumer& consumer = entry->second;
+    if (!CanExpire(consumer)) continue;
+    if (consumer.expires_at > now) {
+      MayExpire(consumer.expires_at);
+    } else if (!consumer.open) {
+      Erase(entry);
+    } else {
+      consumer.identities.clear();
+      touched_.insert(entry->first);
+    }
   }
 }
 
-absl::Time ConsumerTable::NextExpiry() const {
-  absl::Time next = missing_.empty() ? absl::InfiniteFuture() : settled_;
-  for (const auto& [id, consumer] : consumers_) {
-    if (!consumer.open || HoldsOn(consumer)) next = std::min(next, consumer.expires_at);
-  }
-  return next;
-}
-
-void ConsumerTable::Delivered(const ConsumerId& id,
-                              std::shared_ptr<const agent::v1::MtlsContexts> contexts,
-                              std::vector<std::pair<std::string, std::string>> identities) {
+void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
+                            std::vector<std::pair<std::string, std::string>> identities,
+                            absl::Time expires_at) {
   Consumer* consumer = Find(id);
   if (consumer == nullptr) return;
-  consumer->delivered = contexts;
-  consumer->deliveries.emplace_back(contexts->trust_epoch(), contexts->trust_digest());
-  if (consumer->deliveries.size() > kMaxDeliveries) consumer->deliveries.pop_front();
-  if (identities.empty()) return;  // the process goes on with what it has until that expires
-  for (const auto& [identity_id, spiffe_id] : identities) missing_.erase(identity_id);
-  consumer->identities = std::move(identities);
-  consumer->expires_at = absl::InfinitePast();
-  for (const agent::v1::Identity& identity : contexts->identities()) {
-    consumer->expires_at =
-        std::max(consumer->expires_at, absl::FromUnixSeconds(identity.expires_at()));
+  consumer->deliveries.emplace_back(delivered.epoch, delivered.trust_digest);
+  if (consumer->deliveries.size() > kMaxDeliveries) {
+    consumer->deliveries.erase(consumer->deliveries.begin());
   }
-  const ProcessId process = consumer->process;
-  std::erase_if(consumers_, [&](const auto& entry) {
-    return !entry.second.open && entry.second.process == process;
-  });
+  consumer->delivered = std::move(delivered);
+  touched_.insert(id);
+  if (identities.empty()) {  // the process goes on with what it has until that expires
+    if (CanExpire(*consumer)) MayExpire(consumer->expires_at);
+    return;
+  }
+  for (const auto& [identity_id, spiffe_id] : identities) {
+    if (missing_.erase(identity_id) > 0) touched_.insert(kMissing);
+  }
+  consumer->identities = std::move(identities);
+  consumer->expires_at = expires_at;
+  const std::set<ConsumerId> of_process = of_process_[consumer->process];
+  for (const ConsumerId& other : of_process) {
+    const auto it = consumers_.find(other);
+    if (!it->second.open) Erase(it);
+  }
 }
 
 absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const {
@@ -112,38 +174,43 @@ absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const 
 void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   Consumer* consumer = Find(report.consumer_id());
   if (consumer == nullptr) return;
+  touched_.insert(report.consumer_id());
   consumer->reported = true;
   consumer->epoch = report.trust_epoch();
   consumer->digest = report.trust_digest();
 }
 
-size_t ConsumerTable::open() const {
-  return static_cast<size_t>(std::count_if(consumers_.begin(), consumers_.end(),
-                                           [](const auto& entry) { return entry.second.open; }));
-}
-
-std::map<std::string, ca::v1::Consumer> ConsumerTable::Rows() const {
-  std::map<std::string, ca::v1::Consumer> rows;
-  for (const auto& [identity_id, spiffe_id] : missing_) {
-    ca::v1::Consumer& row = rows[absl::StrCat("<restart>/", identity_id)];
-    row.set_consumer_id(absl::StrCat("<restart>/", identity_id));
-    row.set_spiffe_id(spiffe_id);
-  }
-  for (const auto& [id, consumer] : consumers_) {
-    for (const auto& [identity_id, spiffe_id] : consumer.identities) {
-      ca::v1::Consumer row;
-      row.set_consumer_id(absl::StrCat(id, "/", identity_id));
-      row.set_spiffe_id(spiffe_id);
-      if (consumer.reported) {
-        row.set_trust_epoch(consumer.epoch);
-        row.set_trust_digest(consumer.digest);
-        row.set_evidence(ca::v1::IN_FORCE);
-      }
-      const std::string name = row.consumer_id();
-      rows.emplace(name, std::move(row));
+ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
+  Rows rows;
+  if (id == kMissing) {
+    for (const auto& [identity_id, spiffe_id] : missing_) {
+      const std::string name = absl::StrCat(kMissing, "/", identity_id);
+      rows[name].set_consumer_id(name);
+      rows[name].set_spiffe_id(spiffe_id);
     }
+    return rows;
+  }
+  const auto it = consumers_.find(id);
+  if (it == consumers_.end()) return rows;
+  const Consumer& consumer = it->second;
+  for (const auto& [identity_id, spiffe_id] : consumer.identities) {
+    const std::string name = absl::StrCat(id, "/", identity_id);
+    ca::v1::Consumer& row = rows[name];
+    row.set_consumer_id(name);
+    row.set_spiffe_id(spiffe_id);
+    if (!consumer.reported) continue;
+    row.set_trust_epoch(consumer.epoch);
+    row.set_trust_digest(consumer.digest);
+    row.set_evidence(ca::v1::IN_FORCE);
   }
   return rows;
+}
+
+std::set<ConsumerId> ConsumerTable::TakeTouched() { return std::exchange(touched_, {}); }
+
+void ConsumerTable::TouchAll() {
+  touched_.insert(kMissing);
+  for (const auto& [id, consumer] : consumers_) touched_.insert(id);
 }
 
 }  // namespace linchpin::agent

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,13 +22,23 @@
 
 namespace linchpin::agent {
 
+// What a consumer was told last. Not the message itself: that holds its keys.
+struct Delivered {
+  uint64_t epoch = 0;
+  std::string trust_digest;
+  std::string contents;  // digest of the identities (without keys), their order, and the selectors
+  bool has_identities = false;
+
+  bool operator==(const Delivered&) const = default;
+};
+
 struct Consumer {
   ProcessId process;
-  Selectors selectors;
+  const Selectors* selectors = nullptr;  // of the table; null when the stream has ended
   bool open = true;  // false: the stream ended, the process lives on with what it has
-  std::shared_ptr<const agent::v1::MtlsContexts> delivered;  // last; null: nothing yet
+  std::optional<Delivered> delivered;
   // What was delivered lately, as (epoch, digest): what a report may speak of.
-  std::deque<std::pair<uint64_t, std::string>> deliveries;
+  std::vector<std::pair<uint64_t, std::string>> deliveries;
   std::vector<std::pair<std::string, std::string>> identities;  // in use: identity id, ID
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;        // of the identities delivered last
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
@@ -45,33 +55,55 @@ class ConsumerTable {
   // These identities (identity id, ID) were served before this program began: until `settled`, or
   // until a service comes back for it, each counts as a consumer that nothing is known of.
   void Restarted(std::map<std::string, std::string> identities, absl::Time settled);
-  void SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
+  void SettleBy(absl::Time latest);
 
   // RESOURCE_EXHAUSTED with kMaxConsumers.
   absl::Status Open(const event::ConsumerOpened& event);
   Consumer* Find(const ConsumerId& id);
+  void Select(Consumer* consumer, const std::vector<std::string>& selectors);
   // One to which nothing was delivered goes; another stays until its process or its leaf ends, or
   // until the same process is served again.
   void Close(const ConsumerId& id);
   void Exited(const ProcessId& process);
   void ForgetExpired(absl::Time now);
-  absl::Time NextExpiry() const;  // of those whose stream ended, or have not come back
-  void Delivered(const ConsumerId& id, std::shared_ptr<const agent::v1::MtlsContexts> contexts,
-                 std::vector<std::pair<std::string, std::string>> identities);
+  // Of those whose stream ended, or have not come back: not before this.
+  absl::Time NextExpiry() const { return soonest_; }
+  // `identities` go on until `expires_at`; none: the process goes on with what it has.
+  void Deliver(const ConsumerId& id, Delivered delivered,
+               std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);
   // FAILED_PRECONDITION: speaks of what was not delivered; NOT_FOUND: of no open stream.
   absl::Status Check(const agent::v1::ReportRequest& report) const;
   void Reported(const agent::v1::ReportRequest& report);  // one that passed Check()
 
   const std::map<ConsumerId, Consumer>& all() const { return consumers_; }
-  std::map<ConsumerId, Consumer>& all() { return consumers_; }
-  size_t open() const;
-  // One row a consumer and identity, by the name under which the CA knows it.
-  std::map<std::string, ca::v1::Consumer> Rows() const;
+  size_t open() const { return open_; }
+  // Of the open streams, each once. A change of them is a change of the version.
+  const std::map<Selectors, size_t>& selectors() const { return selectors_; }
+  uint64_t selectors_version() const { return selectors_version_; }
+
+  // One row a consumer and identity, by the name under which the CA knows it: "ID/identity".
+  using Rows = std::map<std::string, ca::v1::Consumer>;
+  Rows RowsOf(const ConsumerId& id) const;
+  // Whose rows may have changed since they were taken last; ended ones too.
+  std::set<ConsumerId> TakeTouched();
+  void TouchAll();
 
  private:
+  using Entry = std::map<ConsumerId, Consumer>::iterator;
+  const Selectors* Keep(const std::vector<std::string>& selectors);
+  void LetGo(const Selectors* selectors);
+  void Erase(Entry entry);
+  void MayExpire(absl::Time at) { soonest_ = std::min(soonest_, at); }
+
   std::map<ConsumerId, Consumer> consumers_;
+  std::map<ProcessId, std::set<ConsumerId>> of_process_;
+  std::map<Selectors, size_t> selectors_;  // how many open streams have them
+  uint64_t selectors_version_ = 0;
+  size_t open_ = 0;
+  std::set<ConsumerId> touched_;
   std::map<std::string, std::string> missing_;  // identity id, ID: served before a restart
   absl::Time settled_ = absl::InfiniteFuture();
+  absl::Time soonest_ = absl::InfiniteFuture();
 };
 
 }  // namespace linchpin::agent

@@ -23,13 +23,14 @@ constexpr absl::Duration kMostTold = absl::Minutes(1);
 }  // namespace
 
 void AgentCore::UpdateWanted() {
+  if (wanted_of_ == latest_registrations_ && wanted_for_ == consumers_.selectors_version()) return;
+  wanted_of_ = latest_registrations_;
+  wanted_for_ = consumers_.selectors_version();
   std::set<std::string> wanted;
   for (const auto& [id, certified] : latest_.certificates) wanted.insert(id);
-  if (latest_registrations_.has_value()) {
-    for (const auto& [id, consumer] : consumers_.all()) {
-      if (!consumer.open) continue;
-      for (const ca::v1::NodeIdentity* identity :
-           latest_registrations_->Match(consumer.selectors)) {
+  if (latest_registrations_ != nullptr) {
+    for (const auto& [selectors, streams] : consumers_.selectors()) {
+      for (const ca::v1::NodeIdentity* identity : latest_registrations_->Match(selectors)) {
         wanted.insert(identity->identity_id());
       }
     }
@@ -86,7 +87,7 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
     }
   }
   if (!status.ok()) {
-    const absl::Time expires = renewal ? held->second->expires_at() : absl::InfinitePast();
+    const absl::Time expires = renewal ? held->second->expires_at : absl::InfinitePast();
     const bool refused = absl::IsPermissionDenied(status) || absl::IsNotFound(status) ||
                          absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status);
     schedule_.Failed(result.identity_id, refused, now, expires - now, random_);
@@ -94,7 +95,7 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
       schedule_.NotBefore(result.identity_id, now + std::min(*wait, kMostTold));
     }
     for (const auto& [id, consumer] : consumers_.all()) {
-      if (consumer.open && consumer.delivered == nullptr) undelivered_.insert(id);
+      if (consumer.open && !consumer.delivered.has_value()) undelivered_.insert(id);
     }
     // A long outage is not to fill the log: the first failures, then ever rarer.
     const auto failures = static_cast<unsigned>(schedule_.failures(result.identity_id));
@@ -110,11 +111,12 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
     return;
   }
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
-  auto certified = std::make_shared<const Certified>(
-      Certified{.key = result.item->key, .chain = *std::move(chain), .renew_at = renew_at});
+  const Certified* like = latest_.certificates.empty() ? latest_.node.get()
+                                                       : latest_.certificates.begin()->second.get();
+  CertifiedPtr certified = MakeCertified(result.item->key, *chain, renew_at, like);
   out->push_back(
       action::Note{absl::StrCat(identity->spiffe_id(), renewal ? " is renewed" : " is issued",
-                                ", valid until ", trust::TimeText(certified->expires_at()),
+                                ", valid until ", trust::TimeText(certified->expires_at),
                                 ", to be renewed at ", trust::TimeText(renew_at)),
                    "linchpin_agent_renewals_total",
                    {{"result", "ok"}, {"reason", renewal ? "due" : "first"}}});
@@ -129,14 +131,20 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
 }
 
 void AgentCore::AlarmExpired(absl::Time now, Actions* out) {
+  if (now < expiry_alarm_at_) return;
+  expiry_alarm_at_ = absl::InfiniteFuture();
   std::erase_if(expired_alarmed_,
                 [&](const std::string& id) { return !served_->certificates.contains(id); });
   for (const auto& [id, certified] : served_->certificates) {
-    if (certified->expires_at() > now || !expired_alarmed_.insert(id).second) continue;
+    if (certified->expires_at > now) {
+      expiry_alarm_at_ = std::min(expiry_alarm_at_, certified->expires_at);
+      continue;
+    }
+    if (!expired_alarmed_.insert(id).second) continue;
     const ca::v1::NodeIdentity* identity = registrations_->Find(id);
     out->push_back(
         action::Alarm{absl::StrCat(identity == nullptr ? id : identity->spiffe_id(), " expired at ",
-                                   trust::TimeText(certified->expires_at()),
+                                   trust::TimeText(certified->expires_at),
                                    " and could not be renewed; renewal is tried on"),
                       "linchpin_agent_expired_total"});
   }

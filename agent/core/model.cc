@@ -101,10 +101,12 @@ absl::StatusOr<Model> DecodeState(const state::v1::AgentState& state,
   Model model;
   model.node_id = state.node_id();
   if (state.node_certificate().chain_size() > 0) {
-    absl::StatusOr<CertifiedPtr> node = Decode(state.node_certificate());
+    absl::StatusOr<CertifiedPtr> node = Decode(state.node_certificate(), nullptr);
     if (!node.ok()) return Damaged("the node's certificate", node.status());
     model.node = *std::move(node);
-    model.node_key = model.node->key;
+    auto key = x509::PrivateKey::FromPkcs8(model.node->key);
+    if (!key.ok()) return Damaged("the node's key", key.status());
+    model.node_key = *std::move(key);
     auto held = DecodeTrust(state, trust_domain, now, skew);
     if (!held.ok()) return Damaged("the trust state", held.status());
     model.trust = *std::move(held);
@@ -124,10 +126,12 @@ absl::StatusOr<Model> DecodeState(const state::v1::AgentState& state,
     projection->rules[{rule.from(), rule.to()}] = rule;
   }
   model.projection = std::move(projection);
+  const Certified* like = model.node.get();
   for (const state::v1::KeyedCertificate& message : state.certificates()) {
     if (!model.projection->identities.contains(message.identity_id())) continue;
-    absl::StatusOr<CertifiedPtr> certified = Decode(message);
+    absl::StatusOr<CertifiedPtr> certified = Decode(message, like);
     if (!certified.ok()) return Damaged("a certificate", certified.status());
+    like = certified->get();
     model.certificates[message.identity_id()] = *std::move(certified);
   }
   model.last_ca_time = state.last_ca_time();

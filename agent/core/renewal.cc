@@ -44,7 +44,7 @@ std::vector<std::string> RenewalSchedule::Due(
     const auto it = certificates.find(id);
     const CertifiedPtr* certified = it == certificates.end() ? nullptr : &it->second;
     if (DueAt(id, certified, renewals) > now) continue;
-    due.emplace_back(certified == nullptr ? absl::InfinitePast() : (*certified)->expires_at(), id);
+    due.emplace_back(certified == nullptr ? absl::InfinitePast() : (*certified)->expires_at, id);
   }
   std::sort(due.begin(), due.end());
   if (due.size() > kMaxBatch) due.resize(kMaxBatch);

@@ -10,6 +10,7 @@
 #include "agent/core/agent_core.h"
 #include "trust/text.h"
 #include "trust/trust_codec.h"
+#include "x509/digest.h"
 #include "x509/secret_bytes.h"
 
 namespace linchpin::agent {
@@ -17,19 +18,14 @@ namespace {
 
 constexpr size_t kMaxIdentities = 1024;  // of one process
 
-bool SameTrust(const agent::v1::MtlsContexts& a, const agent::v1::MtlsContexts& b) {
-  return a.trust_epoch() == b.trust_epoch() && a.trust_digest() == b.trust_digest();
-}
-
-bool SameContents(const agent::v1::MtlsContexts& a, const agent::v1::MtlsContexts& b) {
-  if (!SameTrust(a, b)) return false;
-  const auto same_identity = [](const agent::v1::Identity& x, const agent::v1::Identity& y) {
-    return x.context_digest() == y.context_digest() && x.hint() == y.hint();
-  };
-  return std::equal(a.identities().begin(), a.identities().end(), b.identities().begin(),
-                    b.identities().end(), same_identity) &&
-         std::equal(a.selectors().begin(), a.selectors().end(), b.selectors().begin(),
-                    b.selectors().end());
+// What a process compares: not the keys, which change only with their certificates.
+std::string ContentsDigest(const Selectors& selectors,
+                           const std::vector<std::pair<std::string, std::string>>& identities) {
+  x509::FieldHasher hasher("linchpin delivery v1");
+  hasher.Add(selectors.size());
+  for (const std::string& selector : selectors) hasher.Add(selector);
+  for (const auto& [context_digest, hint] : identities) hasher.Add(context_digest).Add(hint);
+  return hasher.Finish();
 }
 
 }  // namespace
@@ -47,7 +43,7 @@ void AgentCore::On(absl::Time, const event::ConsumerOpened& event, Actions* out)
 void AgentCore::On(absl::Time, const event::ConsumerChanged& event, Actions*) {
   Consumer* consumer = consumers_.Find(event.consumer);
   if (consumer == nullptr) return;
-  consumer->selectors = {event.selectors.begin(), event.selectors.end()};
+  consumers_.Select(consumer, event.selectors);
   undelivered_.insert(event.consumer);
   UpdateWanted();
 }
@@ -84,28 +80,27 @@ void AgentCore::On(absl::Time, const event::ConsumerReported& event, Actions* ou
   }
 }
 
-AgentCore::ContextPtr AgentCore::ContextOf(const ca::v1::NodeIdentity& identity) {
+const AgentCore::Offer* AgentCore::OfferOf(const ca::v1::NodeIdentity& identity) {
   const auto it = served_->certificates.find(identity.identity_id());
   if (it == served_->certificates.end() || served_->trust == nullptr) return nullptr;
-  CachedContext& cached = contexts_[identity.identity_id()];
-  if (cached.certified == it->second && cached.trust == served_->trust &&
-      cached.projection == served_->projection) {
-    return cached.context;
+  Offer& offer = offers_[identity.identity_id()];
+  if (offer.certified != it->second || offer.trust != served_->trust ||
+      offer.projection != served_->projection) {
+    offer = {it->second, served_->trust, served_->projection};
+    const absl::StatusOr<trust::SpiffeId> id = trust::SpiffeId::Parse(identity.spiffe_id());
+    if (!id.ok()) return nullptr;
+    absl::StatusOr<trust::PeerPolicy> policy =
+        trust::PeerPolicy::ForIdentity(*id, registrations_->RulesOf(identity.spiffe_id()));
+    if (!policy.ok()) return nullptr;
+    offer.policy = *std::move(policy);
+    std::vector<absl::string_view> chain;
+    for (const auto& der : offer.certified->chain) chain.push_back(*der);
+    offer.context_digest = trust::ContextDigest(
+        trust::TrustDigest({{options_.trust_domain, served_->trust->state}}, {{*id, offer.policy}}),
+        chain);
+    offer.id = *id;
   }
-  cached = {it->second, served_->trust, served_->projection, nullptr};
-  const absl::StatusOr<trust::SpiffeId> id = trust::SpiffeId::Parse(identity.spiffe_id());
-  if (!id.ok()) return nullptr;
-  absl::StatusOr<trust::PeerPolicy> policy =
-      trust::PeerPolicy::ForIdentity(*id, registrations_->RulesOf(identity.spiffe_id()));
-  if (!policy.ok()) return nullptr;
-  trust::MtlsContextParts parts;
-  parts.chain = it->second->chain;
-  parts.key = it->second->key;
-  parts.trust.emplace(options_.trust_domain, served_->trust->state);
-  parts.policy = *std::move(policy);
-  absl::StatusOr<ContextPtr> context = trust::MtlsContext::Make(std::move(parts));
-  if (context.ok() && (*context)->id() == *id) cached.context = *std::move(context);
-  return cached.context;
+  return offer.id.has_value() ? &offer : nullptr;
 }
 
 void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
@@ -117,50 +112,80 @@ void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
 }
 
 void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out) {
-  auto contexts = x509::ShareWiped(agent::v1::MtlsContexts(), trust::WipeKeys);
-  std::vector<std::pair<std::string, std::string>> identities;
-  std::map<trust::SpiffeId, trust::PeerPolicy> policies;
+  Matched matched;
   bool awaited = false;
   bool expired = false;
-  if (registrations_.has_value()) {
-    for (const ca::v1::NodeIdentity* identity : registrations_->Match(consumer->selectors)) {
-      if (identities.size() >= kMaxIdentities) break;
-      const ContextPtr context = ContextOf(*identity);
-      if (context == nullptr) {
+  if (registrations_ != nullptr) {
+    for (const ca::v1::NodeIdentity* identity : registrations_->Match(*consumer->selectors)) {
+      if (matched.size() >= kMaxIdentities) break;
+      const Offer* offer = OfferOf(*identity);
+      if (offer == nullptr) {
         awaited =
             awaited || (HasValidNode(now) && schedule_.failures(identity->identity_id()) == 0);
-        continue;
-      }
-      if (context->expires_at() <= now) {
+      } else if (offer->certified->expires_at <= now) {
         expired = true;
-        continue;
+      } else {
+        matched.emplace_back(identity, offer);
       }
-      *contexts->add_identities() = trust::EncodeIdentity(*context, identity->hint());
-      identities.emplace_back(identity->identity_id(), identity->spiffe_id());
-      policies.emplace(*context->id(), context->policy());
     }
   }
   // The first message is complete, or says that there is nothing.
-  if (awaited && consumer->delivered == nullptr) return;
-  for (const std::string& selector : consumer->selectors) contexts->add_selectors(selector);
-  contexts->set_consumer_id(id);
-  contexts->set_trust_epoch(served_->trust_epoch());
-  if (!identities.empty()) consumer->policies = std::move(policies);
+  if (awaited && !consumer->delivered.has_value()) return;
+  std::vector<std::pair<std::string, std::string>> identities;
+  std::vector<std::pair<std::string, std::string>> contents;
+  std::map<trust::SpiffeId, trust::PeerPolicy> policies;
+  absl::Time expires_at = absl::InfinitePast();
+  for (const auto& [identity, offer] : matched) {
+    identities.emplace_back(identity->identity_id(), identity->spiffe_id());
+    contents.emplace_back(offer->context_digest, identity->hint());
+    policies.emplace(*offer->id, offer->policy);
+    expires_at = std::max(expires_at, offer->certified->expires_at);
+  }
+  if (!matched.empty()) consumer->policies = std::move(policies);
+  Delivered next{.epoch = served_->trust_epoch(),
+                 .contents = ContentsDigest(*consumer->selectors, contents),
+                 .has_identities = !matched.empty()};
   // A process whose identities were withdrawn goes on with its last leaf and rules, but under the
   // trust of now: what it is told then has no identity.
   if (!consumer->policies.empty()) {
-    trust::TrustStates trust = {{options_.trust_domain, served_->trust->state}};
-    *contexts->add_trust_domains() = trust::EncodeTrustState(*served_->trust->state);
-    contexts->set_trust_digest(trust::TrustDigest(trust, consumer->policies));
+    next.trust_digest =
+        trust::TrustDigest({{options_.trust_domain, served_->trust->state}}, consumer->policies);
   }
   // It knows when its certificate ends; that nothing follows yet is no news, newer trust is.
-  if (expired && identities.empty() && consumer->delivered != nullptr &&
-      SameTrust(*consumer->delivered, *contexts)) {
-    return;
+  const bool same_trust = consumer->delivered.has_value() &&
+                          consumer->delivered->epoch == next.epoch &&
+                          consumer->delivered->trust_digest == next.trust_digest;
+  if (same_trust && expired && matched.empty()) return;
+  if (same_trust && *consumer->delivered == next) return;
+  out->push_back(action::Deliver{id, MessageFor(id, *consumer, next, matched)});
+  consumers_.Deliver(id, std::move(next), std::move(identities), expires_at);
+}
+
+std::shared_ptr<const agent::v1::MtlsContexts> AgentCore::MessageFor(const ConsumerId& id,
+                                                                     const Consumer& consumer,
+                                                                     const Delivered& delivered,
+                                                                     const Matched& matched) const {
+  auto message = x509::ShareWiped(agent::v1::MtlsContexts(), trust::WipeKeys);
+  for (const auto& [identity, offer] : matched) {
+    agent::v1::Identity& one = *message->add_identities();
+    one.set_spiffe_id(identity->spiffe_id());
+    one.set_hint(identity->hint());
+    for (const auto& der : offer->certified->chain) one.add_chain(*der);
+    one.set_private_key(std::string(offer->certified->key.Reveal()));
+    one.set_expires_at(absl::ToUnixSeconds(offer->certified->expires_at));
+    one.set_context_digest(offer->context_digest);
+    for (trust::v1::PeerRule& rule : offer->policy.rules(*offer->id)) {
+      *one.add_rules() = std::move(rule);
+    }
   }
-  if (consumer->delivered != nullptr && SameContents(*consumer->delivered, *contexts)) return;
-  out->push_back(action::Deliver{id, contexts});
-  consumers_.Delivered(id, std::move(contexts), std::move(identities));
+  for (const std::string& selector : *consumer.selectors) message->add_selectors(selector);
+  message->set_consumer_id(id);
+  message->set_trust_epoch(delivered.epoch);
+  if (!delivered.trust_digest.empty()) {
+    *message->add_trust_domains() = trust::EncodeTrustState(*served_->trust->state);
+    message->set_trust_digest(delivered.trust_digest);
+  }
+  return message;
 }
 
 }  // namespace linchpin::agent

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
 #include "trust/text.h"
@@ -44,11 +45,15 @@ ca::v1::Hello AgentCore::MakeHello() {
   hello.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   hello.set_agent_version(options_.version);
   rows_acknowledged_.clear();
-  for (auto& [name, row] : consumers_.Rows()) {
-    if (hello.consumers_size() >= kMaxRowsInMessage) break;  // the others follow
-    rows_acknowledged_[name] = row.SerializeAsString();
-    *hello.add_consumers() = std::move(row);
+  consumers_.TouchAll();
+  for (const ConsumerId& id : consumers_.TakeTouched()) {
+    for (auto& [name, row] : consumers_.RowsOf(id)) {
+      if (hello.consumers_size() >= kMaxRowsInMessage) break;
+      rows_acknowledged_[name] = row.SerializeAsString();
+      *hello.add_consumers() = std::move(row);
+    }
   }
+  consumers_.TouchAll();  // those that had no room follow
   acknowledged_.Clear();
   acknowledged_.set_revision(hello.revision());
   acknowledged_.set_trust_epoch(hello.trust_epoch());
@@ -157,7 +162,7 @@ void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
   if (projection.Digest() == latest_.projection->Digest()) return;
   const std::shared_ptr<const sync::Projection> before = latest_.projection;
   latest_.projection = std::make_shared<const sync::Projection>(std::move(projection));
-  latest_registrations_.emplace(latest_.projection);
+  latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);
   Changed();
   std::erase_if(latest_.certificates, [&](const auto& entry) {
     const ca::v1::NodeIdentity* is = latest_registrations_->Find(entry.first);
@@ -180,7 +185,6 @@ void AgentCore::Acknowledge(absl::Time, Actions* out) {
   base.set_trust_epoch(held_epoch());
   base.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   base.set_refused(refused_);
-  std::map<std::string, ca::v1::Consumer> rows = consumers_.Rows();
   ca::v1::Ack ack = base;
   bool more = base.SerializeAsString() != acknowledged_.SerializeAsString();
   const auto flush = [&] {
@@ -188,24 +192,29 @@ void AgentCore::Acknowledge(absl::Time, Actions* out) {
     ack = base;
     more = false;
   };
-  for (auto it = rows_acknowledged_.begin(); it != rows_acknowledged_.end();) {
-    if (rows.contains(it->first)) {
-      ++it;
-      continue;
+  for (const ConsumerId& id : consumers_.TakeTouched()) {
+    ConsumerTable::Rows rows = consumers_.RowsOf(id);
+    const std::string prefix = absl::StrCat(id, "/");
+    auto it = rows_acknowledged_.lower_bound(prefix);
+    while (it != rows_acknowledged_.end() && absl::StartsWith(it->first, prefix)) {
+      if (rows.contains(it->first)) {
+        ++it;
+        continue;
+      }
+      ack.add_gone(it->first);
+      more = true;
+      it = rows_acknowledged_.erase(it);
+      if (ack.gone_size() >= kMaxRowsInMessage) flush();
     }
-    ack.add_gone(it->first);
-    more = true;
-    it = rows_acknowledged_.erase(it);
-    if (ack.gone_size() >= kMaxRowsInMessage) flush();
-  }
-  for (auto& [name, row] : rows) {
-    std::string bytes = row.SerializeAsString();
-    std::string& last = rows_acknowledged_[name];
-    if (last == bytes) continue;
-    last = std::move(bytes);
-    *ack.add_consumers() = std::move(row);
-    more = true;
-    if (ack.consumers_size() >= kMaxRowsInMessage) flush();
+    for (auto& [name, row] : rows) {
+      std::string bytes = row.SerializeAsString();
+      std::string& last = rows_acknowledged_[name];
+      if (last == bytes) continue;
+      last = std::move(bytes);
+      *ack.add_consumers() = std::move(row);
+      more = true;
+      if (ack.consumers_size() >= kMaxRowsInMessage) flush();
+    }
   }
   if (more) flush();
   acknowledged_ = std::move(base);

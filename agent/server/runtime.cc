@@ -235,7 +235,7 @@ void Runtime::UpdateExpiries() {
   const auto expiry = [&](const std::string& id, const Certified& certified) {
     labels.insert(id);
     metrics_.Set("linchpin_agent_seconds_to_expiry",
-                 absl::ToDoubleSeconds(certified.expires_at() - now), {{"spiffe_id", id}});
+                 absl::ToDoubleSeconds(certified.expires_at - now), {{"spiffe_id", id}});
   };
   if (model.node != nullptr) expiry(model.node_id, *model.node);
   for (const auto& [id, certified] : model.certificates) {

@@ -359,7 +359,7 @@ TEST(AgentCore, RenewsItsOwnCertificateAndComesBackWithIt) {
 
 TEST(AgentCore, AnExpiredNodeAttestsAgainWithItsOldCertificate) {
   Serving agent;
-  const std::string old = agent.core->model().node->chain[0].der();
+  const std::string old = *agent.core->model().node->chain[0];
   agent.ca_up = false;
   agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("down")});
   agent.Advance(absl::Hours(3));

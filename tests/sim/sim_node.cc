@@ -124,9 +124,9 @@ void SimNode::Step(const agent::Event& event) {
 void SimNode::CheckCertificatesStay(const agent::Model& before) const {
   const agent::Model& after = core_->model();
   for (const auto& [id, had] : before.certificates) {
-    if (had->expires_at() <= clock() || !after.projection->identities.contains(id)) continue;
+    if (had->expires_at <= clock() || !after.projection->identities.contains(id)) continue;
     const auto has = after.certificates.find(id);
-    if (has == after.certificates.end() || has->second->expires_at() < had->expires_at()) {
+    if (has == after.certificates.end() || has->second->expires_at < had->expires_at) {
       world_.Broken("a valid certificate is never dropped", absl::StrCat(name(), " lost ", id));
     }
   }
