@@ -19,6 +19,7 @@
 #include "agent/server/runtime.h"
 #include "base/durable_file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/mutex.h"
 #include "base/process.h"
 #include "base/run_loop.h"
@@ -175,6 +176,7 @@ absl::Status Serve(Config config, const Confined& confined) {
 }
 
 int Main(int argc, char** argv) {
+  base::UseLittleMemory();
   CLI::App app{"Node agent of Linchpin: obtains, renews and serves this node's identities."};
   app.set_version_flag("--version", std::string("linchpin-agent ") + kVersion);
   app.require_subcommand(1);

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
@@ -44,8 +43,8 @@ absl::Status Ended(pid_t pid) {
       absl::StrCat("the process that connected (pid ", pid, ") has ended"));
 }
 
-std::optional<std::string> UserName(uid_t uid) {
-  std::vector<char> buffer(kNameBuffer);
+std::optional<std::string> UserName(uint32_t uid) {
+  std::string buffer(kNameBuffer, '\0');
   passwd entry{};
   passwd* found = nullptr;
   if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
@@ -54,8 +53,8 @@ std::optional<std::string> UserName(uid_t uid) {
   return std::string(found->pw_name);
 }
 
-std::optional<std::string> GroupName(gid_t gid) {
-  std::vector<char> buffer(kNameBuffer);
+std::optional<std::string> GroupName(uint32_t gid) {
+  std::string buffer(kNameBuffer, '\0');
   group entry{};
   group* found = nullptr;
   if (getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
@@ -77,36 +76,62 @@ std::optional<std::string> PathOf(int fd) {
   return path;
 }
 
+// A descriptor that was opened by O_PATH, for reading; of the very same file.
+int Reopen(int fd) {
+  return open(absl::StrCat("/proc/self/fd/", fd).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
 int64_t Nanoseconds(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 }  // namespace
 
-std::optional<std::string> UnixAttestor::HashOf(int fd) {
-  struct stat file {};
-  if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size > kMaxHashedBytes) {
-    return std::nullopt;
-  }
-  const FileKey key(file.st_dev, file.st_ino, file.st_size, Nanoseconds(file.st_mtim),
-                    Nanoseconds(file.st_ctim));
+UnixAttestor::UnixAttestor(const base::Clock& clock, int64_t max_hashed_bytes)
+    : clock_(clock), max_hashed_bytes_(max_hashed_bytes) {}
+
+std::optional<std::string> UnixAttestor::NameOf(uint32_t id, Names* names,
+                                                std::optional<std::string> (*look_up)(uint32_t)) {
   {
     base::MutexLock lock(mutex_);
-    const auto it = hashes_.find(key);
+    const auto it = names->find(id);
+    if (it != names->end() && clock_.Uptime() < it->second.until) return it->second.name;
+  }
+  std::optional<std::string> name = look_up(id);
+  base::MutexLock lock(mutex_);
+  if (names->size() >= kMaxNames) names->clear();
+  (*names)[id] = {name, clock_.Uptime() + kNamesLast};
+  return name;
+}
+
+std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer) {
+  const auto look = [&](struct stat* file) -> std::optional<FileKey> {
+    if (fstat(fd, file) != 0 || !S_ISREG(file->st_mode)) return std::nullopt;
+    return FileKey(file->st_dev, file->st_ino, file->st_size, Nanoseconds(file->st_mtim),
+                   Nanoseconds(file->st_ctim));
+  };
+  struct stat file {};
+  const std::optional<FileKey> key = look(&file);
+  if (!key.has_value() || file.st_size > max_hashed_bytes_) return std::nullopt;
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = hashes_.find(*key);
     if (it != hashes_.end()) return it->second;
   }
   x509::Sha256Stream hasher;
   std::string chunk(kChunk, '\0');
   for (off_t offset = 0; offset < file.st_size;) {
+    if (!peer.is_alive()) return std::nullopt;  // nobody waits for the rest
     const ssize_t size = pread(fd, chunk.data(), chunk.size(), offset);
     if (size <= 0) return std::nullopt;
     hasher.Add(absl::string_view(chunk.data(), static_cast<size_t>(size)));
     offset += size;
   }
   const std::string hex = absl::BytesToHexString(hasher.Finish());
+  if (look(&file) != key) return std::nullopt;  // written to meanwhile
   base::MutexLock lock(mutex_);
   if (hashes_.size() >= kMaxHashes) hashes_.clear();
-  hashes_[key] = hex;
+  hashes_[*key] = hex;
   return hex;
 }
 
@@ -119,15 +144,16 @@ absl::StatusOr<Attested> UnixAttestor::Attest(const PeerProcess& peer, bool want
   };
   add("uid", absl::StrCat(peer.uid));
   add("gid", absl::StrCat(peer.gid));
-  if (const auto user = UserName(peer.uid)) add("user", *user);
-  if (const auto group = GroupName(peer.gid)) add("group", *group);
+  if (const auto user = NameOf(peer.uid, &users_, UserName)) add("user", *user);
+  if (const auto group = NameOf(peer.gid, &groups_, GroupName)) add("group", *group);
 
   const Descriptor program(
-      open(absl::StrCat("/proc/", peer.pid, "/exe").c_str(), O_RDONLY | O_CLOEXEC));
+      open(absl::StrCat("/proc/", peer.pid, "/exe").c_str(), O_PATH | O_CLOEXEC));
   if (program.get() >= 0) {
     if (const auto path = PathOf(program.get())) add("path", *path);
     if (want_hash) {
-      if (const auto hash = HashOf(program.get())) add("sha256", *hash);
+      const Descriptor contents(Reopen(program.get()));
+      if (const auto hash = HashOf(contents.get(), peer)) add("sha256", *hash);
     }
   }
   // Whatever was read of the pid was read of this process only if it has lived all the while.

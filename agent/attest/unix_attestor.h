@@ -3,11 +3,13 @@
 
 // unix:uid:N, unix:user:NAME, unix:gid:N, unix:group:NAME, unix:path:/exe, unix:sha256:HEX.
 //
-// Uid and gid are those of the socket's credentials. The program is opened through /proc/PID/exe
-// between two looks at the process, and hashed through that descriptor, so that neither a reused
-// pid nor a file that was put in its place is taken for it. The path is a selector only while it
-// names that very file here: a program that was deleted, or one of another mount namespace, has
-// none.
+// Uid and gid are those of the socket's credentials (gid: the effective group alone). The program
+// is opened through /proc/PID/exe between two looks at the process, and hashed through that
+// descriptor, so that neither a reused pid nor a file that was put in its place is taken for it.
+// The path is a selector only while it names that very file here: a program that was deleted, or
+// one of another mount namespace, has none. Of a script it is the interpreter that runs. Path and
+// hash tell programs of one user apart; they do not hold against that user, who can load what he
+// likes into a program that he starts.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +18,9 @@
 #include <string>
 #include <tuple>
 
+#include "absl/time/time.h"
 #include "agent/attest/workload_attestor.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 
 namespace linchpin::agent {
@@ -24,7 +28,14 @@ namespace linchpin::agent {
 class UnixAttestor final : public WorkloadAttestor {
  public:
   static constexpr size_t kMaxHashes = 4096;
-  static constexpr int64_t kMaxHashedBytes = int64_t{4} << 30;  // a larger program has no hash
+  static constexpr size_t kMaxNames = 4096;
+  // A user or group that is renamed has its old name for so long.
+  static constexpr absl::Duration kNamesLast = absl::Seconds(10);
+  static constexpr int64_t kMaxHashedBytes = int64_t{512} << 20;
+
+  // A program of more than `max_hashed_bytes` has no hash.
+  explicit UnixAttestor(const base::Clock& clock = base::SystemClock(),
+                        int64_t max_hashed_bytes = kMaxHashedBytes);
 
   absl::string_view Kind() const override { return "unix"; }
   absl::StatusOr<Attested> Attest(const PeerProcess& peer, bool want_hash) override;
@@ -33,9 +44,20 @@ class UnixAttestor final : public WorkloadAttestor {
   // Device, inode, size, and times of content and inode (ns): another content, another key.
   using FileKey = std::tuple<uint64_t, uint64_t, int64_t, int64_t, int64_t>;
 
-  std::optional<std::string> HashOf(int fd);
+  struct Name {
+    std::optional<std::string> name;
+    absl::Duration until;
+  };
+  using Names = std::map<uint32_t, Name>;
+  std::optional<std::string> NameOf(uint32_t id, Names* names,
+                                    std::optional<std::string> (*look_up)(uint32_t));
+  std::optional<std::string> HashOf(int fd, const PeerProcess& peer);
 
+  const base::Clock& clock_;
+  const int64_t max_hashed_bytes_;
   base::Mutex mutex_;
+  Names users_;
+  Names groups_;
   std::map<FileKey, std::string> hashes_;
 };
 

@@ -37,7 +37,7 @@ struct UseNodeIdentity {
   uint64_t generation = 0;
   std::shared_ptr<const trust::MtlsContext> context;
 };
-// Durably, before anything else that is asked for later. Answer: Sealed.
+// Durably, after what was asked to be sealed before. Answer: Sealed.
 struct Seal {
   Ticket ticket = 0;
   std::shared_ptr<const state::v1::AgentState> state;

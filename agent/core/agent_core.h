@@ -183,9 +183,8 @@ class AgentCore {
   std::map<std::string, ca::v1::NodeIdentity> issuing_;  // as registered when asked
   std::set<std::string> expired_alarmed_;
   absl::Time expiry_alarm_at_ = absl::InfinitePast();  // the next, not before
-  // What the wanted identities were last made of.
-  std::shared_ptr<const Registrations> wanted_of_;
-  uint64_t wanted_for_ = 0;
+  std::shared_ptr<const Registrations> wanted_of_;     // what was wanted was made of these
+  uint64_t wanted_for_ = 0;                            // and of this version of the selectors
 
   // Serving.
   std::shared_ptr<const Registrations> registrations_;  // of served_

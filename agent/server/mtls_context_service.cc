@@ -3,6 +3,7 @@
 
 #include "agent/server/mtls_context_service.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,11 @@ class Refusal final : public grpc::ServerWriteReactor<v1::MtlsContexts> {
 absl::Status Unknown() {
   return absl::UnauthenticatedError(
       "the process that calls cannot be told; call over the agent's own socket");
+}
+
+bool WasDecidedFor(const Attested& attested, const v1::MtlsContexts& contexts) {
+  return std::equal(contexts.selectors().begin(), contexts.selectors().end(),
+                    attested.selectors.begin(), attested.selectors.end());
 }
 
 PeerProcess ToProcess(const std::shared_ptr<const rpc::UnixPeer>& peer) {
@@ -64,17 +70,15 @@ grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
   base::MutexLock lock(mutex_);
   const std::string id = absl::StrCat(run_, "-", ++last_);
   auto stream = std::make_shared<WatchStream>(
-      WatchStream::Parts{.id = id,
-                         .peer = ToProcess(peer),
-                         .cancelled = [this, id] { Post(event::ConsumerClosed{id}); },
-                         .done = [this, id] { Gone(id); }});
+      WatchStream::Parts{.id = id, .peer = ToProcess(peer), .done = [this, id] { Gone(id); }});
   streams_[id] = stream;
   peers_[id] = peer;
   lock.unlock();
-  const absl::Status queued = parts_.attesting.Post([this, stream, peer] {
-    if (!AttestAgain(stream, true)) return;
-    Post(event::ConsumerOpened{stream->id(), stream->attested.process, stream->attested.selectors});
-    exits_.Watch(stream->attested.process, peer);  // an exit is told after the beginning
+  const absl::Status queued = parts_.attesting.Post(peer->uid(), [this, stream, peer] {
+    if (!Attest(stream)) return;
+    const std::shared_ptr<const Attested> attested = stream->seen().attested;
+    Post(event::ConsumerOpened{stream->id(), attested->process, attested->selectors});
+    exits_.Watch(attested->process, peer);  // an exit is told after the beginning
   });
   if (!queued.ok()) stream->End(queued);
   return stream.get();
@@ -114,30 +118,41 @@ void ContextService::Gone(const std::string& id) {
   if (!taken.ok()) LeavePlace(uid);
 }
 
-bool ContextService::AttestAgain(const StreamPtr& stream, bool first) {
+bool ContextService::Attest(const StreamPtr& stream) {
   absl::StatusOr<Attested> attested = parts_.attestor.Attest(stream->peer(), want_hash_);
   if (!attested.ok()) {
     stream->End(attested.status());
     return false;
   }
-  const bool same = attested->selectors == stream->attested.selectors;
-  stream->attested = *std::move(attested);
-  if (first || same) return true;
-  Post(event::ConsumerChanged{stream->id(), stream->attested.selectors});
+  const std::shared_ptr<const Attested> before = stream->seen().attested;
+  const auto now = std::make_shared<const Attested>(*std::move(attested));
+  stream->Saw({now, parts_.clock.Uptime()});
+  if (before != nullptr && before->selectors != now->selectors) {
+    Post(event::ConsumerChanged{stream->id(), now->selectors});
+  }
   return true;
+}
+
+void ContextService::SendOffered(const StreamPtr& stream, bool attest_first) {
+  while (const std::shared_ptr<const v1::MtlsContexts> contexts = stream->TakeOffered()) {
+    if (attest_first && !Attest(stream)) return;
+    const WatchStream::Sight seen = stream->seen();
+    // Otherwise the core has been told, and decides anew.
+    if (WasDecidedFor(*seen.attested, *contexts)) stream->Send(contexts);
+  }
 }
 
 void ContextService::Deliver(const std::string& consumer,
                              std::shared_ptr<const v1::MtlsContexts> contexts) {
   const StreamPtr stream = Find(consumer);
-  if (stream == nullptr) return;
-  const absl::Status queued = parts_.attesting.Post([this, stream, contexts = std::move(contexts)] {
-    if (!AttestAgain(stream, false)) return;
-    const std::vector<std::string> decided(contexts->selectors().begin(),
-                                           contexts->selectors().end());
-    // Otherwise the core has been told, and decides anew.
-    if (decided == stream->attested.selectors) stream->Send(contexts);
-  });
+  if (stream == nullptr || !stream->Offer(std::move(contexts))) return;
+  const WatchStream::Sight seen = stream->seen();
+  if (seen.attested != nullptr && parts_.clock.Uptime() - seen.at < kFresh &&
+      stream->peer().is_alive()) {
+    return SendOffered(stream, false);
+  }
+  const absl::Status queued =
+      parts_.attesting.Post(stream->peer().uid, [this, stream] { SendOffered(stream, true); });
   if (!queued.ok()) stream->End(queued);
 }
 
@@ -145,7 +160,7 @@ void ContextService::WantHash(bool want) {
   if (want_hash_.exchange(want) || !want) return;
   base::MutexLock lock(mutex_);
   for (const auto& [id, stream] : streams_) {
-    (void)parts_.attesting.Post([this, stream = stream] { AttestAgain(stream, false); });
+    (void)parts_.attesting.Post(stream->peer().uid, [this, stream = stream] { Attest(stream); });
   }
 }
 

@@ -14,13 +14,15 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "agent/attest/workload_attestor.h"
 #include "agent/core/events.h"
 #include "agent/server/exit_watcher.h"
 #include "agent/server/sync_stream.h"
+#include "agent/server/user_queues.h"
 #include "agent/server/watch_stream.h"
+#include "base/clock.h"
 #include "base/mutex.h"
-#include "base/run_loop.h"
 #include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/unix_listener.h"
 
@@ -33,10 +35,14 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
   static constexpr size_t kMaxStreams = 16384;
   static constexpr size_t kMaxStreamsOfUser = 1024;
   static constexpr int kMaxVerdicts = 1024;  // in a report
+  // What attestation saw is good for a delivery that follows this soon. (Looking again just before
+  // would make nothing safer: what was sent lies in the socket for whatever program reads there.)
+  static constexpr absl::Duration kFresh = absl::Milliseconds(100);
 
   struct Parts {
     WorkloadAttestor& attestor;
-    base::RunLoop& attesting;  // the thread on which attestation may block
+    UserQueues& attesting;  // where attestation may block
+    const base::Clock& clock;
     PostThen post;
     // Answers from the core's thread.
     std::function<void(v1::ReportRequest, std::function<void(absl::Status)>)> report;
@@ -54,8 +60,8 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
                                    const v1::ReportRequest* request,
                                    v1::ReportResponse* response) override;
 
-  // Any thread. Attests again first: what was decided for another process than the one that is
-  // there now is not sent.
+  // Any thread. Unless that was done a moment ago, attests again first: what was decided for
+  // another program than the one that is there now is not sent.
   void Deliver(const std::string& consumer, std::shared_ptr<const v1::MtlsContexts> contexts);
   // Some registration asks for the program's hash; all are attested again when that begins.
   void WantHash(bool want);
@@ -69,8 +75,9 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
   void LeavePlace(uid_t uid);
   StreamPtr Find(const std::string& id) const;
   void Gone(const std::string& id);
-  // On the attesting thread. False if the stream was ended.
-  bool AttestAgain(const StreamPtr& stream, bool first);
+  // In the user's queue. False if the stream was ended.
+  bool Attest(const StreamPtr& stream);
+  void SendOffered(const StreamPtr& stream, bool attest_first);
 
   const Parts parts_;
   const rpc::UnixListener* listener_ = nullptr;

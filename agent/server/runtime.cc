@@ -14,12 +14,14 @@
 
 #include "absl/strings/match.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/status_macros.h"
 
 namespace linchpin::agent {
 namespace {
 
 constexpr absl::Duration kBetweenLooks = absl::Seconds(10);  // at gauges that change with time
+constexpr size_t kBurst = 32;  // steps between two looks, after which memory is given back
 constexpr absl::Duration kDrain = absl::Seconds(2);
 constexpr int kMaxCallsOfConnection = 64;
 constexpr int kIdleMilliseconds = 20'000;  // without a call: then a connection ends
@@ -80,8 +82,7 @@ Runtime::Runtime(Parts parts)
     : parts_(std::move(parts)),
       loop_(parts_.clock),
       core_(parts_.core, base::SystemRandom()),
-      worker_(parts_.clock),
-      attesting_(parts_.clock) {
+      worker_(parts_.clock) {
   for (const auto& [name, help] : kMetrics) metrics_.Describe(name, help);
   metrics_.Set("linchpin_agent_sandboxed", parts_.sandboxed ? 1 : 0);
   ca_ = std::make_unique<CaClient>(
@@ -94,7 +95,8 @@ Runtime::Runtime(Parts parts)
                       }});
   service_ = std::make_unique<ContextService>(ContextService::Parts{
       .attestor = parts_.attestor,
-      .attesting = attesting_.loop,
+      .attesting = attesting_,
+      .clock = parts_.clock,
       .post =
           [this](Event event, std::function<void()> then) {
             return PostThen(std::move(event), std::move(then));
@@ -163,7 +165,7 @@ Runtime::~Runtime() {
   if (listener_ != nullptr) listener_->Stop();
   service_->EndAll(absl::UnavailableError("the agent is stopping"));
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(parts_.clock.Now() + kDrain));
-  attesting_.Join();
+  attesting_.Stop();
   worker_.Join();  // what was to be sealed is
   ca_.reset();
   server_.reset();
@@ -188,6 +190,7 @@ absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
 }
 
 void Runtime::Step(const Event& event) {
+  ++steps_;
   const absl::Time now = parts_.clock.Now();
   for (const Action& action : core_.Step(now, event)) {
     std::visit([this](const auto& one) { Do(one); }, action);
@@ -215,17 +218,25 @@ void Runtime::Tick() {
   UpdateMetrics();
   UpdateExpiries();
   ServeMetrics();
+  if (std::exchange(steps_, 0) >= kBurst) base::GiveMemoryBack();
   loop_.PostAfter(kBetweenLooks, [this] { Tick(); });
 }
 
 void Runtime::UpdateMetrics() {
-  const Model& model = core_.model();
-  metrics_.Set("linchpin_agent_trust_epoch", static_cast<double>(core_.held_epoch()));
-  metrics_.Set("linchpin_agent_pin_set_version", static_cast<double>(model.pin_set_version()));
-  metrics_.Set("linchpin_agent_subscribers", static_cast<double>(core_.consumers().open()));
-  metrics_.Set("linchpin_agent_connected", core_.connected() ? 1 : 0);
-  base::MutexLock lock(ready_mutex_);
-  not_ready_ = core_.NotReady(parts_.clock.Now());
+  {
+    base::MutexLock lock(ready_mutex_);
+    not_ready_ = core_.NotReady(parts_.clock.Now());
+  }
+  const Shown now{.epoch = core_.held_epoch(),
+                  .pin_set_version = core_.model().pin_set_version(),
+                  .subscribers = core_.consumers().open(),
+                  .connected = core_.connected()};
+  if (shown_ == now) return;
+  shown_ = now;
+  metrics_.Set("linchpin_agent_trust_epoch", static_cast<double>(now.epoch));
+  metrics_.Set("linchpin_agent_pin_set_version", static_cast<double>(now.pin_set_version));
+  metrics_.Set("linchpin_agent_subscribers", static_cast<double>(now.subscribers));
+  metrics_.Set("linchpin_agent_connected", now.connected ? 1 : 0);
 }
 
 void Runtime::UpdateExpiries() {

@@ -18,6 +18,7 @@
 #include "agent/server/ca_client.h"
 #include "agent/server/mtls_context_service.h"
 #include "agent/server/sealed_state.h"
+#include "agent/server/user_queues.h"
 #include "base/metrics.h"
 #include "base/run_loop.h"
 #include "rpc/unix_listener.h"
@@ -84,8 +85,8 @@ class Runtime {
   base::Metrics metrics_;
   base::RunLoop loop_;  // the core's
   AgentCore core_;
-  Thread worker_;     // seals and makes keys
-  Thread attesting_;  // looks at processes
+  Thread worker_;         // seals and makes keys
+  UserQueues attesting_;  // look at processes
   std::unique_ptr<CaClient> ca_;
   std::unique_ptr<ContextService> service_;
   std::unique_ptr<grpc::Server> server_;
@@ -95,6 +96,15 @@ class Runtime {
   std::optional<base::TimerId> timer_;
   std::shared_ptr<const sync::Projection> hash_checked_;
   std::set<std::string> expiry_labels_;
+  struct Shown {
+    uint64_t epoch = 0;
+    uint64_t pin_set_version = 0;
+    size_t subscribers = 0;
+    bool connected = false;
+    bool operator==(const Shown&) const = default;
+  };
+  std::optional<Shown> shown_;  // in the metrics
+  size_t steps_ = 0;            // since the last look
   base::Mutex ready_mutex_;
   std::string not_ready_ = "starting";
 };

@@ -9,6 +9,28 @@
 
 namespace linchpin::agent {
 
+void WatchStream::Saw(Sight sight) {
+  base::MutexLock lock(mutex_);
+  seen_ = std::move(sight);
+}
+
+WatchStream::Sight WatchStream::seen() const {
+  base::MutexLock lock(mutex_);
+  return seen_;
+}
+
+bool WatchStream::Offer(std::shared_ptr<const v1::MtlsContexts> message) {
+  base::MutexLock lock(mutex_);
+  offered_ = std::move(message);
+  return !std::exchange(looking_, true);
+}
+
+std::shared_ptr<const v1::MtlsContexts> WatchStream::TakeOffered() {
+  base::MutexLock lock(mutex_);
+  if (offered_ == nullptr) looking_ = false;
+  return std::exchange(offered_, nullptr);
+}
+
 void WatchStream::Send(std::shared_ptr<const v1::MtlsContexts> message) {
   base::MutexLock lock(mutex_);
   waiting_ = std::move(message);
@@ -43,11 +65,6 @@ void WatchStream::OnWriteDone(bool ok) {
   writing_ = nullptr;
   if (!ok && !end_.has_value()) end_ = absl::CancelledError("the reader has gone");
   Next(lock);
-}
-
-void WatchStream::OnCancel() {
-  parts_.cancelled();
-  End(absl::CancelledError("the reader has gone"));
 }
 
 void WatchStream::OnDone() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "agent/attest/workload_attestor.h"
 #include "base/mutex.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
@@ -26,8 +27,7 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::MtlsContexts> {
   struct Parts {
     std::string id;
     PeerProcess peer;
-    std::function<void()> cancelled;  // by the client or by its connection; not after Done
-    std::function<void()> done;       // last
+    std::function<void()> done;  // last
   };
   explicit WatchStream(Parts parts) : parts_(std::move(parts)) {}
 
@@ -37,17 +37,30 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::MtlsContexts> {
   void Send(std::shared_ptr<const v1::MtlsContexts> message);
   void End(const absl::Status& status);  // after a message that is being written
 
-  // What attestation saw last. For the thread that attests, alone.
-  Attested attested;
+  // What attestation saw last, and when (uptime); null before.
+  struct Sight {
+    std::shared_ptr<const Attested> attested;
+    absl::Duration at;
+  };
+  void Saw(Sight sight);
+  Sight seen() const;
+
+  // Messages that are to be sent if the caller is still who it was. Whoever is told true looks, and
+  // takes with TakeOffered() until that is null; an older one that was not taken is forgotten.
+  bool Offer(std::shared_ptr<const v1::MtlsContexts> message);
+  std::shared_ptr<const v1::MtlsContexts> TakeOffered();
 
  private:
   void OnWriteDone(bool ok) override;
-  void OnCancel() override;
+  void OnCancel() override { End(absl::CancelledError("the reader has gone")); }
   void OnDone() override;
   void Next(base::MutexLock& lock);
 
   const Parts parts_;
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
+  Sight seen_;
+  std::shared_ptr<const v1::MtlsContexts> offered_;
+  bool looking_ = false;
   std::shared_ptr<const v1::MtlsContexts> writing_;
   std::shared_ptr<const v1::MtlsContexts> waiting_;
   std::optional<absl::Status> end_;

@@ -20,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "rpc/channel.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -37,6 +38,7 @@ class FakeAttestor final : public agent::WorkloadAttestor {
   absl::string_view Kind() const override { return "fake"; }
   absl::StatusOr<agent::Attested> Attest(const agent::PeerProcess& peer, bool want_hash) override {
     base::MutexLock lock(mutex_);
+    ++looks_;
     if (!status_.ok()) return status_;
     agent::Attested attested{absl::StrCat(peer.pid), selectors_};
     if (want_hash) attested.selectors.push_back("hash");
@@ -50,9 +52,14 @@ class FakeAttestor final : public agent::WorkloadAttestor {
     base::MutexLock lock(mutex_);
     status_ = std::move(status);
   }
+  int looks() const {
+    base::MutexLock lock(mutex_);
+    return looks_;
+  }
 
  private:
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
+  int looks_ = 0;
   absl::Status status_;
   std::vector<std::string> selectors_ = {"s"};
 };
@@ -66,10 +73,9 @@ class ContextServiceTest : public ::testing::Test {
   }
 
   ContextServiceTest()
-      : loop_(base::SystemClock()),
-        thread_([this] { loop_.Run(); }),
-        service_({.attestor = attestor_,
-                  .attesting = loop_,
+      : service_({.attestor = attestor_,
+                  .attesting = attesting_,
+                  .clock = clock_,
                   .post =
                       [this](Event event, std::function<void()> then) {
                         if (then != nullptr) TakenOrHeld(std::move(then));
@@ -93,8 +99,7 @@ class ContextServiceTest : public ::testing::Test {
     listener_->Stop();
     service_.EndAll(absl::UnavailableError("stopping"));
     server_->Shutdown();
-    loop_.Stop();
-    thread_.join();
+    attesting_.Stop();
   }
 
   void Put(Event event) {
@@ -156,8 +161,8 @@ class ContextServiceTest : public ::testing::Test {
   bool slow_core_ = false;
   std::vector<std::function<void()>> held_;
   FakeAttestor attestor_;
-  base::RunLoop loop_;
-  std::thread thread_;
+  FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
+  agent::UserQueues attesting_;
   agent::ContextService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
@@ -196,11 +201,27 @@ TEST_F(ContextServiceTest, ASlowReaderGetsTheNewestAndCostsNoMemory) {
   EXPECT_LT(received, kLast);
 }
 
+TEST_F(ContextServiceTest, ADeliveryLooksAgainUnlessItFollowsAtOnce) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  v1::MtlsContexts message;
+  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(attestor_.looks(), 1);
+  clock_.Advance(agent::ContextService::kFresh);
+  service_.Deliver(opened->consumer, Message({"s"}, 2));
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.trust_epoch(), 2u);
+  EXPECT_EQ(attestor_.looks(), 2);
+}
+
 TEST_F(ContextServiceTest, WhatWasDecidedForOtherSelectorsIsNotSent) {
   grpc::ClientContext context;
   auto reader = stub_->Watch(&context, {});
   const auto opened = Await<agent::event::ConsumerOpened>();
   attestor_.Say({"t"});
+  clock_.Advance(agent::ContextService::kFresh);
   service_.Deliver(opened->consumer, Message({"s"}, 1));
   const auto changed = Await<agent::event::ConsumerChanged>();
   EXPECT_EQ(changed->selectors, std::vector<std::string>{"t"});
@@ -215,6 +236,7 @@ TEST_F(ContextServiceTest, AStreamWhoseProcessHasEndedIsEnded) {
   auto reader = stub_->Watch(&context, {});
   const auto opened = Await<agent::event::ConsumerOpened>();
   attestor_.Fail(absl::UnauthenticatedError("it has ended"));
+  clock_.Advance(agent::ContextService::kFresh);
   service_.Deliver(opened->consumer, Message({"s"}, 1));
   v1::MtlsContexts message;
   EXPECT_FALSE(reader->Read(&message));

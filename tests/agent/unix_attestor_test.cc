@@ -4,6 +4,8 @@
 #include "agent/attest/unix_attestor.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -11,6 +13,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,21 +40,29 @@ using ::testing::StartsWith;
 // A program that runs until its standard input ends.
 class Child {
  public:
-  explicit Child(const std::string& program) {
+  // `prepare` runs in the child before the program does.
+  explicit Child(
+      const std::string& program, const std::function<bool()>& prepare = [] { return true; },
+      std::vector<std::string> arguments = {}) {
+    arguments.insert(arguments.begin(), program);
+    std::vector<char*> words;
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
     int in[2];
     int ready[2];
     if (pipe2(in, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) std::abort();
     pid_ = fork();
     if (pid_ == 0) {
       dup2(in[0], 0);
-      execl(program.c_str(), program.c_str(), nullptr);
+      if (prepare()) execv(program.c_str(), words.data());
+      (void)!write(ready[1], "x", 1);
       _exit(127);
     }
     close(in[0]);
     close(ready[1]);
     input_ = in[1];
     char byte;
-    (void)!read(ready[0], &byte, 1);  // ends when the program was executed
+    failed_ = read(ready[0], &byte, 1) != 0;  // ends when the program was executed
     close(ready[0]);
   }
   ~Child() { End(); }
@@ -63,6 +74,10 @@ class Child {
     pid_ = -1;
     ended_ = true;
   }
+  bool failed() const { return failed_; }
+  void Say(const std::string& text) const {
+    ASSERT_EQ(write(input_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
   PeerProcess peer() const {
     return {.pid = pid_, .uid = 1234567, .gid = 7654321, .start_time = 42, .is_alive = [this] {
               return !ended_;
@@ -73,6 +88,7 @@ class Child {
   pid_t pid_ = -1;
   int input_ = -1;
   bool ended_ = false;
+  bool failed_ = false;
 };
 
 std::string CopyOfCat(const TempDir& dir, const std::string& name) {
@@ -151,6 +167,81 @@ TEST(UnixAttestor, AProgramCalledDeletedHasNoPath) {
   EXPECT_THAT(seen.selectors, Not(Contains(StartsWith("unix:path:"))));
 }
 
+TEST(UnixAttestor, ASymbolicLinkIsTheProgramThatItNames) {
+  TempDir dir;
+  const std::string path = CopyOfCat(dir, "web");
+  std::filesystem::create_symlink(path, dir.Join("link"));
+  const Child child(dir.Join("link"));
+  UnixAttestor attestor;
+  ASSERT_OK_AND_ASSIGN(const Attested seen, attestor.Attest(child.peer(), false));
+  EXPECT_THAT(seen.selectors, Contains("unix:path:" + path));
+  EXPECT_THAT(seen.selectors, Not(Contains("unix:path:" + dir.Join("link"))));
+}
+
+// Only root may make the namespace.
+TEST(UnixAttestor, AProgramOfAnotherMountNamespaceDoesNotHaveThePathOfOurs) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  TempDir dir;
+  const std::string ours = CopyOfCat(dir, "web");
+  const std::string other = CopyOfCat(dir, "other");
+  const Child child(ours, [&] {
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           mount(other.c_str(), ours.c_str(), nullptr, MS_BIND, nullptr) == 0;
+  });
+  UnixAttestor attestor;
+  const absl::StatusOr<Attested> seen = attestor.Attest(child.peer(), false);
+  if (!seen.ok() || child.failed()) GTEST_SKIP() << "mount namespaces cannot be made here";
+  EXPECT_THAT(seen->selectors, Not(Contains(StartsWith("unix:path:"))));
+}
+
+TEST(UnixAttestor, AProcessThatExecutesAnotherProgramIsThatOne) {
+  TempDir dir;
+  const std::string next = CopyOfCat(dir, "next");
+  int out[2];
+  ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
+  const Child child("/bin/sh", [&] { return dup2(out[1], 1) == 1; },
+                    {"-c", "read line; exec " + next});
+  UnixAttestor attestor;
+  ASSERT_OK_AND_ASSIGN(const Attested before, attestor.Attest(child.peer(), true));
+  EXPECT_THAT(before.selectors, Not(Contains("unix:path:" + next)));
+  child.Say("\nx");
+  char byte = 0;
+  ASSERT_EQ(read(out[0], &byte, 1), 1);  // cat says what it hears
+  ASSERT_OK_AND_ASSIGN(const Attested after, attestor.Attest(child.peer(), true));
+  EXPECT_EQ(after.process, before.process);
+  EXPECT_THAT(after.selectors, Contains("unix:path:" + next));
+  EXPECT_THAT(after.selectors, Contains("unix:sha256:" + HashOf(next)));
+  close(out[0]);
+  close(out[1]);
+}
+
+TEST(UnixAttestor, AProgramThatIsTooLargeHasNoHash) {
+  TempDir dir;
+  const Child child(CopyOfCat(dir, "web"));
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(dir.Join("web")));
+  UnixAttestor small(base::SystemClock(), size - 1);
+  ASSERT_OK_AND_ASSIGN(const Attested seen, small.Attest(child.peer(), true));
+  EXPECT_THAT(seen.selectors, Not(Contains(StartsWith("unix:sha256:"))));
+  EXPECT_THAT(seen.selectors, Contains("unix:path:" + dir.Join("web")));
+  UnixAttestor enough(base::SystemClock(), size);
+  ASSERT_OK_AND_ASSIGN(const Attested hashed, enough.Attest(child.peer(), true));
+  EXPECT_THAT(hashed.selectors, Contains(StartsWith("unix:sha256:")));
+}
+
+TEST(UnixAttestor, AProcessThatEndsWhileItsProgramIsHashedIsNobody) {
+  TempDir dir;
+  const Child child(CopyOfCat(dir, "web"));
+  PeerProcess peer = child.peer();
+  int looks = 0;
+  peer.is_alive = [&looks] { return ++looks == 1; };
+  UnixAttestor attestor;
+  EXPECT_THAT(attestor.Attest(peer, true), StatusIs(absl::StatusCode::kUnauthenticated, "ended"));
+  // Nothing of the half was kept.
+  ASSERT_OK_AND_ASSIGN(const Attested seen, attestor.Attest(child.peer(), true));
+  EXPECT_THAT(seen.selectors, Contains("unix:sha256:" + HashOf(dir.Join("web"))));
+}
+
 TEST(UnixAttestor, AProcessThatHasEndedIsNobody) {
   TempDir dir;
   Child child(CopyOfCat(dir, "web"));
@@ -167,7 +258,7 @@ TEST(UnixAttestor, AProcessThatEndsWhileItIsLookedAtIsNobody) {
   int looks = 0;
   peer.is_alive = [&looks] { return ++looks == 1; };  // its pid may be another's by now
   UnixAttestor attestor;
-  EXPECT_THAT(attestor.Attest(peer, true), StatusIs(absl::StatusCode::kUnauthenticated, "ended"));
+  EXPECT_THAT(attestor.Attest(peer, false), StatusIs(absl::StatusCode::kUnauthenticated, "ended"));
   EXPECT_EQ(looks, 2);
 }
 
