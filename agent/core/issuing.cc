@@ -50,7 +50,7 @@ void AgentCore::IssueDue(absl::Time now, Actions* out) {
     issuing_[id] = *identity;
     const auto held = latest_.certificates.find(id);
     issue.held_until.push_back(held == latest_.certificates.end() ? absl::InfinitePast()
-                                                                  : held->second->expires_at());
+                                                                  : held->second->expires_at);
     issue.identity_ids.push_back(std::move(id));
   }
   if (issue.identity_ids.empty()) return;
