@@ -52,6 +52,7 @@ void Settings(absl::string_view bytes);
 void SignersFile(absl::string_view bytes);
 void PinSetDocument(absl::string_view bytes);
 void LocalTexts(absl::string_view bytes);
+void Http2Preface(absl::string_view bytes);
 void MetricsRequest(absl::string_view bytes);
 
 // state_targets.cc

@@ -126,6 +126,9 @@ def texts():
     seed("local_texts", "token", b"c2VjcmV0LXRva2VuLW9mLWEtbm9kZQ\n")
     seed("local_texts", "address", b"[fe80::1%25eth0]:8443")
     seed("local_texts", "socket", b"unix:///run/linchpin/admin.sock")
+    seed("http2_preface", "settings", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0"
+                                      b"\0\x03\0\0\0\x64")
+    seed("http2_preface", "http1", REQUESTS["get"])
     for name, request in REQUESTS.items():
         seed("metrics_request", name, request)
     seed("pem", "garnished", b"a comment\r\n-----BEGIN PUBLIC KEY-----\r\nMAA=\r\n"

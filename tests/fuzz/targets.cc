@@ -3,13 +3,17 @@
 
 #include "tests/fuzz/targets.h"
 
+#include <openssl/x509.h>
+
 #include "base/config_file.h"
 #include "google/protobuf/stubs/logging.h"
 #include "tests/fuzz/parsers.h"
 #include "trust/spiffe_id.h"
 #include "trust/x509_svid.h"
 #include "x509/certificate.h"
+#include "x509/encoding.h"
 #include "x509/key.h"
+#include "x509/openssl_ptr.h"
 #include "x509/pem.h"
 #include "x509/spki_pin.h"
 
@@ -30,6 +34,10 @@ void Keys(absl::string_view bytes) {
   if (const auto key = x509::PublicKey::FromSpki(bytes); key.ok()) {
     (void)key->CheckStrength();
     Require(!key->Verify("data", bytes).ok(), "no key is its own signature");
+    const unsigned char* at = x509::AsBytes(bytes);
+    const x509::EvpPkeyPtr theirs(d2i_PUBKEY(nullptr, &at, static_cast<long>(bytes.size())));
+    Require(theirs != nullptr && EVP_PKEY_eq(theirs.get(), key->evp()) == 1,
+            "OpenSSL reads the same key");
   }
   const auto key = x509::PrivateKey::FromPkcs8(x509::SecretBytes(bytes));
   if (key.ok()) Require(x509::PrivateKey::FromPkcs8(key->ToPkcs8()).ok(), "a key survives PKCS#8");
@@ -68,6 +76,7 @@ const std::map<std::string, Target>& Targets() {
       {"config", Config},
       {"contexts", Of(Contexts)},
       {"der", Der},
+      {"http2_preface", Http2Preface},
       {"judge", Of(Judged)},
       {"keys", Keys},
       {"leaf", Leaf},

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Texts that people and programs write: configuration, signers, documents to sign, /proc, HTTP.
+// Texts that people and programs write: configuration, signers, documents to sign, /proc, HTTP/1
+// and the first bytes of HTTP/2.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -19,6 +20,7 @@
 #include "cli/pins_document.h"
 #include "linchpin/config/v1/config.pb.h"
 #include "rpc/channel.h"
+#include "rpc/http2_preface.h"
 #include "rpc/unix_peer.h"
 #include "tests/fuzz/parsers.h"
 
@@ -106,6 +108,20 @@ void LocalTexts(absl::string_view bytes) {
   if (!token.ok()) return;
   Require(!token->empty() && token->size() <= 4096, "a token has a size");
   Require(token->find_first_of(" \t\r\n") == std::string::npos, "a token is one word");
+}
+
+// What comes first on the agent's socket, byte by byte.
+void Http2Preface(absl::string_view bytes) {
+  using rpc::Preface;
+  Preface last = Preface::kBegun;
+  for (size_t size = 0; size <= bytes.size() && size <= rpc::kPrefaceBytes; ++size) {
+    const Preface now = rpc::LookAtPreface(bytes.substr(0, size));
+    Require(last == Preface::kBegun || now == last, "what is decided stays decided");
+    Require(now != Preface::kWhole || size >= 24 + 9, "a whole preface has a SETTINGS frame");
+    last = now;
+  }
+  Require(bytes.size() < rpc::kPrefaceBytes || last != Preface::kBegun,
+          "it is decided within the bytes that are looked at");
 }
 
 // Over a socket, as a stranger would: the server must answer or hang up, whatever it is sent.
