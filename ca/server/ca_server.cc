@@ -18,8 +18,8 @@ namespace {
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
 constexpr size_t kMaxMemoryBytes = size_t{1} << 30;
 constexpr int kMaxConcurrentStreams = 128;  // of a connection
-constexpr int kKeepaliveMs = 20'000;        // a dead node is noticed within 30 s
-constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kKeepaliveMs = 30'000;  // a dead node is noticed within 45 s; a live one pings first
+constexpr int kKeepaliveTimeoutMs = 15'000;
 constexpr int kConnectionAgeMs = 3'600'000;  // then a node shows its certificate again
 constexpr int kConnectionGraceMs = 10'000;
 constexpr int kIdleMs = 60'000;  // of a connection without a call; a node has its stream
