@@ -64,6 +64,7 @@ class SocketPlaces {
   std::optional<ConnectionId> Overdue(absl::Duration now) const;
   std::optional<absl::Duration> NextOverdue() const;
 
+  bool Trusts(uid_t uid) const { return trusted_.contains(uid); }
   size_t parked() const { return parked_.size(); }
   size_t served() const { return connections_.size() - parked_.size(); }  // or being closed
   size_t taken() const { return taken_; }                                 // places
@@ -91,7 +92,6 @@ class SocketPlaces {
   bool FitsUser(uid_t uid, size_t places, ConnectionId keep, Decision& decision);
   bool EvictParked(uid_t uid, ConnectionId keep, Decision& decision);
   bool EvictServed(uid_t uid, Decision& decision);
-  bool Trusts(uid_t uid) const { return trusted_.contains(uid); }
   size_t Weight(uid_t uid) const;
   size_t PlacesOf(State state) const { return state == State::kParked ? kParked : kServed; }
   void Take(uid_t uid, size_t places);

@@ -110,7 +110,7 @@ struct Kept {
 };
 
 struct Keeper : TcpListener::Acceptor {
-  explicit Keeper(Kept& kept) : kept(kept) {}
+  explicit Keeper(Kept& given_to) : kept(given_to) {}
   void HandleNewConnection(NewConnectionParameters* given) override {
     base::MutexLock lock(kept.mutex);
     kept.fds.push_back(given->fd);
