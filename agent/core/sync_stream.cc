@@ -179,6 +179,7 @@ void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
 }
 
 void AgentCore::Acknowledge(absl::Time, Actions* out) {
+  if (sync_ == Sync::kClosed) (void)consumers_.TakeTouched();  // the next Hello names them all
   if (sync_ != Sync::kOpen || closing_ || sealed_ == nullptr) return;
   ca::v1::Ack base;
   base.set_revision(sealed_->revision);

@@ -57,6 +57,11 @@ ContextService::StreamPtr ContextService::Find(const std::string& id) const {
   return it == streams_.end() ? nullptr : it->second;
 }
 
+std::map<std::string, ContextService::StreamPtr> ContextService::Streams() const {
+  base::MutexLock lock(mutex_);
+  return streams_;
+}
+
 grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
     grpc::CallbackServerContext* context, const v1::WatchRequest*) {
   const std::shared_ptr<const rpc::UnixPeer> peer =
@@ -75,10 +80,12 @@ grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
   peers_[id] = peer;
   lock.unlock();
   const absl::Status queued = parts_.attesting.Post(peer->uid(), [this, stream, peer] {
-    if (!Attest(stream)) return;
+    if (Find(stream->id()) == nullptr || !Attest(stream)) return;
     const std::shared_ptr<const Attested> attested = stream->seen().attested;
     Post(event::ConsumerOpened{stream->id(), attested->process, attested->selectors});
     exits_.Watch(attested->process, peer);  // an exit is told after the beginning
+    // The end that came meanwhile was told before the beginning.
+    if (Find(stream->id()) == nullptr) Post(event::ConsumerClosed{stream->id()});
   });
   if (!queued.ok()) stream->End(queued);
   return stream.get();
@@ -128,7 +135,12 @@ bool ContextService::Attest(const StreamPtr& stream) {
   const auto now = std::make_shared<const Attested>(*std::move(attested));
   stream->Saw({now, parts_.clock.Uptime()});
   if (before != nullptr && before->selectors != now->selectors) {
-    Post(event::ConsumerChanged{stream->id(), now->selectors});
+    const absl::Status told =
+        parts_.post(event::ConsumerChanged{stream->id(), now->selectors}, nullptr);
+    if (!told.ok()) {  // what is decided for the old ones will never be sent
+      stream->End(told);
+      return false;
+    }
   }
   return true;
 }
@@ -158,19 +170,15 @@ void ContextService::Deliver(const std::string& consumer,
 
 void ContextService::WantHash(bool want) {
   if (want_hash_.exchange(want) || !want) return;
-  base::MutexLock lock(mutex_);
-  for (const auto& [id, stream] : streams_) {
-    (void)parts_.attesting.Post(stream->peer().uid, [this, stream = stream] { Attest(stream); });
+  for (const auto& [id, stream] : Streams()) {
+    const absl::Status queued =
+        parts_.attesting.Post(stream->peer().uid, [this, stream = stream] { Attest(stream); });
+    if (!queued.ok()) stream->End(queued);
   }
 }
 
 void ContextService::EndAll(const absl::Status& status) {
-  std::map<std::string, StreamPtr> streams;
-  {
-    base::MutexLock lock(mutex_);
-    streams = streams_;
-  }
-  for (const auto& [id, stream] : streams) stream->End(status);
+  for (const auto& [id, stream] : Streams()) stream->End(status);
 }
 
 grpc::ServerUnaryReactor* ContextService::Report(grpc::CallbackServerContext* context,

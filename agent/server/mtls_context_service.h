@@ -74,6 +74,7 @@ class ContextService final : public v1::MtlsContextService::CallbackService {
   bool TakePlace(uid_t uid);
   void LeavePlace(uid_t uid);
   StreamPtr Find(const std::string& id) const;
+  std::map<std::string, StreamPtr> Streams() const;
   void Gone(const std::string& id);
   // In the user's queue. False if the stream was ended.
   bool Attest(const StreamPtr& stream);

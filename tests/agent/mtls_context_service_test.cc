@@ -39,6 +39,8 @@ class FakeAttestor final : public agent::WorkloadAttestor {
   absl::StatusOr<agent::Attested> Attest(const agent::PeerProcess& peer, bool want_hash) override {
     base::MutexLock lock(mutex_);
     ++looks_;
+    changed_.notify_all();
+    while (held_) changed_.wait(lock);
     if (!status_.ok()) return status_;
     agent::Attested attested{absl::StrCat(peer.pid), selectors_};
     if (want_hash) attested.selectors.push_back("hash");
@@ -52,6 +54,15 @@ class FakeAttestor final : public agent::WorkloadAttestor {
     base::MutexLock lock(mutex_);
     status_ = std::move(status);
   }
+  void Hold(bool hold) {
+    base::MutexLock lock(mutex_);
+    held_ = hold;
+    changed_.notify_all();
+  }
+  void AwaitLooks(int looks) {
+    base::MutexLock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, kDeadline, [&] { return looks_ >= looks; }));
+  }
   int looks() const {
     base::MutexLock lock(mutex_);
     return looks_;
@@ -59,6 +70,8 @@ class FakeAttestor final : public agent::WorkloadAttestor {
 
  private:
   mutable base::Mutex mutex_;
+  base::CondVar changed_;
+  bool held_ = false;
   int looks_ = 0;
   absl::Status status_;
   std::vector<std::string> selectors_ = {"s"};
@@ -244,6 +257,19 @@ TEST_F(ContextServiceTest, AStreamWhoseProcessHasEndedIsEnded) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_EQ(status.error_message(), "it has ended");
   EXPECT_EQ(Await<agent::event::ConsumerClosed>()->consumer, opened->consumer);
+}
+
+TEST_F(ContextServiceTest, ACallerThatLeavesWhileItIsLookedAtLeavesNoConsumer) {
+  attestor_.Hold(true);
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  attestor_.AwaitLooks(1);
+  context.TryCancel();
+  reader->Finish();
+  const auto closed = Await<agent::event::ConsumerClosed>();
+  attestor_.Hold(false);
+  EXPECT_EQ(Await<agent::event::ConsumerOpened>()->consumer, closed->consumer);
+  EXPECT_EQ(Await<agent::event::ConsumerClosed>()->consumer, closed->consumer);
 }
 
 TEST_F(ContextServiceTest, AttestsAllAgainWhenARegistrationAsksForHashes) {
