@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
+#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
@@ -43,24 +45,32 @@ absl::Status Ended(pid_t pid) {
       absl::StrCat("the process that connected (pid ", pid, ") has ended"));
 }
 
-std::optional<std::string> UserName(uint32_t uid) {
+// getpwuid(3): with these the name service says that there is no such entry; with any other, that
+// it cannot tell now.
+bool SaysNone(int error) {
+  return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+NameAnswer UserName(uint32_t uid) {
   std::string buffer(kNameBuffer, '\0');
   passwd entry{};
   passwd* found = nullptr;
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    return std::nullopt;
-  }
-  return std::string(found->pw_name);
+  const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+  if (found != nullptr) return {.name = std::string(found->pw_name)};
+  return {.failed = !SaysNone(error)};
 }
 
-std::optional<std::string> GroupName(uint32_t gid) {
+NameAnswer GroupName(uint32_t gid) {
   std::string buffer(kNameBuffer, '\0');
   group entry{};
   group* found = nullptr;
-  if (getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    return std::nullopt;
-  }
-  return std::string(found->gr_name);
+  const int error = getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found);
+  if (found != nullptr) return {.name = std::string(found->gr_name)};
+  return {.failed = !SaysNone(error)};
+}
+
+bool IsOutOfResources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
 }
 
 std::optional<std::string> PathOf(int fd) {
@@ -87,22 +97,28 @@ int64_t Nanoseconds(const timespec& time) {
 
 }  // namespace
 
-UnixAttestor::UnixAttestor(const base::Clock& clock, int64_t max_hashed_bytes)
-    : clock_(clock), max_hashed_bytes_(max_hashed_bytes) {}
+NameCache::NameCache(const base::Clock& clock, NameAnswer (*look_up)(uint32_t id))
+    : clock_(clock), look_up_(look_up) {}
 
-std::optional<std::string> UnixAttestor::NameOf(uint32_t id, Names* names,
-                                                std::optional<std::string> (*look_up)(uint32_t)) {
+std::optional<std::string> NameCache::NameOf(uint32_t id) {
   {
     base::MutexLock lock(mutex_);
-    const auto it = names->find(id);
-    if (it != names->end() && clock_.Uptime() < it->second.until) return it->second.name;
+    const auto it = names_.find(id);
+    if (it != names_.end() && clock_.Uptime() < it->second.until) return it->second.name;
   }
-  std::optional<std::string> name = look_up(id);
+  NameAnswer answer = look_up_(id);
   base::MutexLock lock(mutex_);
-  if (names->size() >= kMaxNames) names->clear();
-  (*names)[id] = {name, clock_.Uptime() + kNamesLast};
-  return name;
+  if (answer.failed) {
+    const auto it = names_.find(id);
+    return it == names_.end() ? std::nullopt : it->second.name;
+  }
+  if (names_.size() >= kMaxNames) names_.clear();
+  names_[id] = {answer.name, clock_.Uptime() + kNamesLast};
+  return answer.name;
 }
+
+UnixAttestor::UnixAttestor(const base::Clock& clock, int64_t max_hashed_bytes)
+    : max_hashed_bytes_(max_hashed_bytes), users_(clock, UserName), groups_(clock, GroupName) {}
 
 std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer) {
   const auto look = [&](struct stat* file) -> std::optional<FileKey> {
@@ -144,11 +160,16 @@ absl::StatusOr<Attested> UnixAttestor::Attest(const PeerProcess& peer, bool want
   };
   add("uid", absl::StrCat(peer.uid));
   add("gid", absl::StrCat(peer.gid));
-  if (const auto user = NameOf(peer.uid, &users_, UserName)) add("user", *user);
-  if (const auto group = NameOf(peer.gid, &groups_, GroupName)) add("group", *group);
+  if (const auto user = users_.NameOf(peer.uid)) add("user", *user);
+  if (const auto group = groups_.NameOf(peer.gid)) add("group", *group);
 
   const Descriptor program(
       open(absl::StrCat("/proc/", peer.pid, "/exe").c_str(), O_PATH | O_CLOEXEC));
+  if (program.get() < 0 && IsOutOfResources(errno)) {
+    // To be told of no identity for want of a file of ours would be wrong, and would last.
+    return absl::UnavailableError(absl::StrCat("the program of pid ", peer.pid,
+                                               " cannot be looked at: ", std::strerror(errno)));
+  }
   if (program.get() >= 0) {
     if (const auto path = PathOf(program.get())) add("path", *path);
     if (want_hash) {

@@ -25,12 +25,36 @@
 
 namespace linchpin::agent {
 
-class UnixAttestor final : public WorkloadAttestor {
+struct NameAnswer {
+  std::optional<std::string> name;  // none: there is no such entry
+  bool failed = false;              // it cannot be told now
+};
+
+// Names of users or groups, remembered for a while: name services can be slow, and can fail. While
+// one fails, the last answer stands: nobody loses an identity for it. Any thread.
+class NameCache {
  public:
-  static constexpr size_t kMaxHashes = 4096;
   static constexpr size_t kMaxNames = 4096;
   // A user or group that is renamed has its old name for so long.
   static constexpr absl::Duration kNamesLast = absl::Seconds(10);
+
+  NameCache(const base::Clock& clock, NameAnswer (*look_up)(uint32_t id));
+  std::optional<std::string> NameOf(uint32_t id);
+
+ private:
+  struct Known {
+    std::optional<std::string> name;
+    absl::Duration until;
+  };
+  const base::Clock& clock_;
+  NameAnswer (*const look_up_)(uint32_t id);
+  base::Mutex mutex_;
+  std::map<uint32_t, Known> names_;
+};
+
+class UnixAttestor final : public WorkloadAttestor {
+ public:
+  static constexpr size_t kMaxHashes = 4096;
   static constexpr int64_t kMaxHashedBytes = int64_t{512} << 20;
 
   // A program of more than `max_hashed_bytes` has no hash.
@@ -44,20 +68,12 @@ class UnixAttestor final : public WorkloadAttestor {
   // Device, inode, size, and times of content and inode (ns): another content, another key.
   using FileKey = std::tuple<uint64_t, uint64_t, int64_t, int64_t, int64_t>;
 
-  struct Name {
-    std::optional<std::string> name;
-    absl::Duration until;
-  };
-  using Names = std::map<uint32_t, Name>;
-  std::optional<std::string> NameOf(uint32_t id, Names* names,
-                                    std::optional<std::string> (*look_up)(uint32_t));
   std::optional<std::string> HashOf(int fd, const PeerProcess& peer);
 
-  const base::Clock& clock_;
   const int64_t max_hashed_bytes_;
+  NameCache users_;
+  NameCache groups_;
   base::Mutex mutex_;
-  Names users_;
-  Names groups_;
   std::map<FileKey, std::string> hashes_;
 };
 

@@ -23,6 +23,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "rpc/unix_peer.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 #include "x509/digest.h"
@@ -306,6 +307,23 @@ TEST(UnixAttestor, AChildThatInheritsTheConnectionIsNotItsParent) {
   close(listener);
   close(go[0]);
   close(go[1]);
+}
+
+agent::NameAnswer told;
+agent::NameAnswer Told(uint32_t) { return told; }
+
+TEST(NameCache, KeepsTheLastAnswerWhileTheNameServiceFails) {
+  FakeClock clock(absl::FromUnixSeconds(1'700'000'000));
+  agent::NameCache names(clock, Told);
+  told = {.failed = true};
+  EXPECT_EQ(names.NameOf(1000), std::nullopt);
+  told = {.name = "alice"};
+  EXPECT_EQ(names.NameOf(1000), "alice") << "a failure is not remembered";
+  told = {.failed = true};
+  clock.Advance(agent::NameCache::kNamesLast);
+  EXPECT_EQ(names.NameOf(1000), "alice");
+  told = {};
+  EXPECT_EQ(names.NameOf(1000), std::nullopt) << "it says that she is gone";
 }
 
 }  // namespace
