@@ -128,7 +128,8 @@ void SdkCore::On(absl::Time now, const event::ReportDone& event, Actions*) {
     acknowledged_ = acknowledging_;
   } else {
     retry_at_ = now + options_.report_interval;
-    counts_.Add(counts_under_way_);
+    // What the agent will never take must not keep back the acknowledgement that goes with it.
+    if (!absl::IsInvalidArgument(event.status)) counts_.Add(counts_under_way_);
   }
   counts_under_way_ = {};
 }
@@ -230,7 +231,7 @@ void SdkCore::MaybeReport(absl::Time now, Actions* out) {
   report.request.set_trust_epoch(in_force_->decoded.trust_epoch);
   report.request.set_trust_digest(in_force_->decoded.trust_digest);
   if (send_counts) {
-    counts_under_way_ = std::exchange(counts_, {});
+    counts_under_way_ = counts_.TakeReport();
     next_report_ = now + options_.report_interval;
   }
   for (const auto& [key, count] : counts_under_way_.by_key()) {

@@ -229,12 +229,43 @@ TEST_F(SdkCoreTest, CountsOfManyPeersAreBounded) {
   for (size_t i = 0; i < 3 * tls::VerdictCounts::kMaxKeys; ++i) {
     Step(Refused(absl::StrCat("spiffe://example.org/peer/", i)));
   }
+  auto reports = All<action::Report>(PutInForce(world_.Contexts(kPayments)));
+  uint64_t sum = 0;
+  for (int i = 0; i < 4 && !reports.empty(); ++i) {
+    // As much as an agent takes at once; the rest follows.
+    EXPECT_LE(reports[0].request.verdicts_size(),
+              static_cast<int>(tls::VerdictCounts::kMostInReport));
+    EXPECT_LT(reports[0].request.ByteSizeLong(), size_t{256} << 10);
+    for (const auto& entry : reports[0].request.verdicts()) sum += entry.count();
+    Step(event::ReportDone{});
+    now_ += absl::Minutes(1);
+    reports = All<action::Report>(Step(event::TimerFired{}));
+  }
+  EXPECT_EQ(sum, 3 * tls::VerdictCounts::kMaxKeys);
+}
+
+TEST_F(SdkCoreTest, LongNamesMakeSmallReports) {
+  const std::string long_path(1500, 'p');
+  for (int i = 0; i < 300; ++i) {
+    Step(Refused(absl::StrCat("spiffe://example.org/", long_path, i)));
+  }
   const auto reports = All<action::Report>(PutInForce(world_.Contexts(kPayments)));
   ASSERT_EQ(reports.size(), 1u);
-  EXPECT_LE(reports[0].request.verdicts_size(), static_cast<int>(tls::VerdictCounts::kMaxKeys) + 1);
-  uint64_t sum = 0;
-  for (const auto& entry : reports[0].request.verdicts()) sum += entry.count();
-  EXPECT_EQ(sum, 3 * tls::VerdictCounts::kMaxKeys);
+  EXPECT_GT(reports[0].request.verdicts_size(), 0);
+  EXPECT_LT(reports[0].request.ByteSizeLong(), size_t{256} << 10);
+}
+
+TEST_F(SdkCoreTest, CountsThatTheAgentWillNeverTakeDoNotKeepBackTheAcknowledgement) {
+  PutInForce(world_.Contexts(kPayments));
+  Step(event::ReportDone{});
+  Step(Refused(kWeb));
+  now_ += absl::Minutes(1);
+  Step(event::TimerFired{});
+  Step(event::ReportDone{absl::InvalidArgumentError("too much")});
+  now_ += absl::Minutes(1);
+  for (const auto& report : All<action::Report>(Step(event::TimerFired{}))) {
+    EXPECT_EQ(report.request.verdicts_size(), 0);
+  }
 }
 
 TEST_F(SdkCoreTest, ANewStreamIsAcknowledgedAgain) {
