@@ -36,6 +36,13 @@ absl::Status RunLoop::Post(Work work) {
   return absl::OkStatus();
 }
 
+void RunLoop::PostEnd(Work work) {
+  MutexLock lock(mutex_);
+  if (stopping_) return;
+  queue_.push_back(std::move(work));
+  wake_.notify_one();
+}
+
 TimerId RunLoop::PostAfter(absl::Duration delay, Work work) {
   const absl::Duration due = clock_.Uptime() + std::max(delay, absl::ZeroDuration());
   MutexLock lock(mutex_);

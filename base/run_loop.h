@@ -30,6 +30,10 @@ class RunLoop {
 
   // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait; CANCELLED after Stop().
   absl::Status Post(Work work);
+  // Any thread. The end of what this loop began (a completion, a connection that goes): taken
+  // however much waits, for its loss would leave that thing begun for ever. What was begun is its
+  // bound. Dropped after Stop().
+  void PostEnd(Work work);
   // Any thread. Timers follow Uptime(), so a jump of the wall clock neither fires nor delays them.
   // 0, and `work` is dropped, when kMaxQueued timers wait or after Stop().
   TimerId PostAfter(absl::Duration delay, Work work);

@@ -56,7 +56,7 @@ std::vector<event::IssueAsked> IssueQueue::Add(event::IssueAsked asked) {
   while (node.calls.size() > kMaxCallsOfNode || node.bytes > kMaxBytesOfNode) {
     out.push_back(Take(it, std::prev(node.calls.end())));
   }
-  while (waiting_ > kMaxCalls || bytes_ > kMaxBytes) {
+  while (waiting_ > kMaxCalls || certificates_ > kMaxCertificates || bytes_ > kMaxBytes) {
     const auto greediest = Greediest();
     out.push_back(Take(greediest, std::prev(greediest->second.calls.end())));
   }
@@ -78,7 +78,7 @@ event::IssueAsked IssueQueue::Take(Nodes::iterator node,
   return asked;
 }
 
-// Where each node has one call, the one whose turn is last.
+// Where each node has one call, the one whose turn is last; of bytes, whoever holds most of them.
 IssueQueue::Nodes::iterator IssueQueue::Greediest() {
   const bool by_bytes = bytes_ > kMaxBytes;
   const auto share = [by_bytes](const Nodes::value_type& node) {
@@ -87,8 +87,8 @@ IssueQueue::Nodes::iterator IssueQueue::Greediest() {
   const auto most = std::max_element(
       nodes_.begin(), nodes_.end(),
       [&](const auto& one, const auto& other) { return share(one) < share(other); });
-  return most->second.calls.size() > 1 ? most
-                                       : nodes_.find(std::get<std::string>(*turns_.rbegin()));
+  if (by_bytes || most->second.calls.size() > 1) return most;
+  return nodes_.find(std::get<std::string>(*turns_.rbegin()));
 }
 
 std::optional<event::IssueAsked> IssueQueue::Next() {

@@ -27,6 +27,8 @@ class IssueQueue {
   static constexpr size_t kMaxUnderWay = 512;  // certificates; a call is begun below it, whole
   // What waits.
   static constexpr size_t kMaxCalls = 4096;
+  // About ten seconds of work: beyond that, callers would have given up before their turn.
+  static constexpr size_t kMaxCertificates = 65536;
   static constexpr size_t kMaxBytes = size_t{64} << 20;  // of requests
   static constexpr size_t kMaxCallsOfNode = 32;
   static constexpr size_t kMaxBytesOfNode = size_t{4} << 20;

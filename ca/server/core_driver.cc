@@ -69,11 +69,7 @@ void CoreDriver::Start() {
 }
 
 void CoreDriver::Complete(Event event) {
-  const absl::Status posted =
-      loop_.Post([this, event = std::move(event)]() mutable { Step(std::move(event)); });
-  if (!posted.ok() && !absl::IsCancelled(posted)) {
-    base::LogError("a completion was lost", {{"error", std::string(posted.message())}});
-  }
+  loop_.PostEnd([this, event = std::move(event)]() mutable { Step(std::move(event)); });
 }
 
 void CoreDriver::Tell(Event event, base::Work next) {
@@ -114,7 +110,7 @@ void CoreDriver::OpenSession(std::shared_ptr<SessionSink> sink, event::NodeHello
 }
 
 void CoreDriver::SessionGone(SessionId session) {
-  (void)loop_.Post([this, session] {
+  loop_.PostEnd([this, session] {
     sessions_.erase(session);
     Step(event::NodeGone{session});
   });

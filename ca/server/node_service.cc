@@ -11,6 +11,8 @@
 #include "ca/server/sync_stream.h"
 #include "rpc/server_credentials.h"
 #include "rpc/status.h"
+#include "trust/text.h"
+#include "x509/certificate_request.h"
 
 namespace linchpin::ca {
 namespace {
@@ -104,6 +106,13 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
   std::vector<IssueAskedItem> items;
   items.reserve(count);
   for (const v1::IssueItem& item : request->items()) {
+    if (item.certificate_request().size() > x509::CertificateRequest::kMaxDer) {
+      return FinishNow(
+          reactor, absl::InvalidArgumentError(absl::StrCat(
+                       "the certificate request for ", trust::Quoted(item.identity_id()), " has ",
+                       item.certificate_request().size(), " bytes; at most ",
+                       x509::CertificateRequest::kMaxDer, " are read")));
+    }
     items.push_back(
         {item.identity_id(), item.certificate_request(),
          item.held_until() > 0 ? absl::FromUnixSeconds(item.held_until()) : absl::InfinitePast()});

@@ -44,6 +44,16 @@ TEST(RunLoop, RefusesWorkBeyondItsLimit) {
   EXPECT_THAT(loop.Post([] {}), StatusIs(absl::StatusCode::kResourceExhausted, "65536"));
 }
 
+TEST(RunLoop, TakesAnEndHoweverMuchWaits) {
+  RunLoop loop(SystemClock());
+  for (size_t i = 0; i < RunLoop::kMaxQueued; ++i) ASSERT_OK(loop.Post([] {}));
+  bool ended = false;
+  loop.PostEnd([&] { ended = true; });
+  loop.Stop();
+  loop.Run();
+  EXPECT_TRUE(ended);
+}
+
 TEST(RunLoop, RefusesTimersBeyondItsLimit) {
   RunLoop loop(SystemClock());
   for (size_t i = 0; i < RunLoop::kMaxQueued; ++i) {

@@ -157,6 +157,29 @@ TEST(IssueQueue, WhenAllIsFullTheGreediestLoses) {
   EXPECT_EQ(least[0].call, 1'000'000u);
 }
 
+TEST(IssueQueue, WhenBytesAreFullWhoeverHoldsMostLosesNotWhoComesLast) {
+  ca::IssueQueue queue;
+  const size_t hogs = ca::IssueQueue::kMaxBytes / ca::IssueQueue::kMaxBytesOfNode + 1;
+  std::vector<ca::event::IssueAsked> out;
+  for (size_t i = 0; i < 100; ++i) queue.Add(Asked(i, absl::StrCat("small", i), 1, kNow));
+  for (size_t i = 0; i < hogs; ++i) {
+    ca::event::IssueAsked large = Asked(1000 + i, absl::StrCat("hog", i));
+    large.items[0].request = std::string(ca::IssueQueue::kMaxBytesOfNode - 1000, 'x');
+    for (auto& refused : queue.Add(std::move(large))) out.push_back(std::move(refused));
+  }
+  ASSERT_THAT(out, SizeIs(1));
+  EXPECT_GE(out[0].call, 1000u);
+}
+
+TEST(IssueQueue, TakesNoMoreThanIsDoneBeforeCallersGiveUp) {
+  ca::IssueQueue queue;
+  const size_t calls = ca::IssueQueue::kMaxCertificates / 256;
+  for (size_t i = 0; i < calls; ++i) {
+    ASSERT_THAT(queue.Add(Asked(i, absl::StrCat("n", i), 256, kNow)), IsEmpty());
+  }
+  EXPECT_THAT(queue.Add(Asked(calls, "late", 256, kNow)), SizeIs(1));
+}
+
 TEST(IssueQueue, BeginsNothingTwiceAndLosesNothing) {
   ca::IssueQueue queue;
   size_t taken = 0, refused = 0, asked = 0;
