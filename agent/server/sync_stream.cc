@@ -52,7 +52,7 @@ void SyncStream::OnWriteDone(bool ok) {
 void SyncStream::Opened() {
   {
     base::MutexLock lock(mutex_);
-    if (std::exchange(opened_, true)) return;
+    if (opened_) return;
   }
   event::SyncOpened event{.stream = stream_};
   const auto authentication = context_.auth_context();
@@ -64,7 +64,10 @@ void SyncStream::Opened() {
       if (!rpc::AppendSentChain(pem, &event.ca_chain).ok()) event.ca_chain.clear();
     }
   }
-  (void)post_(std::move(event), nullptr);
+  // Two threads may come here. Whoever finds it opened may tell what was received: so the opening
+  // is told before the lock is let go.
+  base::MutexLock lock(mutex_);
+  if (!std::exchange(opened_, true)) (void)post_(std::move(event), nullptr);
 }
 
 void SyncStream::OnReadInitialMetadataDone(bool ok) {

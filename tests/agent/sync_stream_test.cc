@@ -65,6 +65,11 @@ class SyncStreamTest : public ::testing::Test {
         [this, taken](const Event& event, std::function<void()> then) {
           if (!taken.ok()) return taken;
           base::MutexLock lock(mutex_);
+          if (std::holds_alternative<agent::event::SyncOpened>(event)) {
+            // What overtakes the opening comes in this time.
+            changed_.wait_for(lock, slow_opening_, [this] { return last_ != 0; });
+            overtaken_ = last_ != 0;
+          }
           const auto* received = std::get_if<agent::event::SyncReceived>(&event);
           if (received != nullptr) last_ = received->message.revision();
           then_ = std::move(then);
@@ -89,6 +94,8 @@ class SyncStreamTest : public ::testing::Test {
   std::shared_ptr<ca::v1::NodeService::Stub> stub_;
   base::Mutex mutex_;
   base::CondVar changed_;
+  std::chrono::milliseconds slow_opening_{0};
+  bool overtaken_ = false;
   uint64_t last_ = 0;
   std::function<void()> then_;
   bool done_ = false;
@@ -100,6 +107,18 @@ TEST_F(SyncStreamTest, ReadsOnOnlyWhenTheLastMessageWasTaken) {
   ASSERT_TRUE(Await([this] { return last_ == 1 && then_ != nullptr; }));
   std::exchange(then_, nullptr)();
   EXPECT_TRUE(Await([this] { return last_ == 2 && then_ != nullptr; }));
+  std::exchange(then_, nullptr)();
+  stream->Cancel();
+  EXPECT_TRUE(Await([this] { return done_; }));
+}
+
+TEST_F(SyncStreamTest, NoMessageOvertakesTheOpening) {
+  slow_opening_ = std::chrono::milliseconds(200);
+  const auto stream = Start(absl::OkStatus());
+  ASSERT_TRUE(Await([this] { return last_ == 1 && then_ != nullptr; }));
+  EXPECT_FALSE(overtaken_) << "whoever is told of a message before the opening drops it";
+  std::exchange(then_, nullptr)();
+  ASSERT_TRUE(Await([this] { return last_ == 2 && then_ != nullptr; }));
   std::exchange(then_, nullptr)();
   stream->Cancel();
   EXPECT_TRUE(Await([this] { return done_; }));
