@@ -68,10 +68,13 @@ class SyncStreamTest : public ::testing::Test {
           if (std::holds_alternative<agent::event::SyncOpened>(event)) {
             // What overtakes the opening comes in this time.
             changed_.wait_for(lock, slow_opening_, [this] { return last_ != 0; });
-            overtaken_ = last_ != 0;
+            opened_ = true;
           }
           const auto* received = std::get_if<agent::event::SyncReceived>(&event);
-          if (received != nullptr) last_ = received->message.revision();
+          if (received != nullptr) {
+            overtaken_ = overtaken_ || !opened_;
+            last_ = received->message.revision();
+          }
           then_ = std::move(then);
           changed_.notify_all();
           return absl::OkStatus();
@@ -95,6 +98,7 @@ class SyncStreamTest : public ::testing::Test {
   base::Mutex mutex_;
   base::CondVar changed_;
   std::chrono::milliseconds slow_opening_{0};
+  bool opened_ = false;
   bool overtaken_ = false;
   uint64_t last_ = 0;
   std::function<void()> then_;
