@@ -59,6 +59,7 @@ absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
   if (!fresh)
     return absl::AlreadyExistsError(absl::StrCat("a stream ", event.consumer, " is open"));
   it->second.process = event.process;
+  it->second.evidence = event.evidence;
   it->second.selectors = Keep(event.selectors);
   of_process_[event.process].insert(event.consumer);
   ++open_;
@@ -136,6 +137,9 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
   if (consumer->deliveries.size() > kMaxDeliveries) {
     consumer->deliveries.erase(consumer->deliveries.begin());
   }
+  if (consumer->evidence == ca::v1::DELIVERED) {
+    consumer->Show(delivered.epoch, delivered.trust_digest);
+  }
   consumer->delivered = std::move(delivered);
   touched_.insert(id);
   if (identities.empty()) {  // the process goes on with what it has until that expires
@@ -175,9 +179,7 @@ void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   Consumer* consumer = Find(report.consumer_id());
   if (consumer == nullptr) return;
   touched_.insert(report.consumer_id());
-  consumer->reported = true;
-  consumer->epoch = report.trust_epoch();
-  consumer->digest = report.trust_digest();
+  consumer->Show(report.trust_epoch(), report.trust_digest());
 }
 
 ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
@@ -198,10 +200,10 @@ ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
     ca::v1::Consumer& row = rows[name];
     row.set_consumer_id(name);
     row.set_spiffe_id(spiffe_id);
-    if (!consumer.reported) continue;
+    if (!consumer.shown) continue;
     row.set_trust_epoch(consumer.epoch);
     row.set_trust_digest(consumer.digest);
-    row.set_evidence(ca::v1::IN_FORCE);
+    row.set_evidence(consumer.evidence);
   }
   return rows;
 }

@@ -42,9 +42,16 @@ struct Consumer {
   std::vector<std::pair<std::string, std::string>> identities;  // in use: identity id, ID
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;        // of the identities delivered last
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
-  bool reported = false;
-  uint64_t epoch = 0;  // in force, by its report
+  ca::v1::Evidence evidence = ca::v1::IN_FORCE;                 // once there is any
+  bool shown = false;
+  uint64_t epoch = 0;  // shown by that evidence
   std::string digest;
+
+  void Show(uint64_t shown_epoch, const std::string& shown_digest) {
+    shown = true;
+    epoch = shown_epoch;
+    digest = shown_digest;
+  }
 };
 
 class ConsumerTable {

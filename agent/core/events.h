@@ -21,7 +21,7 @@ namespace linchpin::agent {
 
 // Given by the core to work whose completion it waits for; never used twice.
 using Ticket = uint64_t;
-// Names a stream of MtlsContextService, given by the adaptor; never used twice.
+// Names a stream of any API, given by the adaptor; never used twice.
 using ConsumerId = std::string;
 // Names a process of this node as long as it lives, given by the adaptor; never used twice.
 using ProcessId = std::string;
@@ -93,11 +93,14 @@ struct SyncClosed {
   absl::Status status;
 };
 
-// A stream of a process on this node, whose selectors are what attestation saw.
+// A stream of a process on this node, whose selectors are what attestation saw. `evidence` is what
+// its API can show at best: with IN_FORCE and ACCEPTED the process says so (ConsumerReported), with
+// DELIVERED what is delivered counts at once.
 struct ConsumerOpened {
   ConsumerId consumer;
   ProcessId process;
   std::vector<std::string> selectors;
+  ca::v1::Evidence evidence = ca::v1::IN_FORCE;
 };
 struct ConsumerChanged {  // attested again, with another result
   ConsumerId consumer;

@@ -93,18 +93,17 @@ Runtime::Runtime(Parts parts)
                       .post = [this](Event event, std::function<void()> then) {
                         return PostThen(std::move(event), std::move(then));
                       }});
-  service_ = std::make_unique<ContextService>(ContextService::Parts{
-      .attestor = parts_.attestor,
-      .attesting = attesting_,
-      .clock = parts_.clock,
-      .post =
-          [this](Event event, std::function<void()> then) {
-            return PostThen(std::move(event), std::move(then));
-          },
-      .report =
-          [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
-            Report(std::move(report), std::move(done));
-          }});
+  streams_ = std::make_unique<ConsumerStreams>(
+      ConsumerStreams::Parts{.attestor = parts_.attestor,
+                             .attesting = attesting_,
+                             .clock = parts_.clock,
+                             .post = [this](Event event, std::function<void()> then) {
+                               return PostThen(std::move(event), std::move(then));
+                             }});
+  contexts_ = std::make_unique<ContextService>(
+      *streams_, [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
+        Report(std::move(report), std::move(done));
+      });
 }
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
@@ -122,12 +121,12 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
 
 absl::Status Runtime::Listen() {
   ASSIGN_OR_RETURN(listener_, rpc::UnixListener::Bind(parts_.socket, kSocketMode));
-  service_->UseListener(listener_.get());
+  streams_->UseListener(listener_.get());
   KeepLibrary();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.RegisterService(service_.get());
+  builder.RegisterService(contexts_.get());
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.SetResourceQuota(grpc::ResourceQuota("callers").Resize(kMostMemory));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
@@ -164,13 +163,14 @@ Runtime::~Runtime() {
   loop_.Stop();
   metrics_server_.reset();
   if (listener_ != nullptr) listener_->Stop();
-  service_->EndAll(absl::UnavailableError("the agent is stopping"));
+  streams_->EndAll(absl::UnavailableError("the agent is stopping"));
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(parts_.clock.Now() + kDrain));
   attesting_.Stop();
   worker_.Join();  // what was to be sealed is
   ca_.reset();
   server_.reset();
-  service_.reset();
+  contexts_.reset();
+  streams_.reset();
   listener_.reset();
 }
 
@@ -199,7 +199,7 @@ void Runtime::Step(const Event& event) {
   const std::shared_ptr<const sync::Projection>& projection = core_.model().projection;
   if (projection != hash_checked_) {
     hash_checked_ = projection;
-    service_->WantHash(AsksForHashes(*projection));
+    streams_->WantHash(AsksForHashes(*projection));
   }
   UpdateMetrics();
   if (std::holds_alternative<event::Sealed>(event)) UpdateExpiries();

@@ -16,6 +16,7 @@
 #include "agent/attest/workload_attestor.h"
 #include "agent/core/agent_core.h"
 #include "agent/server/ca_client.h"
+#include "agent/server/consumer_streams.h"
 #include "agent/server/mtls_context_service.h"
 #include "agent/server/sealed_state.h"
 #include "agent/server/user_queues.h"
@@ -88,7 +89,8 @@ class Runtime {
   Thread worker_;         // seals and makes keys
   UserQueues attesting_;  // look at processes
   std::unique_ptr<CaClient> ca_;
-  std::unique_ptr<ContextService> service_;
+  std::unique_ptr<ConsumerStreams> streams_;
+  std::unique_ptr<ContextService> contexts_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<base::MetricsServer> metrics_server_;

@@ -33,7 +33,7 @@ void Runtime::Do(const action::Seal& action) {
 }
 
 void Runtime::Do(const action::Deliver& action) {
-  service_->Deliver(action.consumer, action.contexts);
+  streams_->Deliver(action.consumer, action.contexts);
 }
 
 void Runtime::Do(const action::SetTimer& action) {

@@ -348,6 +348,29 @@ TEST(AgentCore, ReportsWhatEachConsumerEnforces) {
   EXPECT_EQ(agent.acks.back().gone_size(), 1);
 }
 
+TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
+  AgentHarness agent;
+  agent.Join();
+  agent.Register("i1", "/web", {"unix:uid:1000"}, 2);
+  agent.acks.clear();
+  agent.Open("delivered", {"unix:uid:1000"}, ca::v1::DELIVERED);
+  ASSERT_FALSE(agent.acks.empty());
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::DELIVERED);
+  EXPECT_EQ(agent.acks.back().consumers(0).trust_epoch(), 1u);
+
+  agent.Open("accepted", {"unix:uid:1000"}, ca::v1::ACCEPTED);
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::NONE);
+  agent::v1::ReportRequest report;
+  report.set_consumer_id("accepted");
+  report.set_trust_epoch(1);
+  report.set_trust_digest(agent.Last("accepted")->trust_digest());
+  agent.Do(agent::event::ConsumerReported{report});
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::ACCEPTED);
+}
+
 TEST(AgentCore, RenewsItsOwnCertificateAndComesBackWithIt) {
   Serving agent;
   agent.log.clear();

@@ -100,8 +100,9 @@ void AgentHarness::SayTrust(const trust::v1::TrustState& trust, uint64_t revisio
   Say(message);
 }
 
-void AgentHarness::Open(const std::string& consumer, const std::vector<std::string>& selectors) {
-  Do(agent::event::ConsumerOpened{consumer, "process of " + consumer, selectors});
+void AgentHarness::Open(const std::string& consumer, const std::vector<std::string>& selectors,
+                        ca::v1::Evidence evidence) {
+  Do(agent::event::ConsumerOpened{consumer, "process of " + consumer, selectors, evidence});
 }
 
 std::vector<std::string> AgentHarness::Chain(const x509::PrivateKey& key,

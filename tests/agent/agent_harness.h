@@ -37,7 +37,8 @@ class AgentHarness {
                 const std::vector<std::string>& selectors, uint64_t revision);
   void Unregister(const std::string& identity_id, uint64_t revision);
   void SayTrust(const trust::v1::TrustState& trust, uint64_t revision);
-  void Open(const std::string& consumer, const std::vector<std::string>& selectors);
+  void Open(const std::string& consumer, const std::vector<std::string>& selectors,
+            ca::v1::Evidence evidence = ca::v1::IN_FORCE);
 
   std::vector<std::string> Chain(const x509::PrivateKey& key, const std::string& path) const;
   const agent::v1::MtlsContexts* Last(const std::string& consumer) const;

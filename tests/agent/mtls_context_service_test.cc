@@ -86,7 +86,7 @@ class ContextServiceTest : public ::testing::Test {
   }
 
   ContextServiceTest()
-      : service_({.attestor = attestor_,
+      : streams_({.attestor = attestor_,
                   .attesting = attesting_,
                   .clock = clock_,
                   .post =
@@ -94,14 +94,14 @@ class ContextServiceTest : public ::testing::Test {
                         if (then != nullptr) TakenOrHeld(std::move(then));
                         Put(std::move(event));
                         return absl::OkStatus();
-                      },
-                  .report =
-                      [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
-                        Put(agent::event::ConsumerReported{std::move(report)});
-                        TakenOrHeld([done = std::move(done)] { done(absl::OkStatus()); });
-                      }}) {
+                      }}),
+        service_(streams_,
+                 [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
+                   Put(agent::event::ConsumerReported{std::move(report)});
+                   TakenOrHeld([done = std::move(done)] { done(absl::OkStatus()); });
+                 }) {
     listener_ = *rpc::UnixListener::Bind(dir_.Join("agent.sock"), 0666);
-    service_.UseListener(listener_.get());
+    streams_.UseListener(listener_.get());
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -110,7 +110,7 @@ class ContextServiceTest : public ::testing::Test {
   }
   ~ContextServiceTest() override {
     listener_->Stop();
-    service_.EndAll(absl::UnavailableError("stopping"));
+    streams_.EndAll(absl::UnavailableError("stopping"));
     server_->Shutdown();
     attesting_.Stop();
   }
@@ -176,6 +176,7 @@ class ContextServiceTest : public ::testing::Test {
   FakeAttestor attestor_;
   FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
   agent::UserQueues attesting_;
+  agent::ConsumerStreams streams_;
   agent::ContextService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
@@ -189,7 +190,7 @@ TEST_F(ContextServiceTest, AttestsTheCallerAndDeliversToIt) {
   ASSERT_TRUE(opened.has_value());
   EXPECT_EQ(opened->selectors, std::vector<std::string>{"s"});
   EXPECT_EQ(opened->process, absl::StrCat(getpid()));
-  service_.Deliver(opened->consumer, Message({"s"}, 7));
+  streams_.Deliver(opened->consumer, Message({"s"}, 7));
   v1::MtlsContexts message;
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_EQ(message.trust_epoch(), 7u);
@@ -205,7 +206,7 @@ TEST_F(ContextServiceTest, ASlowReaderGetsTheNewestAndCostsNoMemory) {
   const auto opened = Await<agent::event::ConsumerOpened>();
   constexpr uint64_t kLast = 200;
   for (uint64_t i = 1; i <= kLast; ++i) {
-    service_.Deliver(opened->consumer, Message({"s"}, i, 1 << 20));
+    streams_.Deliver(opened->consumer, Message({"s"}, i, 1 << 20));
   }
   v1::MtlsContexts message;
   uint64_t received = 0;
@@ -219,11 +220,11 @@ TEST_F(ContextServiceTest, ADeliveryLooksAgainUnlessItFollowsAtOnce) {
   auto reader = stub_->Watch(&context, {});
   const auto opened = Await<agent::event::ConsumerOpened>();
   v1::MtlsContexts message;
-  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  streams_.Deliver(opened->consumer, Message({"s"}, 1));
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_EQ(attestor_.looks(), 1);
-  clock_.Advance(agent::ContextService::kFresh);
-  service_.Deliver(opened->consumer, Message({"s"}, 2));
+  clock_.Advance(agent::ConsumerStreams::kFresh);
+  streams_.Deliver(opened->consumer, Message({"s"}, 2));
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_EQ(message.trust_epoch(), 2u);
   EXPECT_EQ(attestor_.looks(), 2);
@@ -234,11 +235,11 @@ TEST_F(ContextServiceTest, WhatWasDecidedForOtherSelectorsIsNotSent) {
   auto reader = stub_->Watch(&context, {});
   const auto opened = Await<agent::event::ConsumerOpened>();
   attestor_.Say({"t"});
-  clock_.Advance(agent::ContextService::kFresh);
-  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  clock_.Advance(agent::ConsumerStreams::kFresh);
+  streams_.Deliver(opened->consumer, Message({"s"}, 1));
   const auto changed = Await<agent::event::ConsumerChanged>();
   EXPECT_EQ(changed->selectors, std::vector<std::string>{"t"});
-  service_.Deliver(opened->consumer, Message({"t"}, 2));
+  streams_.Deliver(opened->consumer, Message({"t"}, 2));
   v1::MtlsContexts message;
   ASSERT_TRUE(reader->Read(&message));
   EXPECT_EQ(message.trust_epoch(), 2u);
@@ -249,8 +250,8 @@ TEST_F(ContextServiceTest, AStreamWhoseProcessHasEndedIsEnded) {
   auto reader = stub_->Watch(&context, {});
   const auto opened = Await<agent::event::ConsumerOpened>();
   attestor_.Fail(absl::UnauthenticatedError("it has ended"));
-  clock_.Advance(agent::ContextService::kFresh);
-  service_.Deliver(opened->consumer, Message({"s"}, 1));
+  clock_.Advance(agent::ConsumerStreams::kFresh);
+  streams_.Deliver(opened->consumer, Message({"s"}, 1));
   v1::MtlsContexts message;
   EXPECT_FALSE(reader->Read(&message));
   const grpc::Status status = reader->Finish();
@@ -276,7 +277,7 @@ TEST_F(ContextServiceTest, AttestsAllAgainWhenARegistrationAsksForHashes) {
   grpc::ClientContext context;
   auto reader = stub_->Watch(&context, {});
   Await<agent::event::ConsumerOpened>();
-  service_.WantHash(true);
+  streams_.WantHash(true);
   EXPECT_THAT(Await<agent::event::ConsumerChanged>()->selectors, ::testing::Contains("hash"));
 }
 
@@ -340,7 +341,7 @@ TEST_F(ContextServiceTest, StreamsDroppedInHasteHoldTheirPlaceUntilTheCoreHasTak
     context.TryCancel();
     reader->Finish();
   };
-  for (size_t i = 0; i < agent::ContextService::kMaxStreamsOfUser; ++i) drop();
+  for (size_t i = 0; i < agent::ConsumerStreams::kMaxStreamsOfUser; ++i) drop();
   {
     grpc::ClientContext context;
     auto reader = stub_->Watch(&context, {});
@@ -348,7 +349,7 @@ TEST_F(ContextServiceTest, StreamsDroppedInHasteHoldTheirPlaceUntilTheCoreHasTak
     EXPECT_FALSE(reader->Read(&message));
     EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   }
-  AwaitHeld(agent::ContextService::kMaxStreamsOfUser);
+  AwaitHeld(agent::ConsumerStreams::kMaxStreamsOfUser);
   BeSlow(false);
   drop();
 }
@@ -357,7 +358,7 @@ TEST_F(ContextServiceTest, EndsEveryStreamWhenTheAgentStops) {
   grpc::ClientContext context;
   auto reader = stub_->Watch(&context, {});
   Await<agent::event::ConsumerOpened>();
-  service_.EndAll(absl::UnavailableError("the agent is stopping"));
+  streams_.EndAll(absl::UnavailableError("the agent is stopping"));
   v1::MtlsContexts message;
   EXPECT_FALSE(reader->Read(&message));
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Streams of processes of this node, in whatever API: who may open one, who it is by the kernel's
+// word, and that nothing is sent to another than the one for whom it was decided. What is sent is
+// decided by the core; how an API says it is its sink's affair.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent/attest/workload_attestor.h"
+#include "agent/core/events.h"
+#include "agent/server/exit_watcher.h"
+#include "agent/server/sync_stream.h"
+#include "agent/server/user_queues.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "linchpin/agent/v1/mtls_context.pb.h"
+#include "rpc/unix_listener.h"
+
+namespace linchpin::agent {
+
+// One stream, as an API speaks it. Called from any thread, also before the call's handler returns.
+class ConsumerSink {
+ public:
+  virtual ~ConsumerSink() = default;
+  // The caller's complete contexts; whatever waits to be sent is replaced. Nothing is sent after
+  // the end.
+  virtual void Send(std::shared_ptr<const v1::MtlsContexts> contexts) = 0;
+  virtual void End(const absl::Status& status) = 0;  // may come more than once: the first counts
+};
+
+// Safe for concurrent use.
+class ConsumerStreams {
+ public:
+  // Each holds its place until the core has taken its end, so that streams opened and dropped in
+  // haste cannot fill the core's queue.
+  static constexpr size_t kMaxStreams = 16384;
+  static constexpr size_t kMaxStreamsOfUser = 1024;
+  // What attestation saw is good for a delivery that follows this soon. (Looking again just before
+  // would make nothing safer: what was sent lies in the socket for whatever program reads there.)
+  static constexpr absl::Duration kFresh = absl::Milliseconds(100);
+
+  struct Parts {
+    WorkloadAttestor& attestor;
+    UserQueues& attesting;  // where attestation may block
+    const base::Clock& clock;
+    PostThen post;
+  };
+  // `parts` must outlive this object, and this object the sinks and the server that calls it.
+  explicit ConsumerStreams(Parts parts);
+  ~ConsumerStreams();
+
+  // Once, before the first call.
+  void UseListener(const rpc::UnixListener* listener) { listener_ = listener; }
+
+  // Begins a stream of the process that makes this call: attests it and tells the core, which
+  // answers with Deliver(). Returns its name. The sink is kept until Close(), and ended if something
+  // fails later. UNAUTHENTICATED: it did not come over the socket; RESOURCE_EXHAUSTED: too many.
+  absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, ca::v1::Evidence evidence,
+                                  std::shared_ptr<ConsumerSink> sink);
+  // The call is over. Once for each Open() that succeeded.
+  void Close(const ConsumerId& id);
+
+  // Any thread. Unless that was done a moment ago, attests again first: what was decided for
+  // another program than the one that is there now is not sent.
+  void Deliver(const ConsumerId& id, std::shared_ptr<const v1::MtlsContexts> contexts);
+  // The process says that this delivery is in its hands (as far as its evidence goes).
+  void Accepted(const ConsumerId& id, uint64_t trust_epoch, const std::string& trust_digest);
+  // Nobody speaks for another process: whether the one that makes this call opened that stream.
+  // UNAUTHENTICATED as above, NOT_FOUND: no such stream of this process.
+  absl::Status CheckIsOf(const ConsumerId& id, const grpc::ServerContextBase& context) const;
+
+  // Some registration asks for the program's hash; all are attested again when that begins.
+  void WantHash(bool want);
+  void EndAll(const absl::Status& status);
+
+ private:
+  class Stream;
+  using StreamPtr = std::shared_ptr<Stream>;
+
+  void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
+  std::shared_ptr<const rpc::UnixPeer> PeerOf(const grpc::ServerContextBase& context) const;
+  bool TakePlace(uid_t uid);
+  void LeavePlace(uid_t uid);
+  StreamPtr Find(const ConsumerId& id) const;
+  std::vector<StreamPtr> Streams() const;
+  void Begin(const StreamPtr& stream);
+  // In the user's queue. False if the stream was ended.
+  bool Attest(const StreamPtr& stream);
+  void SendOffered(const StreamPtr& stream, bool attest_first);
+
+  const Parts parts_;
+  const rpc::UnixListener* listener_ = nullptr;
+  const std::string run_;  // begins the names of this run's streams
+  std::atomic<bool> want_hash_ = false;
+  mutable base::Mutex mutex_;
+  uint64_t last_ = 0;
+  std::map<ConsumerId, StreamPtr> streams_;
+  std::map<uid_t, size_t> places_of_user_;
+  size_t places_ = 0;
+  ExitWatcher exits_;
+};
+
+}  // namespace linchpin::agent
