@@ -27,13 +27,13 @@ def openssl(*args):
         raise Failure(f"openssl {args[0]}: {done.stderr.strip()}")
 
 
-def certify(folder, name, extensions, ca, ca_key):
+def certify(folder, name, extensions, ca, ca_key, subject=None):
     """-> (certificate, key), made by OpenSSL alone."""
     key, request = folder / f"{name}.key", folder / f"{name}.csr"
     certificate, wanted = folder / f"{name}.pem", folder / f"{name}.ext"
     wanted.write_text(extensions)
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", key, "-out", request, "-subj", f"/O=Rogue/CN={name}")
+            "-keyout", key, "-out", request, "-subj", subject or f"/O=Rogue/CN={name}")
     openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-days", "1", "-sha256",
             "-set_serial", f"0x{len(name)}7", "-extfile", wanted, "-out", certificate)
     return certificate, key
