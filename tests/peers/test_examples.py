@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Linchpin Authors
+"""The examples in other languages, as somebody who copies them runs them."""
+
+import pathlib
+
+import pytest
+from deployment import BIN, wait_for
+from mesh import ANYBODY, spiffe_id
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+PYTHON = ["/usr/bin/python3", "-B", EXAMPLES / "python-service/service.py"]
+
+
+def address(server):
+    """Where it listens; it says so once it does."""
+    wait_for("the server to listen",
+             lambda: "serving on" in server.text() or not server.alive())
+    assert server.alive(), server.text()
+    return server.text().split("serving on ")[1].split()[0]
+
+
+@pytest.fixture
+def files(node):
+    """A directory that the operator's command keeps current."""
+    node.begin(short_lives=True)
+    node.identity("/web", ANYBODY)
+    directory = node.folder / "tls"
+    node.start("fetch", [BIN / "linchpin", "fetch", "--write", directory, "--watch"],
+               {"LINCHPIN_AGENT_SOCKET": f"unix://{node.socket('node')}"})
+    wait_for("the files", directory.exists)
+    return directory
+
+
+def test_python_service_greets_callers_through_three_certificates(node, files):
+    server = node.start("server", [*PYTHON, "serve", files, "127.0.0.1:0", spiffe_id("web")])
+    url = f"https://{address(server)}/"
+    generations = set()
+    while len(generations) < 3:
+        code, lines = node.once(*PYTHON, "get", files, url, spiffe_id("web"))
+        assert (code, lines) == (0, [f"Hello, {spiffe_id('web')}"])
+        generations.add((files / "chain.pem").read_text())
+    assert "refused" not in server.text()
+
+
+def test_python_service_refuses_another_caller_and_another_server(node, files):
+    server = node.start("server", [*PYTHON, "serve", files, "127.0.0.1:0", spiffe_id("payments")])
+    url = f"https://{address(server)}/"
+    code, lines = node.once(*PYTHON, "get", files, url, spiffe_id("web"))
+    assert code == 1 and lines == [f"{spiffe_id('web')} may not call this"]
+    code, lines = node.once(*PYTHON, "get", files, url, spiffe_id("payments"))
+    assert code == 1 and lines == [f"the server is {spiffe_id('web')}, not {spiffe_id('payments')}"]
