@@ -52,6 +52,7 @@ class Splitter {
     for (const auto& pin : trust.declared_issuers()) {
       TrustFor(pin.size()).add_declared_issuers(pin);
     }
+    for (const auto& der : trust.twins()) TrustFor(der.size()).add_twins(der);
     for (const auto& entry : trust.revocations()) {
       *TrustFor(entry.ByteSizeLong()).add_revocations() = entry;
     }

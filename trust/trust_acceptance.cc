@@ -128,6 +128,7 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
   KeepOnly(next.cursor.version, incoming, held, &next.message);
   ASSIGN_OR_RETURN(next.state,
                    Build(incoming, next.cursor.trust_domain, std::move(pins), options.skew));
+  next.twins = CheckTwins(*next.state, incoming.twins(), options.now);
   return next;
 }
 

@@ -14,6 +14,7 @@
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/pin_set.h"
 #include "trust/trust_state.h"
+#include "trust/twins.h"
 #include "x509/spki_pin.h"
 
 namespace linchpin::trust {
@@ -25,6 +26,7 @@ struct TrustHeld {
   std::vector<x509::SpkiPin> frozen_anchors;  // of set 0: the roots of the first connection
   v1::TrustState message;                     // as accepted last
   std::shared_ptr<const TrustState> state;    // null before first contact
+  CheckedTwins twins;                         // of message.twins(); no part of the state
 };
 
 // Takes `incoming` whole or not at all. Under a signed set: new sets are followed from the cursor,
@@ -32,7 +34,8 @@ struct TrustHeld {
 // 0: anchors stay frozen, issuers are incoming.declared_issuers, and the first signed set that
 // comes ends set 0 for ever. FAILED_PRECONDITION: other trust domain, an epoch that goes back
 // (unless `epoch_may_regress`: the CA's store is a new incarnation), a set that is withheld; the
-// codes of FollowPinSets; INVALID_ARGUMENT: malformed.
+// codes of FollowPinSets; INVALID_ARGUMENT: malformed. A wrong twin is no reason to refuse: it is
+// left out and named in `twins`.
 struct AcceptOptions {
   absl::Time now;
   bool first_contact = false;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent/core/alarms.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
 #include "x509/secret_bytes.h"
@@ -50,6 +51,7 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
     return;
   }
   latest_ = *std::move(model);
+  if (latest_.trust != nullptr) AlarmWrongTwins(*latest_.trust, out);
   sealed_ = std::make_shared<const Model>(latest_);
   latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);
   Serve(sealed_);

@@ -128,10 +128,10 @@ class AgentCore {
   void AlarmExpired(absl::Time now, Actions* out);
   const Offer* OfferOf(const ca::v1::NodeIdentity& identity);  // null: no certificate
   void Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out);
-  std::shared_ptr<const agent::v1::MtlsContexts> MessageFor(const ConsumerId& id,
-                                                            const Consumer& consumer,
-                                                            const Delivered& delivered,
-                                                            const Matched& matched) const;
+  std::shared_ptr<agent::v1::MtlsContexts> MessageFor(const ConsumerId& id,
+                                                      const Consumer& consumer,
+                                                      const Delivered& delivered,
+                                                      const Matched& matched) const;
   ca::v1::Hello MakeHello();
 
   const CoreOptions options_;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
+#include "agent/core/alarms.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
 
@@ -131,7 +132,10 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
                                    {.now = now, .first_contact = true, .skew = options_.skew})
               : absl::FailedPreconditionError("attested before first contact");
       status = accepted.status();
-      if (accepted.ok()) trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
+      if (accepted.ok()) {
+        trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
+        AlarmWrongTwins(*trust, out);
+      }
     }
     if (status.ok()) status = TakeNode(now, *latest_.node_key, *event.response, trust);
   }

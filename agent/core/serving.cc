@@ -18,13 +18,26 @@ namespace {
 
 constexpr size_t kMaxIdentities = 1024;  // of one process
 
+using Twins = std::vector<absl::string_view>;  // DER
+
+Twins TwinsAt(const trust::TrustHeld& held, absl::Time now) {
+  Twins twins;
+  for (const trust::Twin& twin : held.twins.twins) {
+    if (twin.not_after > now) twins.push_back(twin.der);
+  }
+  return twins;
+}
+
 // What a process compares: not the keys, which change only with their certificates.
 std::string ContentsDigest(const Selectors& selectors,
-                           const std::vector<std::pair<std::string, std::string>>& identities) {
+                           const std::vector<std::pair<std::string, std::string>>& identities,
+                           const Twins& twins) {
   x509::FieldHasher hasher("linchpin delivery v1");
   hasher.Add(selectors.size());
   for (const std::string& selector : selectors) hasher.Add(selector);
   for (const auto& [context_digest, hint] : identities) hasher.Add(context_digest).Add(hint);
+  hasher.Add(twins.size());
+  for (const absl::string_view der : twins) hasher.Add(der);
   return hasher.Finish();
 }
 
@@ -142,29 +155,34 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
     expires_at = std::max(expires_at, offer->certified->expires_at);
   }
   if (!matched.empty()) consumer->policies = std::move(policies);
-  Delivered next{.epoch = served_->trust_epoch(),
-                 .contents = ContentsDigest(*consumer->selectors, contents),
-                 .has_identities = !matched.empty()};
+  Twins twins;
+  Delivered next{.epoch = served_->trust_epoch(), .has_identities = !matched.empty()};
   // A process whose identities were withdrawn goes on with its last leaf and rules, but under the
   // trust of now: what it is told then has no identity.
   if (!consumer->policies.empty()) {
     next.trust_digest =
         trust::TrustDigest({{options_.trust_domain, served_->trust->state}}, consumer->policies);
+    twins = TwinsAt(*served_->trust, now);
   }
+  next.contents = ContentsDigest(*consumer->selectors, contents, twins);
   // It knows when its certificate ends; that nothing follows yet is no news, newer trust is.
   const bool same_trust = consumer->delivered.has_value() &&
                           consumer->delivered->epoch == next.epoch &&
                           consumer->delivered->trust_digest == next.trust_digest;
   if (same_trust && expired && matched.empty()) return;
   if (same_trust && *consumer->delivered == next) return;
-  out->push_back(action::Deliver{id, MessageFor(id, *consumer, next, matched)});
+  auto message = MessageFor(id, *consumer, next, matched);
+  for (const absl::string_view der : twins) {
+    message->mutable_trust_domains(0)->add_twins(std::string(der));
+  }
+  out->push_back(action::Deliver{id, std::move(message)});
   consumers_.Deliver(id, std::move(next), std::move(identities), expires_at);
 }
 
-std::shared_ptr<const agent::v1::MtlsContexts> AgentCore::MessageFor(const ConsumerId& id,
-                                                                     const Consumer& consumer,
-                                                                     const Delivered& delivered,
-                                                                     const Matched& matched) const {
+std::shared_ptr<agent::v1::MtlsContexts> AgentCore::MessageFor(const ConsumerId& id,
+                                                               const Consumer& consumer,
+                                                               const Delivered& delivered,
+                                                               const Matched& matched) const {
   auto message = x509::ShareWiped(agent::v1::MtlsContexts(), trust::WipeKeys);
   for (const auto& [identity, offer] : matched) {
     agent::v1::Identity& one = *message->add_identities();

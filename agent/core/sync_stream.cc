@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
+#include "agent/core/alarms.h"
 #include "trust/text.h"
 
 namespace linchpin::agent {
@@ -143,6 +144,7 @@ void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bo
   if (accepted->message.SerializeAsString() == latest_.trust->message.SerializeAsString()) return;
   const uint64_t before = latest_.trust_epoch();
   latest_.trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
+  AlarmWrongTwins(*latest_.trust, out);
   Changed();
   for (const auto& [id, certified] : latest_.certificates) {
     const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);

@@ -137,6 +137,7 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
     } else {
       message.add_issuers(authority.certificate.der());
       message.add_declared_issuers(authority.certificate.public_key().pin().bytes());
+      if (authority.twin.has_value()) message.add_twins(authority.twin->der());
     }
   }
   const auto& sets = registry.trust().record.pin_sets();

@@ -214,6 +214,17 @@ TEST(Authorities, StoreATwinOfEachIssuer) {
   }
 }
 
+TEST(Authorities, SendTheTwinsToTheNodesAsTheyDoTheIssuers) {
+  CoreWorld world;
+  const ca::Authorities& authorities = world.core->authorities();
+  const trust::v1::TrustState sent = ca::TrustMessage(world.core->registry(), authorities, 0);
+  ASSERT_EQ(sent.twins_size(), sent.issuers_size());
+  for (int i = 0; i < sent.twins_size(); ++i) {
+    EXPECT_TRUE(x509::IsTwinOf(*x509::Certificate::FromDer(sent.twins(i)),
+                               *x509::Certificate::FromDer(sent.issuers(i))));
+  }
+}
+
 // Registration.
 
 struct BadIdentity {

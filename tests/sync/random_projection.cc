@@ -54,6 +54,7 @@ trust::v1::TrustState RandomTrust(SeededRandom& random, size_t most_revocations)
   for (size_t i = random.Below(4); i > 0; --i) {
     trust.add_declared_issuers(base::RandomBytes(random, 32));
   }
+  for (size_t i = random.Below(4); i > 0; --i) trust.add_twins(std::string(900, 't'));
   for (size_t i = random.Below(most_revocations + 1); i > 0; --i) {
     auto* const entry = trust.add_revocations();
     entry->set_serial(base::RandomBytes(random, 20));

@@ -61,6 +61,17 @@ Certified TestAuthority::MakeIssuer(const std::string& name) const {
   return IssuerUnder(root_, name);
 }
 
+x509::Certificate TwinOf(const Certified& issuer) {
+  // Signatures differ each time: as a CA does, each is made once and kept.
+  static auto& twins = *new std::map<std::string, x509::Certificate>();
+  const auto it = twins.find(issuer.certificate.der());
+  if (it != twins.end()) return it->second;
+  const std::string serial = SerialFor("twin" + issuer.certificate.fields().subject);
+  return twins
+      .emplace(issuer.certificate.der(), *x509::MakeTwin(issuer.certificate, issuer.key, serial))
+      .first->second;
+}
+
 trust::SpiffeId TestAuthority::Id(const std::string& path) const {
   return *trust::SpiffeId::Make(trust_domain_, path);
 }
@@ -100,6 +111,7 @@ trust::v1::TrustState TestAuthority::Message(uint64_t epoch) const {
   for (const Certified* issuer : {&active_, &backup_}) {
     message.add_issuers(issuer->certificate.der());
     message.add_declared_issuers(issuer->pin().bytes());
+    message.add_twins(TwinOf(*issuer).der());
   }
   return message;
 }

@@ -29,6 +29,8 @@ struct Certified {
   x509::SpkiPin pin() const { return key.public_key().pin(); }
 };
 
+x509::Certificate TwinOf(const Certified& issuer);
+
 // A key that is made once a name and then kept, so that tests stay quick.
 x509::PrivateKey KeyNamed(const std::string& name);
 

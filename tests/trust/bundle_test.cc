@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "trust/bundle.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/trust/test_authority.h"
+#include "trust/trust_codec.h"
+
+namespace linchpin::trust {
+namespace {
+
+using test::kNow;
+using test::StatusIs;
+using test::TestAuthority;
+using test::TwinOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class BundleTest : public testing::Test {
+ protected:
+  BundleTest() {
+    context_ = EncodeTrustState(*authority_.State());
+    context_.add_twins(TwinOf(authority_.active()).der());
+  }
+  void ExpectTwins(BundleKind kind, absl::Time now = kNow) const {
+    const Bundle bundle = BundleOf(context_, kind, now);
+    EXPECT_EQ(bundle.holds, BundleKind::kPinned);
+    EXPECT_THAT(bundle.certificates, ElementsAre(TwinOf(authority_.active()).der()));
+    EXPECT_EQ(bundle.why_empty, "");
+  }
+  void ExpectRoots(BundleKind kind, absl::Time now = kNow) const {
+    const Bundle bundle = BundleOf(context_, kind, now);
+    EXPECT_EQ(bundle.holds, BundleKind::kRoots);
+    EXPECT_THAT(bundle.certificates, ElementsAre(authority_.root().certificate.der()));
+    EXPECT_EQ(bundle.why_empty, "");
+  }
+  TestAuthority authority_;
+  agent::v1::TrustDomainContext context_;
+};
+
+TEST_F(BundleTest, HoldsTwinsWhilePinsBlockAndRootsWhereAskedFor) {
+  ExpectTwins(BundleKind::kPinned);
+  ExpectRoots(BundleKind::kRoots);
+}
+
+TEST_F(BundleTest, HoldsRootsWherePinsDoNotBlock) {
+  context_.mutable_pins()->set_mode(v1::PinSet::REPORT_ONLY);
+  ExpectRoots(BundleKind::kPinned);
+  context_.mutable_pins()->set_mode(v1::PinSet::ENFORCE);
+  context_.mutable_pins()->set_any_under_anchor(true);
+  ExpectRoots(BundleKind::kPinned);
+}
+
+TEST_F(BundleTest, FollowsWhatTheSetSaysOfItsExpiry) {
+  v1::EffectivePins* pins = context_.mutable_pins();
+  pins->set_expires_at(absl::ToUnixSeconds(kNow));
+  const absl::Time before = kNow - absl::Seconds(1);
+  pins->set_on_expiry(v1::PinSet::KEEP);
+  ExpectTwins(BundleKind::kPinned);
+  pins->set_on_expiry(v1::PinSet::RELAX);
+  ExpectTwins(BundleKind::kPinned, before);
+  ExpectRoots(BundleKind::kPinned);
+  pins->set_on_expiry(v1::PinSet::FAIL_CLOSED);
+  ExpectTwins(BundleKind::kPinned, before);
+  ExpectRoots(BundleKind::kRoots, before);
+  for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
+    const Bundle bundle = BundleOf(context_, kind, kNow);
+    EXPECT_THAT(bundle.certificates, IsEmpty());
+    EXPECT_THAT(bundle.why_empty, HasSubstr("fail_closed"));
+  }
+}
+
+TEST_F(BundleTest, IsEmptyRatherThanOfRootsWhereNoTwinIsKnown) {
+  context_.clear_twins();
+  const Bundle bundle = BundleOf(context_, BundleKind::kPinned, kNow);
+  EXPECT_EQ(bundle.holds, BundleKind::kPinned);
+  EXPECT_THAT(bundle.certificates, IsEmpty());
+  EXPECT_THAT(bundle.why_empty, HasSubstr("no twin of a pinned issuer"));
+}
+
+TEST(BundleKind, IsReadFromItsName) {
+  for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
+    EXPECT_THAT(ParseBundleKind(BundleKindName(kind)), test::IsOkAndHolds(kind));
+  }
+  EXPECT_THAT(ParseBundleKind("both"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "not \"both\""));
+}
+
+}  // namespace
+}  // namespace linchpin::trust
