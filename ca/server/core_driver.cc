@@ -19,7 +19,6 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Seconds(1);
 constexpr uint64_t kTicksBetweenKeyLooks = 30;
-constexpr size_t kSigners = 2;
 
 bool IsPlain(absl::string_view value) {
   return !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
@@ -38,22 +37,16 @@ CoreDriver::CoreDriver(std::unique_ptr<CaCore> core, DriverParts parts)
       core_(std::move(core)),
       loop_(parts.clock),
       store_loop_(parts.clock),
-      slow_loop_(parts.clock) {
-  for (size_t i = 0; i < kSigners; ++i) {
-    signers_.push_back(std::make_unique<base::RunLoop>(parts.clock));
-  }
-}
+      slow_loop_(parts.clock),
+      signers_({parts.keys, parts.log, parts.clock},
+               [this](std::vector<event::Issued> made) { Complete(std::move(made)); }) {}
 
 CoreDriver::~CoreDriver() {
   // In the order in which work flows, so that what was begun is finished.
   store_loop_.Stop();
   slow_loop_.Stop();
-  for (auto& signer : signers_) signer->Stop();
+  signers_.Stop();
   for (size_t i = 1; i < threads_.size(); ++i) threads_[i].join();
-  {
-    base::MutexLock lock(state_mutex_);
-    state_changed_.wait(lock, [this] { return appending_ == 0; });
-  }
   loop_.Stop();
   if (!threads_.empty()) threads_[0].join();
   for (auto& [call, answer] : calls_) answer(absl::UnavailableError("the CA stopped"), nullptr);
@@ -63,13 +56,19 @@ void CoreDriver::Start() {
   threads_.emplace_back([this] { loop_.Run(); });
   threads_.emplace_back([this] { store_loop_.Run(); });
   threads_.emplace_back([this] { slow_loop_.Run(); });
-  for (auto& signer : signers_) threads_.emplace_back([&loop = *signer] { loop.Run(); });
+  signers_.Start();
   Complete(event::Started{});
   (void)loop_.Post([this] { Tick(); });
 }
 
 void CoreDriver::Complete(Event event) {
   loop_.PostEnd([this, event = std::move(event)]() mutable { Step(std::move(event)); });
+}
+
+void CoreDriver::Complete(std::vector<event::Issued> made) {
+  loop_.PostEnd([this, made = std::move(made)]() mutable {
+    for (event::Issued& one : made) Step(std::move(one));
+  });
 }
 
 void CoreDriver::Tell(Event event, base::Work next) {
@@ -140,59 +139,7 @@ void CoreDriver::Do(action::Reload) {
   if (!posted.ok()) Complete(event::Reloaded{posted});
 }
 
-void CoreDriver::Do(action::SignAndLog action) {
-  const Ticket ticket = action.ticket;
-  base::RunLoop& signer = *signers_[next_signer_++ % signers_.size()];
-  const absl::Status posted = signer.Post([this, action = std::move(action)] { Sign(action); });
-  if (!posted.ok()) Complete(event::Issued{ticket, posted});
-}
-
-void CoreDriver::Sign(const action::SignAndLog& action) {
-  const auto sign = [&]() -> absl::StatusOr<CertificatesMade> {
-    auto issuer = TemplateOf(action.issuer, action.key_name);
-    if (!issuer.ok()) return issuer.status();
-    return MakeCertificates(action.orders, *issuer, parts_.clock.Now());
-  };
-  absl::StatusOr<CertificatesMade> made = sign();
-  if (!made.ok()) return Complete(event::Issued{action.ticket, made.status()});
-  if (made->entries.empty()) {
-    return Complete(event::Issued{action.ticket, std::move(made->certificates)});
-  }
-  {
-    base::MutexLock lock(state_mutex_);
-    ++appending_;
-  }
-  parts_.log.Append(std::move(made->entries),
-                    [this, ticket = action.ticket,
-                     certificates = std::move(made->certificates)](absl::Status durable) mutable {
-                      if (durable.ok()) {
-                        Complete(event::Issued{ticket, std::move(certificates)});
-                      } else {
-                        Complete(event::Issued{ticket, durable});
-                      }
-                      base::MutexLock lock(state_mutex_);
-                      --appending_;
-                      state_changed_.notify_all();
-                    });
-}
-
-absl::StatusOr<x509::LeafTemplate> CoreDriver::TemplateOf(const x509::Certificate& issuer,
-                                                          const std::string& key_name) {
-  base::MutexLock lock(templates_mutex_);
-  const auto it = templates_.find(key_name);
-  if (it != templates_.end() && it->second.issuer() == issuer) return it->second;
-  absl::StatusOr<x509::PrivateKey> key = parts_.keys.Open(key_name);
-  if (!key.ok()) {
-    return absl::Status(key.status().code() == absl::StatusCode::kNotFound
-                            ? absl::StatusCode::kFailedPrecondition
-                            : key.status().code(),
-                        absl::StrCat("the issuer's key ", key_name,
-                                     " cannot be used: ", std::string(key.status().message())));
-  }
-  absl::StatusOr<x509::LeafTemplate> made = x509::LeafTemplate::Make(issuer, *key);
-  if (made.ok()) templates_.insert_or_assign(key_name, *made);
-  return made;
-}
+void CoreDriver::Do(action::SignAndLog action) { signers_.Add(std::move(action)); }
 
 void CoreDriver::Do(action::Reply action) {
   const auto it = calls_.find(action.call);

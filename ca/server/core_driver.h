@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Runs a CaCore: one thread is the core's, one commits to the store, a few sign; the log has its
-// own. Carries out actions and brings their completions back; decides nothing.
+// Runs a CaCore: one thread is the core's, one commits to the store, a few sign (signers.h); the
+// log has its own. Carries out actions and brings their completions back; decides nothing.
 #pragma once
 
 #include <atomic>
@@ -24,9 +24,9 @@
 #include "ca/core/ca_core.h"
 #include "ca/keys/key_manager.h"
 #include "ca/log/issuance_log.h"
+#include "ca/server/signers.h"
 #include "ca/store/store.h"
 #include "rpc/own_identity.h"
-#include "x509/leaf_template.h"
 
 namespace linchpin::ca {
 
@@ -100,9 +100,7 @@ class CoreDriver {
   void Do(action::Note action);
   void Say(const action::Note& note);
   void Complete(Event event);  // any thread
-  void Sign(const action::SignAndLog& action);
-  absl::StatusOr<x509::LeafTemplate> TemplateOf(const x509::Certificate& issuer,
-                                                const std::string& key_name);
+  void Complete(std::vector<event::Issued> made);
   void SwapContext();
   void Tick();
   void LookForKeys();
@@ -123,21 +121,16 @@ class CoreDriver {
   base::LogLimit notes_said_{50};
   base::LogLimit warnings_said_{50};
   uint64_t ticks_ = 0;
-  size_t next_signer_ = 0;
-
-  base::Mutex templates_mutex_;
-  std::map<std::string, x509::LeafTemplate> templates_;  // of issuers that were used, by key name
 
   mutable base::Mutex state_mutex_;
   mutable base::CondVar state_changed_;
   std::string not_ready_ = "starting";
   bool idle_ = true;
-  int appending_ = 0;  // to the log
 
   base::RunLoop loop_;
   base::RunLoop store_loop_;
   base::RunLoop slow_loop_;
-  std::vector<std::unique_ptr<base::RunLoop>> signers_;
+  Signers signers_;
   std::vector<std::thread> threads_;  // the core's first
 };
 
