@@ -91,6 +91,7 @@ class AgentCore {
   void On(absl::Time now, const event::SyncClosed& event, Actions* out);
   void On(absl::Time now, const event::ConsumerOpened& event, Actions* out);
   void On(absl::Time now, const event::ConsumerChanged& event, Actions* out);
+  void On(absl::Time now, const event::ConsumerHolds& event, Actions* out);
   void On(absl::Time now, const event::ConsumerClosed& event, Actions* out);
   void On(absl::Time now, const event::ProcessExited& event, Actions* out);
   void On(absl::Time now, const event::ConsumerReported& event, Actions* out);

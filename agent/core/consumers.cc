@@ -92,7 +92,7 @@ void ConsumerTable::Erase(Entry entry) {
 void ConsumerTable::Close(const ConsumerId& id) {
   const auto it = consumers_.find(id);
   if (it == consumers_.end() || !it->second.open) return;
-  if (it->second.identities.empty()) return Erase(it);
+  if (it->second.identities.empty() || it->second.evidence == ca::v1::NONE) return Erase(it);
   LetGo(std::exchange(it->second.selectors, nullptr));
   it->second.open = false;
   --open_;
@@ -146,16 +146,29 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
     if (CanExpire(*consumer)) MayExpire(consumer->expires_at);
     return;
   }
-  for (const auto& [identity_id, spiffe_id] : identities) {
-    if (missing_.erase(identity_id) > 0) touched_.insert(kMissing);
-  }
   consumer->identities = std::move(identities);
   consumer->expires_at = expires_at;
-  const std::set<ConsumerId> of_process = of_process_[consumer->process];
+  if (consumer->evidence != ca::v1::NONE) CameBack(*consumer);
+}
+
+// What its process had before is replaced by what it is served now.
+void ConsumerTable::CameBack(const Consumer& consumer) {
+  for (const auto& [identity_id, spiffe_id] : consumer.identities) {
+    if (missing_.erase(identity_id) > 0) touched_.insert(kMissing);
+  }
+  const std::set<ConsumerId> of_process = of_process_[consumer.process];
   for (const ConsumerId& other : of_process) {
     const auto it = consumers_.find(other);
     if (!it->second.open) Erase(it);
   }
+}
+
+void ConsumerTable::Holds(const ConsumerId& id, ca::v1::Evidence evidence) {
+  Consumer* consumer = Find(id);
+  if (consumer == nullptr || consumer->evidence == evidence) return;
+  const bool held_none = std::exchange(consumer->evidence, evidence) == ca::v1::NONE;
+  touched_.insert(id);
+  if (held_none && consumer->open && !consumer->identities.empty()) CameBack(*consumer);
 }
 
 absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const {
@@ -195,6 +208,7 @@ ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
   const auto it = consumers_.find(id);
   if (it == consumers_.end()) return rows;
   const Consumer& consumer = it->second;
+  if (consumer.evidence == ca::v1::NONE) return rows;
   for (const auto& [identity_id, spiffe_id] : consumer.identities) {
     const std::string name = absl::StrCat(id, "/", identity_id);
     ca::v1::Consumer& row = rows[name];

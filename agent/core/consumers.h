@@ -67,9 +67,11 @@ class ConsumerTable {
   // RESOURCE_EXHAUSTED with kMaxConsumers.
   absl::Status Open(const event::ConsumerOpened& event);
   Consumer* Find(const ConsumerId& id);
+  // One that holds no trust (NONE) has no rows, and stands in for nobody who had.
+  void Holds(const ConsumerId& id, ca::v1::Evidence evidence);
   void Select(Consumer* consumer, const std::vector<std::string>& selectors);
-  // One to which nothing was delivered goes; another stays until its process or its leaf ends, or
-  // until the same process is served again.
+  // One to which nothing was delivered, or no trust, goes; another stays until its process or its
+  // leaf ends, or until the same process is served again.
   void Close(const ConsumerId& id);
   void Exited(const ProcessId& process);
   void ForgetExpired(absl::Time now);
@@ -99,6 +101,7 @@ class ConsumerTable {
   using Entry = std::map<ConsumerId, Consumer>::iterator;
   const Selectors* Keep(const std::vector<std::string>& selectors);
   void LetGo(const Selectors* selectors);
+  void CameBack(const Consumer& consumer);
   void Erase(Entry entry);
   void MayExpire(absl::Time at) { soonest_ = std::min(soonest_, at); }
 

@@ -95,7 +95,8 @@ struct SyncClosed {
 
 // A stream of a process on this node, whose selectors are what attestation saw. `evidence` is what
 // its API can show at best: with IN_FORCE and ACCEPTED the process says so (ConsumerReported), with
-// DELIVERED what is delivered counts at once.
+// DELIVERED what is delivered counts at once, and with NONE nothing that it carries is trust that
+// somebody could wait for.
 struct ConsumerOpened {
   ConsumerId consumer;
   ProcessId process;
@@ -105,6 +106,10 @@ struct ConsumerOpened {
 struct ConsumerChanged {  // attested again, with another result
   ConsumerId consumer;
   std::vector<std::string> selectors;
+};
+struct ConsumerHolds {  // what it carries changed: another class of evidence from now on
+  ConsumerId consumer;
+  ca::v1::Evidence evidence = ca::v1::NONE;
 };
 struct ConsumerClosed {  // the stream ended; the process may live on with what it has
   ConsumerId consumer;
@@ -124,7 +129,7 @@ using Event =
     std::variant<event::Started, event::NodeKeyMade, event::FirstContactDone, event::AttestDone,
                  event::NodeRenewed, event::IdentityInUse, event::Sealed, event::IssueDone,
                  event::SyncOpened, event::SyncReceived, event::SyncClosed, event::ConsumerOpened,
-                 event::ConsumerChanged, event::ConsumerClosed, event::ProcessExited,
-                 event::ConsumerReported, event::TimerFired>;
+                 event::ConsumerChanged, event::ConsumerHolds, event::ConsumerClosed,
+                 event::ProcessExited, event::ConsumerReported, event::TimerFired>;
 
 }  // namespace linchpin::agent

@@ -61,6 +61,10 @@ void AgentCore::On(absl::Time, const event::ConsumerChanged& event, Actions*) {
   UpdateWanted();
 }
 
+void AgentCore::On(absl::Time, const event::ConsumerHolds& event, Actions*) {
+  consumers_.Holds(event.consumer, event.evidence);
+}
+
 void AgentCore::On(absl::Time, const event::ConsumerClosed& event, Actions*) {
   consumers_.Close(event.consumer);
   undelivered_.erase(event.consumer);

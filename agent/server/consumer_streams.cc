@@ -130,8 +130,7 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
     stream = std::make_shared<Stream>(id, evidence, peer, std::move(sink));
     streams_[id] = stream;
   }
-  const absl::Status queued =
-      parts_.attesting.Post(peer->uid(), [this, stream] { Begin(stream); });
+  const absl::Status queued = parts_.attesting.Post(peer->uid(), [this, stream] { Begin(stream); });
   if (!queued.ok()) stream->sink->End(queued);
   return stream->id;
 }
@@ -139,8 +138,7 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
 void ConsumerStreams::Begin(const StreamPtr& stream) {
   if (Find(stream->id) == nullptr || !Attest(stream)) return;
   const std::shared_ptr<const Attested> attested = stream->seen().attested;
-  Post(event::ConsumerOpened{
-      stream->id, attested->process, attested->selectors, stream->evidence});
+  Post(event::ConsumerOpened{stream->id, attested->process, attested->selectors, stream->evidence});
   exits_.Watch(attested->process, stream->peer);  // an exit is told after the beginning
   // The end that came meanwhile was told before the beginning.
   if (Find(stream->id) == nullptr) Post(event::ConsumerClosed{stream->id});
@@ -227,6 +225,10 @@ void ConsumerStreams::Accepted(const ConsumerId& id, uint64_t trust_epoch,
   report.set_trust_epoch(trust_epoch);
   report.set_trust_digest(trust_digest);
   Post(event::ConsumerReported{std::move(report)});
+}
+
+void ConsumerStreams::Holds(const ConsumerId& id, ca::v1::Evidence evidence) {
+  Post(event::ConsumerHolds{id, evidence});
 }
 
 absl::Status ConsumerStreams::CheckIsOf(const ConsumerId& id,

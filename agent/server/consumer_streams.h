@@ -66,8 +66,9 @@ class ConsumerStreams {
   void UseListener(const rpc::UnixListener* listener) { listener_ = listener; }
 
   // Begins a stream of the process that makes this call: attests it and tells the core, which
-  // answers with Deliver(). Returns its name. The sink is kept until Close(), and ended if something
-  // fails later. UNAUTHENTICATED: it did not come over the socket; RESOURCE_EXHAUSTED: too many.
+  // answers with Deliver(). Returns its name. The sink is kept until Close(), and ended if
+  // something fails later. UNAUTHENTICATED: it did not come over the socket; RESOURCE_EXHAUSTED:
+  // too many.
   absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, ca::v1::Evidence evidence,
                                   std::shared_ptr<ConsumerSink> sink);
   // The call is over. Once for each Open() that succeeded.
@@ -78,6 +79,8 @@ class ConsumerStreams {
   void Deliver(const ConsumerId& id, std::shared_ptr<const v1::MtlsContexts> contexts);
   // The process says that this delivery is in its hands (as far as its evidence goes).
   void Accepted(const ConsumerId& id, uint64_t trust_epoch, const std::string& trust_digest);
+  // What it carries changed: this is the evidence that there can be of it from now on.
+  void Holds(const ConsumerId& id, ca::v1::Evidence evidence);
   // Nobody speaks for another process: whether the one that makes this call opened that stream.
   // UNAUTHENTICATED as above, NOT_FOUND: no such stream of this process.
   absl::Status CheckIsOf(const ConsumerId& id, const grpc::ServerContextBase& context) const;

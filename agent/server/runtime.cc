@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status_macros.h"
@@ -66,6 +67,7 @@ constexpr std::pair<const char*, const char*> kMetrics[] = {
     {"linchpin_agent_disconnects_total", "ends of the stream from the CA"},
     {"linchpin_agent_bad_messages_total", "of the CA, answered by asking for a snapshot"},
     {"linchpin_agent_bad_reports_total", "of services, about what was not delivered to them"},
+    {"linchpin_agent_secrets_refused_total", "responses that an Envoy did not take"},
     {"linchpin_agent_clock_alarms_total",
      "times that this clock and the CA's were found to differ"},
     {"linchpin_agent_expired_total", "certificates that ran out before they could be renewed"},
@@ -104,6 +106,9 @@ Runtime::Runtime(Parts parts)
       *streams_, [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
         Report(std::move(report), std::move(done));
       });
+  secrets_ = std::make_unique<SecretDiscoveryService>(
+      *streams_,
+      [this](const ConsumerId& consumer, const std::string& why) { SecretRefused(consumer, why); });
 }
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
@@ -127,6 +132,7 @@ absl::Status Runtime::Listen() {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   builder.RegisterService(contexts_.get());
+  builder.RegisterService(secrets_.get());
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.SetResourceQuota(grpc::ResourceQuota("callers").Resize(kMostMemory));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
@@ -213,6 +219,14 @@ void Runtime::Report(v1::ReportRequest report, std::function<void(absl::Status)>
     done(status);
   });
   if (!queued.ok()) done(absl::UnavailableError("the agent is stopping"));
+}
+
+void Runtime::SecretRefused(const ConsumerId& consumer, const std::string& why) {
+  metrics_.Add("linchpin_agent_secrets_refused_total");
+  const std::optional<uint64_t> unsaid = refusals_said_.Take(parts_.clock.Uptime());
+  if (!unsaid.has_value()) return;
+  base::LogWarning("secrets were refused; the caller goes on with what it had",
+                   {{"consumer", consumer}, {"why", why}, {"unsaid", absl::StrCat(*unsaid)}});
 }
 
 void Runtime::Tick() {

@@ -19,7 +19,9 @@
 #include "agent/server/consumer_streams.h"
 #include "agent/server/mtls_context_service.h"
 #include "agent/server/sealed_state.h"
+#include "agent/server/secret_discovery_service.h"
 #include "agent/server/user_queues.h"
+#include "base/log_limit.h"
 #include "base/metrics.h"
 #include "base/run_loop.h"
 #include "rpc/unix_listener.h"
@@ -66,6 +68,7 @@ class Runtime {
   void Post(Event event) { (void)PostThen(std::move(event), nullptr); }
   void Step(const Event& event);
   void Report(v1::ReportRequest report, std::function<void(absl::Status)> done);
+  void SecretRefused(const ConsumerId& consumer, const std::string& why);
   void UpdateMetrics();
   void UpdateExpiries();
   void Tick();
@@ -91,6 +94,8 @@ class Runtime {
   std::unique_ptr<CaClient> ca_;
   std::unique_ptr<ConsumerStreams> streams_;
   std::unique_ptr<ContextService> contexts_;
+  std::unique_ptr<SecretDiscoveryService> secrets_;
+  base::LogLimit refusals_said_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<base::MetricsServer> metrics_server_;

@@ -40,7 +40,8 @@ std::vector<std::string> Matchers(const EnvoySecret& secret) {
 
 std::vector<std::string> DersOf(const std::string& pem) {
   std::vector<std::string> ders;
-  for (const x509::PemBlock& block : *x509::ReadPem(pem, 16)) ders.push_back(block.der);
+  const auto blocks = x509::ReadPem(pem, 16);
+  for (const x509::PemBlock& block : *blocks) ders.push_back(block.der);
   return ders;
 }
 

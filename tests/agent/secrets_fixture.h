@@ -4,6 +4,7 @@
 // Contexts as the core would deliver them, for what renders them.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,16 @@
 #include "trust/trust_codec.h"
 
 namespace linchpin::test {
+
+// Signatures are random, so that a leaf is made once.
+inline const Certified& LeafOf(const TestAuthority& authority, const std::string& path,
+                               const std::string& key) {
+  static std::map<std::string, Certified>& made = *new std::map<std::string, Certified>();
+  const std::string name = authority.trust_domain().name() + path + " " + key;
+  const auto it = made.find(name);
+  if (it != made.end()) return it->second;
+  return made.emplace(name, authority.Leaf(path, authority.active(), key)).first->second;
+}
 
 struct Contexts {
   explicit Contexts(const TestAuthority& made_by) : authority(made_by) {
@@ -24,7 +35,7 @@ struct Contexts {
   // With an inbound rule for each of `from` and an outbound one for each of `to`.
   Contexts& Identity(const std::string& path, const std::vector<std::string>& from = {},
                      const std::vector<std::string>& to = {}, const std::string& key = "key") {
-    const Certified leaf = authority.Leaf(path, authority.active(), key);
+    const Certified& leaf = LeafOf(authority, path, key);
     agent::v1::Identity& one = *message.add_identities();
     one.set_spiffe_id(authority.Id(path).ToString());
     one.add_chain(leaf.certificate.der());

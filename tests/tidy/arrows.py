@@ -26,8 +26,9 @@ ALLOWED = {
     "ca": SHARED | {"ca/core", "ca/store", "ca/keys", "ca/log", "ca/attest", "ca/server"},
     "agent/core": SYNC,
     "agent/attest": TRUST,
-    "agent/server": SHARED | {"agent/core", "agent/attest"},
-    "agent": SHARED | {"agent/core", "agent/attest", "agent/server"},
+    "agent/deliver": TRUST,
+    "agent/server": SHARED | {"agent/core", "agent/attest", "agent/deliver"},
+    "agent": SHARED | {"agent/core", "agent/attest", "agent/deliver", "agent/server"},
     "sdk": SHARED,
     "cli": SHARED,
     "examples": {"sdk"},
@@ -71,6 +72,6 @@ def room_of(path):
 
 
 def room_of_include(target):
-    if target.startswith("linchpin/"):
+    if target.startswith(("linchpin/", "envoy/")):
         return "proto"
     return room_of(target)

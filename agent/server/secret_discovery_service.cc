@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/server/secret_discovery_service.h"
+
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/deliver/secret_stream.h"
+#include "base/mutex.h"
+#include "rpc/status.h"
+
+namespace linchpin::agent {
+namespace {
+
+// One StreamSecrets or DeltaSecrets. Reads only while nothing is being written, so that a caller
+// who does not read holds no more than that.
+template <typename Dialogue>
+class SecretCall final
+    : public grpc::ServerBidiReactor<typename Dialogue::Request, typename Dialogue::Response>,
+      public ConsumerSink {
+ public:
+  using Request = typename Dialogue::Request;
+  using Response = typename Dialogue::Response;
+
+  SecretCall(ConsumerStreams& streams, const SecretDiscoveryService::OnRefused& refused)
+      : streams_(streams), refused_(refused) {}
+
+  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<SecretCall>& self) {
+    self_ = self;
+    // Until it is known what it carries it holds no trust.
+    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::NONE, self);
+    if (!opened.ok()) return End(opened.status());
+    base::MutexLock lock(mutex_);
+    id_ = *std::move(opened);
+    dialogue_.emplace(id_);
+    if (contexts_ != nullptr) dialogue_->Use(std::move(contexts_));
+    Next(lock);
+  }
+
+  void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
+    base::MutexLock lock(mutex_);
+    if (!dialogue_.has_value()) {
+      contexts_ = std::move(contexts);
+      return;
+    }
+    dialogue_->Use(std::move(contexts));
+    TellNews();
+    Next(lock);
+  }
+  void End(const absl::Status& status) override {
+    base::MutexLock lock(mutex_);
+    if (!end_.has_value()) end_ = status;
+    Next(lock);
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    base::MutexLock lock(mutex_);
+    const std::unique_ptr<Request> request = std::move(request_);
+    // One who says no more may still listen.
+    if (!ok) {
+      silent_ = true;
+    } else if (!finished_) {
+      const absl::Status taken = dialogue_->Take(*request);
+      if (!taken.ok() && !end_.has_value()) end_ = taken;
+      TellNews();
+    }
+    Next(lock);
+  }
+  void OnWriteDone(bool ok) override {
+    base::MutexLock lock(mutex_);
+    writing_ = nullptr;
+    if (!ok && !end_.has_value()) end_ = absl::CancelledError("the reader has gone");
+    Next(lock);
+  }
+  void OnCancel() override { End(absl::CancelledError("the reader has gone")); }
+  void OnDone() override {
+    const std::shared_ptr<SecretCall> self = std::move(self_);
+    if (!id_.empty()) streams_.Close(id_);
+  }
+
+  // In order, so under the lock.
+  void TellNews() {
+    const bool holds = dialogue_->HoldsTrust();
+    if (holds != std::exchange(holds_trust_, holds)) {
+      streams_.Holds(id_, holds ? ca::v1::ACCEPTED : ca::v1::NONE);
+    }
+    if (const auto accepted = dialogue_->TakeAccepted()) {
+      streams_.Accepted(id_, accepted->epoch, accepted->digest);
+    }
+    if (const auto why = dialogue_->TakeRefusal()) refused_(id_, *why);
+  }
+
+  void Next(base::MutexLock& lock) {
+    if (writing_ != nullptr || finished_) return;
+    if (end_.has_value()) {
+      finished_ = true;
+      const grpc::Status status = rpc::ToGrpc(*end_);
+      lock.unlock();
+      this->Finish(status);
+      return;
+    }
+    if (!dialogue_.has_value()) return;
+    writing_ = dialogue_->Next();
+    if (writing_ != nullptr) {
+      const Response* response = writing_.get();
+      lock.unlock();
+      this->StartWrite(response);
+    } else if (request_ == nullptr && !silent_) {
+      request_ = std::make_unique<Request>();
+      Request* request = request_.get();
+      lock.unlock();
+      this->StartRead(request);
+    }
+  }
+
+  ConsumerStreams& streams_;
+  const SecretDiscoveryService::OnRefused& refused_;
+  std::shared_ptr<SecretCall> self_;  // until gRPC is done with it
+  base::Mutex mutex_;
+  ConsumerId id_;  // empty: was not opened
+  std::optional<Dialogue> dialogue_;
+  std::shared_ptr<const v1::MtlsContexts> contexts_;  // that came before the dialogue
+  std::unique_ptr<Request> request_;                  // being read; made anew, for it may be large
+  bool silent_ = false;                               // nothing more is read
+  std::shared_ptr<const Response> writing_;
+  bool holds_trust_ = false;
+  std::optional<absl::Status> end_;
+  bool finished_ = false;
+};
+
+// One FetchSecrets: the answer is that of a stream's first response.
+class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
+ public:
+  FetchCall(ConsumerStreams& streams, const discovery::DiscoveryRequest& request,
+            discovery::DiscoveryResponse* response)
+      : streams_(streams), dialogue_("fetch"), response_(response) {
+    asked_ = dialogue_.Take(request);
+  }
+
+  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<FetchCall>& self) {
+    self_ = self;
+    if (!asked_.ok()) return End(asked_);
+    // Nobody hears what becomes of it: what was delivered is assumed to be in use.
+    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::DELIVERED, self);
+    if (!opened.ok()) return End(opened.status());
+    base::MutexLock lock(mutex_);
+    id_ = *std::move(opened);
+  }
+
+  void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
+    {
+      base::MutexLock lock(mutex_);
+      if (finished_) return;
+      dialogue_.Use(contexts);
+      if (!dialogue_.HoldsTrust()) streams_.Holds(id_, ca::v1::NONE);
+      if (const auto whole = dialogue_.Next()) {
+        *response_ = *whole;
+        response_->clear_nonce();
+      } else {
+        asked_ = contexts->identities().empty()
+                     ? absl::PermissionDeniedError(absl::StrCat(
+                           "no identity is registered for a process with the selectors ",
+                           absl::StrJoin(contexts->selectors(), " ")))
+                     : absl::NotFoundError("this process has none of the secrets asked for");
+      }
+    }
+    End(asked_);
+  }
+  void End(const absl::Status& status) override {
+    {
+      base::MutexLock lock(mutex_);
+      if (std::exchange(finished_, true)) return;
+    }
+    Finish(rpc::ToGrpc(status));
+  }
+
+ private:
+  void OnCancel() override { End(absl::CancelledError("the caller has gone")); }
+  void OnDone() override {
+    const std::shared_ptr<FetchCall> self = std::move(self_);
+    if (!id_.empty()) streams_.Close(id_);
+  }
+
+  ConsumerStreams& streams_;
+  WholeSecretStream dialogue_;
+  discovery::DiscoveryResponse* const response_;
+  absl::Status asked_;
+  std::shared_ptr<FetchCall> self_;
+  ConsumerId id_;
+  base::Mutex mutex_;
+  bool finished_ = false;
+};
+
+}  // namespace
+
+SecretDiscoveryService::SecretDiscoveryService(ConsumerStreams& streams, OnRefused refused)
+    : streams_(streams), refused_(std::move(refused)) {}
+
+grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
+SecretDiscoveryService::StreamSecrets(grpc::CallbackServerContext* context) {
+  const auto call = std::make_shared<SecretCall<WholeSecretStream>>(streams_, refused_);
+  call->Begin(*context, call);
+  return call.get();
+}
+
+grpc::ServerBidiReactor<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>*
+SecretDiscoveryService::DeltaSecrets(grpc::CallbackServerContext* context) {
+  const auto call = std::make_shared<SecretCall<DeltaSecretStream>>(streams_, refused_);
+  call->Begin(*context, call);
+  return call.get();
+}
+
+grpc::ServerUnaryReactor* SecretDiscoveryService::FetchSecrets(
+    grpc::CallbackServerContext* context, const discovery::DiscoveryRequest* request,
+    discovery::DiscoveryResponse* response) {
+  const auto call = std::make_shared<FetchCall>(streams_, *request, response);
+  call->Begin(*context, call);
+  return call.get();
+}
+
+}  // namespace linchpin::agent
