@@ -197,6 +197,7 @@ int Main(int argc, char** argv) {
   const absl::Status log = base::InitLog("linchpin-agent", config->log_level);
   if (!log.ok()) return Fail(log, kBadUsage);
   rpc::QuietGrpcLog();
+  rpc::TrustGrpcLocks();
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();
   const absl::Status locked = x509::UseLockedHeap();

@@ -92,6 +92,7 @@ absl::Status WriteTemporary(int directory, const std::string& name, absl::string
   return absl::OkStatus();
 }
 
+constexpr size_t kLeastRoom = 1023;
 constexpr char kTemporary[] = ".tmp.";
 constexpr size_t kTemporaryBytes = 8;  // of randomness, in hex
 
@@ -195,8 +196,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_size) {
   if (!file.ok()) return ErrnoStatus(errno, absl::StrCat("open ", path));
   struct stat found {};
   if (fstat(file.get(), &found) != 0) return ErrnoStatus(errno, absl::StrCat("look at ", path));
-  // Room at once, so that no copies of a secret are left behind by growth.
-  std::string contents(std::min(static_cast<size_t>(found.st_size), max_size) + 1, '\0');
+  // Room at once, so that no copies of a secret are left behind by growth. (Files of /proc say that
+  // they have no size.)
+  const size_t room = std::max(static_cast<size_t>(found.st_size), kLeastRoom);
+  std::string contents(std::min(room, max_size) + 1, '\0');
   size_t size = 0;
   while (true) {
     if (size == contents.size()) contents.resize(std::min(2 * size, max_size + 1));

@@ -24,6 +24,10 @@ RunLoop::RunLoop(const Clock& clock) : clock_(clock) {}
 
 absl::Status RunLoop::Post(Work work) {
   MutexLock lock(mutex_);
+  return Enqueue(std::move(work));
+}
+
+absl::Status RunLoop::Enqueue(Work work) {
   if (stopping_) {
     return absl::CancelledError("the run loop is stopping: no further work is taken");
   }
@@ -32,7 +36,22 @@ absl::Status RunLoop::Post(Work work) {
         absl::StrCat("the run loop's queue is full: ", kMaxQueued, " pieces of work wait"));
   }
   queue_.push_back(std::move(work));
-  wake_.notify_one();
+  if (!busy_) wake_.notify_one();
+  return absl::OkStatus();
+}
+
+absl::Status RunLoop::RunOrPost(Work work) {
+  MutexLock lock(mutex_);
+  if (busy_ || waits_ || stopping_ || !queue_.empty()) return Enqueue(std::move(work));
+  busy_ = true;
+  const std::thread::id loop = std::exchange(thread_, std::this_thread::get_id());
+  lock.unlock();
+  work();
+  work = nullptr;
+  lock.lock();
+  thread_ = loop;
+  busy_ = false;
+  if (waits_ || !queue_.empty()) wake_.notify_one();
   return absl::OkStatus();
 }
 
@@ -40,7 +59,7 @@ void RunLoop::PostEnd(Work work) {
   MutexLock lock(mutex_);
   if (stopping_) return;
   queue_.push_back(std::move(work));
-  wake_.notify_one();
+  if (!busy_) wake_.notify_one();
 }
 
 TimerId RunLoop::PostAfter(absl::Duration delay, Work work) {
@@ -82,8 +101,29 @@ bool RunLoop::RunDue(MutexLock& lock) {
   return true;
 }
 
+void RunLoop::Wait(MutexLock& lock) {
+  busy_ = false;
+  if (timers_.empty()) {
+    wake_.wait(lock);
+  } else {
+    const absl::Duration wait = timers_.begin()->first - clock_.Uptime();
+    if (wait > absl::ZeroDuration()) {
+      wake_.wait_for(lock, absl::ToChronoNanoseconds(std::min(wait, kLongestWait)));
+    }
+  }
+  TakeTurn(lock);
+}
+
+void RunLoop::TakeTurn(MutexLock& lock) {
+  waits_ = true;
+  wake_.wait(lock, [this] { return !busy_; });
+  waits_ = false;
+  busy_ = true;
+}
+
 void RunLoop::Run() {
   MutexLock lock(mutex_);
+  TakeTurn(lock);
   thread_ = std::this_thread::get_id();
   while (true) {
     if (!queue_.empty()) {
@@ -96,18 +136,11 @@ void RunLoop::Run() {
       lock.lock();
     }
     if (stopping_ && queue_.empty()) break;
-    if (RunDue(lock) || !queue_.empty()) continue;
-    if (stopping_) continue;
-    if (timers_.empty()) {
-      wake_.wait(lock);
-      continue;
-    }
-    const absl::Duration wait = timers_.begin()->first - clock_.Uptime();
-    if (wait > absl::ZeroDuration()) {
-      wake_.wait_for(lock, absl::ToChronoNanoseconds(std::min(wait, kLongestWait)));
-    }
+    if (RunDue(lock) || !queue_.empty() || stopping_) continue;
+    Wait(lock);
   }
   thread_ = std::thread::id();
+  busy_ = false;
 }
 
 void RunLoop::Stop() {

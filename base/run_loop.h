@@ -2,7 +2,7 @@
 // Copyright The Linchpin Authors
 
 // One thread that runs posted work and timers in order: the home of a core and the only place that
-// waits for time to pass.
+// waits for time to pass. No two pieces of work run at the same time.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,9 @@ class RunLoop {
 
   // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait; CANCELLED after Stop().
   absl::Status Post(Work work);
+  // As Post(); but if nothing runs or waits, the work is done here and now, in the loop's place and
+  // without waking its thread. Hold no lock that any work of this loop may take.
+  absl::Status RunOrPost(Work work);
   // Any thread. The end of what this loop began (a completion, a connection that goes): taken
   // however much waits, for its loss would leave that thing begun for ever. What was begun is its
   // bound. Dropped after Stop().
@@ -52,6 +55,9 @@ class RunLoop {
     Work work;
   };
   bool RunDue(MutexLock& lock);
+  void Wait(MutexLock& lock);
+  void TakeTurn(MutexLock& lock);
+  absl::Status Enqueue(Work work);
 
   const Clock& clock_;
   mutable Mutex mutex_;
@@ -61,6 +67,8 @@ class RunLoop {
   absl::flat_hash_map<TimerId, absl::Duration> due_;
   TimerId next_id_ = 1;
   bool stopping_ = false;
+  bool busy_ = false;   // work is run, or about to be, by `thread_`
+  bool waits_ = false;  // the loop's thread, for another that runs work in its place
   std::thread::id thread_;
 };
 

@@ -162,6 +162,7 @@ int Main(int argc, char** argv) {
     return Fail(log, kUsage);
   }
   rpc::QuietGrpcLog();
+  rpc::TrustGrpcLocks();
   umask(0077);
   base::KeepMemoryPrivate();
   base::RaiseOpenFiles();

@@ -31,8 +31,10 @@ int HighestNumber() {
 
 }  // namespace
 
+ServedSockets::ServedSockets() : end_(HighestNumber()) {}
+
 int ServedSockets::Renumber(int fd) {
-  if (next_ < kLowestNumber || next_ >= HighestNumber()) next_ = kLowestNumber;
+  if (next_ < kLowestNumber || next_ >= end_) next_ = kLowestNumber;
   int number = fcntl(fd, F_DUPFD_CLOEXEC, next_);
   if (number < 0) number = fcntl(fd, F_DUPFD_CLOEXEC, kLowestNumber);
   if (number < 0) return fd;

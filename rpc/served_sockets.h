@@ -19,6 +19,8 @@ namespace linchpin::rpc {
 // its number (file descriptor).
 class ServedSockets {
  public:
+  ServedSockets();
+
   // Moves a file to a number that was not in use lately: a call that began on a connection that has
   // just gone must not find another there. The same number where there is no other.
   int Renumber(int fd);
@@ -38,6 +40,7 @@ class ServedSockets {
     uint64_t inode = 0;
   };
 
+  const int end_;  // of the numbers
   int next_ = 0;
   mutable base::Mutex mutex_;
   std::map<int, Served> served_;

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -66,15 +67,21 @@ void UnixListener::Serve(ConnectionId id, Connection& connection) {
   connection.served = std::make_unique<Served>(connection.fd, pair[0], *std::move(peer), number);
   Served& served = *connection.served;
   served_.Add(number, served.inode, served.peer);
-  grpc::AddInsecureChannelFromFd(server_, number);
   if (WatchFor(EPOLL_CTL_ADD, served.peer->pidfd(), Key(id, kProcess), EPOLLIN | EPOLLONESHOT) !=
           0 ||
       WatchFor(EPOLL_CTL_ADD, pair[0], Key(id, kServer), served.server_events) != 0 ||
       WatchFor(EPOLL_CTL_MOD, connection.fd, Key(id, kCaller), served.caller_events) != 0) {
     Refuse(absl::StrCat("it cannot be watched: ", std::strerror(errno)));
+    close(number);
     return EndServed(id);
   }
+  // gRPC finds what the caller has said, and is woken once.
   Pump(id, served, false);
+  if (served.closing) {
+    close(number);
+  } else {
+    grpc::AddInsecureChannelFromFd(server_, number);
+  }
 }
 
 void UnixListener::Pump(ConnectionId id, Served& served, bool server_gone) {

@@ -182,6 +182,7 @@ void AgentCore::TryAllNow(absl::Time now) {
   schedule_.RetryAll(now);
   consumers_.SettleBy(now + kSettling);
   refusals_at_ = std::min(refusals_at_, now);
+  rows_at_ = std::min(rows_at_, now);
 }
 
 bool AgentCore::HasValidNode(absl::Time now) const {
@@ -238,7 +239,10 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
       }
     }
   }
-  if (!refusals_.empty() && sync_ == Sync::kOpen && !closing_) consider(refusals_at_);
+  if (sync_ == Sync::kOpen && !closing_) {
+    if (!refusals_.empty()) consider(refusals_at_);
+    if (consumers_.touched()) consider(rows_at_);
+  }
   consider(expiry_alarm_at_);
   if (next == absl::InfiniteFuture()) return;
   next = std::max(next, now + absl::Milliseconds(1));

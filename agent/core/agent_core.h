@@ -192,7 +192,7 @@ class AgentCore {
   ConsumerTable consumers_;
   std::set<ConsumerId> undelivered_;
   Refusals refusals_;
-  absl::Time refusals_at_ = absl::InfinitePast();
+  absl::Time refusals_at_ = absl::InfinitePast(), rows_at_ = absl::InfinitePast();  // not before
   absl::Time timer_ = absl::InfiniteFuture();
   absl::Time last_step_ = absl::InfinitePast();
 };

@@ -95,6 +95,7 @@ class ConsumerTable {
   Rows RowsOf(const ConsumerId& id) const;
   // Whose rows may have changed since they were taken last; ended ones too.
   std::set<ConsumerId> TakeTouched();
+  bool touched() const { return !touched_.empty(); }
   void TouchAll();
 
  private:

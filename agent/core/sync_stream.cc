@@ -18,6 +18,7 @@ namespace {
 constexpr int kMaxRowsInMessage = 256;
 constexpr absl::Duration kMostComeBack = absl::Minutes(10);
 constexpr absl::Duration kBetweenReports = absl::Seconds(1);
+constexpr absl::Duration kBetweenRows = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -180,7 +181,7 @@ void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
   }
 }
 
-void AgentCore::Acknowledge(absl::Time, Actions* out) {
+void AgentCore::Acknowledge(absl::Time now, Actions* out) {
   if (sync_ == Sync::kClosed) (void)consumers_.TakeTouched();  // the next Hello names them all
   if (sync_ != Sync::kOpen || closing_ || sealed_ == nullptr) return;
   ca::v1::Ack base;
@@ -188,12 +189,15 @@ void AgentCore::Acknowledge(absl::Time, Actions* out) {
   base.set_trust_epoch(held_epoch());
   base.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   base.set_refused(refused_);
-  ca::v1::Ack ack = base;
-  bool more = base.SerializeAsString() != acknowledged_.SerializeAsString();
+  const bool news = base.SerializeAsString() != acknowledged_.SerializeAsString();
+  // Services that come and go in haste are told of together.
+  if (!news && (now < rows_at_ || !consumers_.touched())) return;
+  // Whoever reads that the node holds an epoch knows of each service that was served before: the
+  // new numbers come with the last of the rows.
+  ca::v1::Ack ack = acknowledged_;
   const auto flush = [&] {
-    out->push_back(action::SendAck{stream_, ack});
-    ack = base;
-    more = false;
+    out->push_back(action::SendAck{stream_, std::exchange(ack, acknowledged_)});
+    rows_at_ = now + kBetweenRows;
   };
   for (const ConsumerId& id : consumers_.TakeTouched()) {
     ConsumerTable::Rows rows = consumers_.RowsOf(id);
@@ -205,7 +209,6 @@ void AgentCore::Acknowledge(absl::Time, Actions* out) {
         continue;
       }
       ack.add_gone(it->first);
-      more = true;
       it = rows_acknowledged_.erase(it);
       if (ack.gone_size() >= kMaxRowsInMessage) flush();
     }
@@ -215,12 +218,15 @@ void AgentCore::Acknowledge(absl::Time, Actions* out) {
       if (last == bytes) continue;
       last = std::move(bytes);
       *ack.add_consumers() = std::move(row);
-      more = true;
       if (ack.consumers_size() >= kMaxRowsInMessage) flush();
     }
   }
-  if (more) flush();
-  acknowledged_ = std::move(base);
+  const bool rows = ack.consumers_size() + ack.gone_size() > 0;
+  acknowledged_ = base;
+  base.mutable_consumers()->Swap(ack.mutable_consumers());
+  base.mutable_gone()->Swap(ack.mutable_gone());
+  if (rows || news) out->push_back(action::SendAck{stream_, std::move(base)});
+  if (rows) rows_at_ = now + kBetweenRows;
 }
 
 void AgentCore::PassRefusals(absl::Time now, Actions* out) {

@@ -138,10 +138,14 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
 void ConsumerStreams::Begin(const StreamPtr& stream) {
   if (Find(stream->id) == nullptr || !Attest(stream)) return;
   const std::shared_ptr<const Attested> attested = stream->seen().attested;
-  Post(event::ConsumerOpened{stream->id, attested->process, attested->selectors, stream->evidence});
+  (void)parts_.take(
+      event::ConsumerOpened{stream->id, attested->process, attested->selectors, stream->evidence},
+      nullptr);
   exits_.Watch(attested->process, stream->peer);  // an exit is told after the beginning
   // The end that came meanwhile was told before the beginning.
-  if (Find(stream->id) == nullptr) Post(event::ConsumerClosed{stream->id});
+  if (Find(stream->id) == nullptr) {
+    (void)parts_.take(event::ConsumerClosed{stream->id}, nullptr);
+  }
 }
 
 bool ConsumerStreams::TakePlace(uid_t uid) {
@@ -172,7 +176,7 @@ void ConsumerStreams::Close(const ConsumerId& id) {
   }
   const uid_t uid = stream->process.uid;
   const absl::Status taken =
-      parts_.post(event::ConsumerClosed{id}, [this, uid] { LeavePlace(uid); });
+      parts_.take(event::ConsumerClosed{id}, [this, uid] { LeavePlace(uid); });
   if (!taken.ok()) LeavePlace(uid);
 }
 

@@ -57,6 +57,8 @@ class ConsumerStreams {
     UserQueues& attesting;  // where attestation may block
     const base::Clock& clock;
     PostThen post;
+    // As `post`, but may be done with it at once, in the calling thread, which holds no lock.
+    PostThen take;
   };
   // `parts` must outlive this object, and this object the sinks and the server that calls it.
   explicit ConsumerStreams(Parts parts);
@@ -71,7 +73,7 @@ class ConsumerStreams {
   // too many.
   absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, ca::v1::Evidence evidence,
                                   std::shared_ptr<ConsumerSink> sink);
-  // The call is over. Once for each Open() that succeeded.
+  // The call is over. Once for each Open() that succeeded. Hold no lock that a sink takes.
   void Close(const ConsumerId& id);
 
   // Any thread. Unless that was done a moment ago, attests again first: what was decided for

@@ -45,6 +45,11 @@ bool AsksForHashes(const sync::Projection& projection) {
       });
 }
 
+absl::Status Told(absl::Status queued) {
+  if (absl::IsResourceExhausted(queued)) base::LogError(std::string(queued.message()));
+  return queued;
+}
+
 // gRPC's library waits up to 10 s for its own poller when its last object goes: one stays.
 void KeepLibrary() {
   static grpc::CompletionQueue& kept = *new grpc::CompletionQueue();
@@ -95,13 +100,18 @@ Runtime::Runtime(Parts parts)
                       .post = [this](Event event, std::function<void()> then) {
                         return PostThen(std::move(event), std::move(then));
                       }});
-  streams_ = std::make_unique<ConsumerStreams>(
-      ConsumerStreams::Parts{.attestor = parts_.attestor,
-                             .attesting = attesting_,
-                             .clock = parts_.clock,
-                             .post = [this](Event event, std::function<void()> then) {
-                               return PostThen(std::move(event), std::move(then));
-                             }});
+  streams_ = std::make_unique<ConsumerStreams>(ConsumerStreams::Parts{
+      .attestor = parts_.attestor,
+      .attesting = attesting_,
+      .clock = parts_.clock,
+      .post =
+          [this](Event event, std::function<void()> then) {
+            return PostThen(std::move(event), std::move(then));
+          },
+      .take =
+          [this](Event event, std::function<void()> then) {
+            return Told(loop_.RunOrPost(Taking(std::move(event), std::move(then))));
+          }});
   contexts_ = std::make_unique<ContextService>(
       *streams_, [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
         Report(std::move(report), std::move(done));
@@ -141,6 +151,8 @@ absl::Status Runtime::Listen() {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsOfConnection);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
     return absl::InternalError("the gRPC server of the agent's socket cannot be started");
@@ -187,13 +199,15 @@ void Runtime::Run() {
 
 void Runtime::Stop() { loop_.Stop(); }
 
-absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
-  const absl::Status queued = loop_.Post([this, event = std::move(event), then = std::move(then)] {
+base::Work Runtime::Taking(Event event, std::function<void()> then) {
+  return [this, event = std::move(event), then = std::move(then)] {
     Step(event);
     if (then != nullptr) then();
-  });
-  if (absl::IsResourceExhausted(queued)) base::LogError(std::string(queued.message()));
-  return queued;
+  };
+}
+
+absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
+  return Told(loop_.Post(Taking(std::move(event), std::move(then))));
 }
 
 void Runtime::Step(const Event& event) {

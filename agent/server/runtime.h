@@ -64,6 +64,7 @@ class Runtime {
 
   explicit Runtime(Parts parts);
   absl::Status Listen();
+  base::Work Taking(Event event, std::function<void()> then);
   absl::Status PostThen(Event event, std::function<void()> then);
   void Post(Event event) { (void)PostThen(std::move(event), nullptr); }
   void Step(const Event& event);

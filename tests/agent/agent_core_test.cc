@@ -3,6 +3,9 @@
 
 #include "agent/core/agent_core.h"
 
+#include <set>
+
+#include "absl/strings/str_cat.h"
 #include "base/retry_after.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -15,6 +18,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
+constexpr absl::Duration kMoment = absl::Milliseconds(100);  // in which rows wait for others
 const std::vector<std::string> kWeb = {"unix:uid:1", "unix:user:web"};
 
 // Attested, with /web registered for kWeb and consumer "c" served.
@@ -220,6 +224,7 @@ TEST(AgentCore, AServiceWhoseIdentityWasDeletedIsStillGivenTrustAndCountsUntilIt
   report.set_trust_digest(agent.Last("c")->trust_digest());
   agent.Do(agent::event::ConsumerReported{report});
   EXPECT_THAT(agent.alarms, SizeIs(0)) << agent.alarms.front();
+  agent.Advance(kMoment);
   ASSERT_EQ(agent.acks.back().consumers_size(), 1);
   EXPECT_EQ(agent.acks.back().consumers(0).trust_epoch(), 2u);
   EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::IN_FORCE);
@@ -339,13 +344,47 @@ TEST(AgentCore, ReportsWhatEachConsumerEnforces) {
   EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::NONE);
   report.set_trust_digest(agent.Last("c")->trust_digest());
   agent.Do(agent::event::ConsumerReported{report});
+  agent.Advance(kMoment);
   ASSERT_EQ(agent.acks.back().consumers_size(), 1);
   EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::IN_FORCE);
   EXPECT_EQ(agent.acks.back().consumers(0).trust_epoch(), 1u);
   agent.Do(agent::event::ConsumerClosed{"c"});
   EXPECT_EQ(agent.acks.back().gone_size(), 0) << "the process still enforces it";
   agent.Do(agent::event::ProcessExited{"process of c"});
+  agent.Advance(kMoment);
   EXPECT_EQ(agent.acks.back().gone_size(), 1);
+}
+
+TEST(AgentCore, ServicesThatComeAndGoInHasteAreToldOfTogether) {
+  Serving agent;
+  agent.Advance(kMoment);
+  const size_t acks = agent.acks.size();
+  for (int i = 0; i < 1000; ++i) {
+    const std::string id = absl::StrCat("hasty ", i);
+    agent.Open(id, kWeb);
+    agent.Do(agent::event::ConsumerClosed{id});
+    agent.Do(agent::event::ProcessExited{"process of " + id});
+  }
+  agent.Open("stays", kWeb);
+  EXPECT_LE(agent.acks.size(), acks + 1);
+  agent.Advance(kMoment);
+  ASSERT_LE(agent.acks.size(), acks + 2);
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_THAT(agent.acks.back().consumers(0).consumer_id(), ::testing::StartsWith("stays/"));
+}
+
+TEST(AgentCore, WhatTheNodeHoldsIsNotSaidBeforeTheServicesThatWereServedUntilThen) {
+  Serving agent;
+  agent.acks.clear();
+  std::set<std::string> told;
+  for (int i = 0; i < 600; ++i) agent.Open(absl::StrCat("c", i), kWeb);
+  agent.SayTrust(agent.authority.Message(2), 3);
+  ASSERT_FALSE(agent.acks.empty());
+  for (const ca::v1::Ack& ack : agent.acks) {
+    for (const ca::v1::Consumer& row : ack.consumers()) told.insert(row.consumer_id());
+    EXPECT_TRUE(ack.trust_epoch() == 1 || told.size() == 600u) << told.size();
+  }
+  EXPECT_EQ(agent.acks.back().trust_epoch(), 2u);
 }
 
 TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
@@ -360,6 +399,7 @@ TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
   EXPECT_EQ(agent.acks.back().consumers(0).trust_epoch(), 1u);
 
   agent.Open("accepted", {"unix:uid:1000"}, ca::v1::ACCEPTED);
+  agent.Advance(kMoment);
   ASSERT_EQ(agent.acks.back().consumers_size(), 1);
   EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::NONE);
   agent::v1::ReportRequest report;
@@ -367,6 +407,7 @@ TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
   report.set_trust_epoch(1);
   report.set_trust_digest(agent.Last("accepted")->trust_digest());
   agent.Do(agent::event::ConsumerReported{report});
+  agent.Advance(kMoment);
   ASSERT_EQ(agent.acks.back().consumers_size(), 1);
   EXPECT_EQ(agent.acks.back().consumers(0).evidence(), ca::v1::ACCEPTED);
 }

@@ -89,12 +89,8 @@ class ContextServiceTest : public ::testing::Test {
       : streams_({.attestor = attestor_,
                   .attesting = attesting_,
                   .clock = clock_,
-                  .post =
-                      [this](Event event, std::function<void()> then) {
-                        if (then != nullptr) TakenOrHeld(std::move(then));
-                        Put(std::move(event));
-                        return absl::OkStatus();
-                      }}),
+                  .post = taking_,
+                  .take = taking_}),
         service_(streams_,
                  [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
                    Put(agent::event::ConsumerReported{std::move(report)});
@@ -176,6 +172,11 @@ class ContextServiceTest : public ::testing::Test {
   FakeAttestor attestor_;
   FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
   agent::UserQueues attesting_;
+  const agent::PostThen taking_ = [this](Event event, std::function<void()> then) {
+    if (then != nullptr) TakenOrHeld(std::move(then));
+    Put(std::move(event));
+    return absl::OkStatus();
+  };
   agent::ConsumerStreams streams_;
   agent::ContextService service_;
   std::unique_ptr<grpc::Server> server_;

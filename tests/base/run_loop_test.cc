@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <future>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -117,6 +119,81 @@ TEST(RunLoop, KnowsItsOwnThread) {
   loop.Run();
   EXPECT_TRUE(inside);
   EXPECT_FALSE(loop.InLoop());
+}
+
+TEST(RunLoop, WorkIsDoneInTheCallersThreadWhenNothingElseRunsOrWaits) {
+  RunLoop loop(SystemClock());
+  std::thread thread([&] { loop.Run(); });
+  std::promise<void> idle;
+  ASSERT_OK(loop.Post([&] { idle.set_value(); }));
+  idle.get_future().wait();
+  bool here = false;
+  while (!here) {  // the loop may not have come to rest
+    std::promise<void> done;
+    ASSERT_OK(loop.RunOrPost([&] {
+      EXPECT_TRUE(loop.InLoop());
+      here = std::this_thread::get_id() != thread.get_id();
+      done.set_value();
+    }));
+    done.get_future().wait();
+  }
+  EXPECT_FALSE(loop.InLoop());
+  loop.Stop();
+  thread.join();
+  EXPECT_THAT(loop.RunOrPost([] {}), StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST(RunLoop, WhatIsAskedForWhileWorkIsDoneElsewhereFollowsIt) {
+  RunLoop loop(SystemClock());
+  std::thread thread([&] { loop.Run(); });
+  std::vector<int> order;
+  std::promise<void> last;
+  ASSERT_OK(loop.RunOrPost([&] {
+    EXPECT_OK(loop.RunOrPost([&] { order.push_back(2); }));
+    EXPECT_OK(loop.Post([&] { order.push_back(3); }));
+    loop.PostAfter(absl::ZeroDuration(), [&] {
+      order.push_back(4);
+      last.set_value();
+    });
+    order.push_back(1);
+  }));
+  ASSERT_EQ(last.get_future().wait_for(kGenerous), std::future_status::ready);
+  loop.Stop();
+  thread.join();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST(RunLoop, NoTwoPiecesOfWorkRunAtTheSameTimeAndTimersHaveTheirTurn) {
+  RunLoop loop(SystemClock());
+  std::thread thread([&] { loop.Run(); });
+  std::atomic<bool> fired = false;
+  int running = 0;
+  int total = 0;
+  const auto work = [&] {
+    EXPECT_EQ(++running, 1);
+    ++total;
+    --running;
+  };
+  loop.PostAfter(absl::Milliseconds(1), [&] {
+    work();
+    fired = true;
+  });
+  constexpr int kThreads = 4;
+  std::atomic<int> asked = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      for (int n = 0; n < 5000 || !fired; ++n) {
+        ++asked;
+        const bool posted = (n + i) % 3 == 0;
+        while (!(posted ? loop.Post(work) : loop.RunOrPost(work)).ok()) std::this_thread::yield();
+      }
+    });
+  }
+  for (std::thread& one : threads) one.join();
+  loop.Stop();
+  thread.join();
+  EXPECT_EQ(total, asked + 1);
 }
 
 TEST(RunLoop, WorkFromOtherThreadsWakesIt) {
