@@ -7,6 +7,7 @@
 #include <openssl/params.h>
 
 #include <cstdlib>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,25 @@ EvpPkeyPtr FromPoint(const Curve& curve, absl::string_view point) {
     return nullptr;
   }
   return key;
+}
+
+EVP_PKEY* LendFromPoint(const Curve& curve, absl::string_view point) {
+  struct Lent {
+    EvpPkeyPtr key;
+    std::string point;  // that it has; empty: not known
+  };
+  thread_local Lent of_curves[std::size(kCurves)];
+  Lent& lent = of_curves[&curve - kCurves];
+  if (lent.key != nullptr && lent.point == point) return lent.key.get();
+  lent.point.clear();
+  if (lent.key == nullptr) {
+    lent.key = FromPoint(curve, point);
+    if (lent.key == nullptr) return nullptr;
+  } else if (EVP_PKEY_set1_encoded_public_key(lent.key.get(), AsBytes(point), point.size()) != 1) {
+    return nullptr;
+  }
+  lent.point = std::string(point);
+  return lent.key.get();
 }
 
 const char* NameOf(Hash hash) {

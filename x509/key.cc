@@ -3,6 +3,9 @@
 
 #include "x509/key.h"
 
+#include <cstdlib>
+#include <mutex>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "x509/curve.h"
@@ -15,12 +18,18 @@ namespace {
 
 constexpr size_t kMaxSpki = 4 * 1024;
 
+absl::string_view PointOf(const Curve& curve, absl::string_view spki) {
+  return spki.substr(curve.spki_prefix.size());
+}
+
 }  // namespace
 
 struct PublicKey::Data {
-  EvpPkeyPtr key;
   std::string spki;
   SpkiPin pin;
+  // One that was made from its point is made when it is first asked for: most never are.
+  mutable std::once_flag make_key;
+  mutable EvpPkeyPtr key;
 };
 
 absl::StatusOr<PublicKey> PublicKey::FromSpki(absl::string_view der) {
@@ -30,17 +39,19 @@ absl::StatusOr<PublicKey> PublicKey::FromSpki(absl::string_view der) {
         absl::StrFormat("public key: %d bytes of DER; at most %d are read", der.size(), kMaxSpki));
   }
   EvpPkeyPtr key;
+  bool is_key = false;
   if (const Curve* curve = CanonicalCurve(der)) {
-    key = FromPoint(*curve, der.substr(curve->spki_prefix.size()));
+    is_key = LendFromPoint(*curve, PointOf(*curve, der)) != nullptr;
   } else {
     const unsigned char* at = AsBytes(der);
     key.reset(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
-    if (key != nullptr && at != AsBytes(der) + der.size()) {
+    is_key = key != nullptr;
+    if (is_key && at != AsBytes(der) + der.size()) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "public key: %d bytes follow the SubjectPublicKeyInfo", AsBytes(der) + der.size() - at));
     }
   }
-  if (key == nullptr) {
+  if (!is_key) {
     return OpenSslError(absl::StatusCode::kInvalidArgument,
                         "public key: expected the DER of a SubjectPublicKeyInfo");
   }
@@ -61,7 +72,7 @@ absl::StatusOr<PublicKey> PublicKey::FromEvp(EVP_PKEY* key) {
 
 PublicKey PublicKey::FromDecoded(EVP_PKEY* key, std::string spki) {
   auto data = std::make_shared<Data>();
-  EVP_PKEY_up_ref(key);
+  if (key != nullptr) EVP_PKEY_up_ref(key);
   data->key.reset(key);
   data->pin = SpkiPin::OfSpki(spki);
   data->spki = std::move(spki);
@@ -70,7 +81,16 @@ PublicKey PublicKey::FromDecoded(EVP_PKEY* key, std::string spki) {
 
 const std::string& PublicKey::spki() const { return data_->spki; }
 const SpkiPin& PublicKey::pin() const { return data_->pin; }
-EVP_PKEY* PublicKey::evp() const { return data_->key.get(); }
+
+EVP_PKEY* PublicKey::evp() const {
+  std::call_once(data_->make_key, [&data = *data_] {
+    if (data.key != nullptr) return;
+    const Curve& curve = *CanonicalCurve(data.spki);
+    data.key = FromPoint(curve, PointOf(curve, data.spki));
+    if (data.key == nullptr) std::abort();  // it is on the curve: memory has run out
+  });
+  return data_->key.get();
+}
 
 absl::Status PublicKey::CheckStrength() const {
   if (CanonicalCurve(spki()) != nullptr) return absl::OkStatus();
@@ -114,10 +134,13 @@ absl::Status PublicKey::Verify(absl::string_view data, absl::string_view signatu
 absl::Status PublicKey::Verify(Hash hash, absl::string_view data,
                                absl::string_view signature) const {
   ErrorQueueScope scope;
-  if (CanonicalCurve(spki()) == nullptr) return CheckLeafKey();
+  const Curve* curve = CanonicalCurve(spki());
+  if (curve == nullptr) return CheckLeafKey();
   EvpMdCtxPtr context(EVP_MD_CTX_new());
-  if (context == nullptr || EVP_DigestVerifyInit_ex(context.get(), nullptr, NameOf(hash), nullptr,
-                                                    nullptr, evp(), nullptr) != 1) {
+  EVP_PKEY* const key = LendFromPoint(*curve, PointOf(*curve, spki()));
+  if (context == nullptr || key == nullptr ||
+      EVP_DigestVerifyInit_ex(context.get(), nullptr, NameOf(hash), nullptr, nullptr, key,
+                              nullptr) != 1) {
     return OpenSslError(absl::StatusCode::kInternal, "verify signature");
   }
   if (EVP_DigestVerify(context.get(), AsBytes(signature), signature.size(), AsBytes(data),

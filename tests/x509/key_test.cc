@@ -183,16 +183,43 @@ TEST_P(EachCurve, IsWhatOpenSslDecodes) {
   }
 }
 
+// A thread verifies with one key object that takes on one point after the other.
+TEST_P(EachCurve, VerifiesItsOwnWhateverWasReadBetween) {
+  ASSERT_OK_AND_ASSIGN(const PrivateKey one, PrivateKey::Generate(GetParam()));
+  ASSERT_OK_AND_ASSIGN(const PrivateKey two, PrivateKey::Generate(GetParam()));
+  ASSERT_OK_AND_ASSIGN(const std::string by_one, one.Sign("message"));
+  ASSERT_OK_AND_ASSIGN(const std::string by_two, two.Sign("message"));
+  ASSERT_OK_AND_ASSIGN(const PublicKey first, PublicKey::FromSpki(one.public_key().spki()));
+  ASSERT_OK_AND_ASSIGN(const PublicKey second, PublicKey::FromSpki(two.public_key().spki()));
+  std::string off_the_curve = first.spki();
+  off_the_curve.back() = static_cast<char>(off_the_curve.back() ^ 1);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_OK(first.Verify("message", by_one));
+    EXPECT_OK(second.Verify("message", by_two));
+    EXPECT_THAT(second.Verify("message", by_one), StatusIs(absl::StatusCode::kPermissionDenied));
+    EXPECT_THAT(first.Verify("message", by_two), StatusIs(absl::StatusCode::kPermissionDenied));
+    for (int again = 0; again < 2; ++again) {
+      EXPECT_THAT(PublicKey::FromSpki(off_the_curve), StatusIs(absl::StatusCode::kInvalidArgument));
+    }
+  }
+  EXPECT_EQ(EVP_PKEY_eq(first.evp(), one.evp()), 1);
+  EXPECT_EQ(EVP_PKEY_eq(second.evp(), two.evp()), 1);
+}
+
 TEST_P(EachCurve, IsReadInSeveralThreadsAtOnce) {
   ASSERT_OK_AND_ASSIGN(const PrivateKey key, PrivateKey::Generate(GetParam()));
   ASSERT_OK_AND_ASSIGN(const std::string signature, key.Sign("message"));
+  ASSERT_OK_AND_ASSIGN(const PublicKey shared, PublicKey::FromSpki(key.public_key().spki()));
   std::atomic<int> sound = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 50; ++round) {
         const auto read = PublicKey::FromSpki(key.public_key().spki());
-        if (read.ok() && read->Verify("message", signature).ok()) ++sound;
+        if (read.ok() && read->Verify("message", signature).ok() &&
+            EVP_PKEY_eq(shared.evp(), key.evp()) == 1) {
+          ++sound;
+        }
       }
     });
   }
