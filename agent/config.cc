@@ -107,6 +107,11 @@ absl::StatusOr<Config> ReadConfig(const std::string& file, const config::v1::Age
   } else if (from.skew() == "0s") {
     config.core.skew = absl::ZeroDuration();
   }
+  if (!from.sds().bundle().empty()) {
+    const auto kind = trust::ParseBundleKind(from.sds().bundle());
+    if (!kind.ok()) return Bad(absl::StrCat("--sds-bundle: ", kind.status().message()));
+    config.sds_bundle = *kind;
+  }
   config.core.renewals = !from.renewal_off();
   config.core.version = version;
   RETURN_IF_ERROR(ReadFirstContact(from, &config));

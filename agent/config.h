@@ -11,6 +11,7 @@
 #include "agent/core/agent_core.h"
 #include "base/sandbox.h"
 #include "linchpin/config/v1/config.pb.h"
+#include "trust/bundle.h"
 
 namespace linchpin::agent {
 
@@ -23,6 +24,7 @@ struct Config {
   std::string log_level;
   base::SandboxMode sandbox = base::SandboxMode::kOn;
   std::string join_token_file;
+  trust::BundleKind sds_bundle = trust::BundleKind::kPinned;
   bool can_begin = false;  // has what a first start needs
 };
 

@@ -61,6 +61,8 @@ void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
   text("--log-level", flags->mutable_log_level(), "debug, info, warning or error");
   text("--sandbox", flags->mutable_sandbox(),
        "give up capabilities and dangerous system calls: on, required or off (on)");
+  text("--sds-bundle", flags->mutable_sds()->mutable_bundle(),
+       "what Envoy anchors peers at: pinned issuers or roots (pinned)");
   text("--skew", flags->mutable_skew(), "allowance on NotBefore for clocks that differ (60s)");
   run->add_flag_function(
       "--renewal-off", [flags](int64_t) { flags->set_renewal_off(true); },
@@ -161,6 +163,7 @@ absl::Status Serve(Config config, const Confined& confined) {
                                    .socket = config.socket,
                                    .metrics = config.metrics,
                                    .sandboxed = confined.sandbox.entered,
+                                   .sds_bundle = config.sds_bundle,
                                    .sealed = std::move(opened.sealed),
                                    .state = std::move(opened.state),
                                    .attestor = attestor,

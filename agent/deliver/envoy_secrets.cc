@@ -39,8 +39,6 @@ std::string Pem(const Ders& ders) {
   return pem;
 }
 
-std::string AnchorsOf(const v1::TrustDomainContext& domain) { return Pem(domain.anchors()); }
-
 void AddMatcher(const std::string& name, tls::CertificateValidationContext* to) {
   tls::SubjectAltNameMatcher& matcher = *to->add_match_typed_subject_alt_names();
   matcher.set_san_type(tls::SubjectAltNameMatcher::URI);
@@ -69,8 +67,9 @@ EnvoyStyle StyleOf(const envoy::config::core::v3::Node& node) {
   return style;
 }
 
-EnvoySecrets::EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style)
-    : contexts_(std::move(contexts)), style_(style) {
+EnvoySecrets::EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style,
+                           EnvoyAnchors anchors)
+    : contexts_(std::move(contexts)), style_(style), anchors_(anchors) {
   if (contexts_->identities_size() > 0) {
     own_domain_ = DomainOf(contexts_->identities(0).spiffe_id());
   }
@@ -102,6 +101,10 @@ const v1::TrustDomainContext* EnvoySecrets::TrustOf(absl::string_view trust_doma
     if (!trust_domain.empty() && domain.trust_domain() == trust_domain) return &domain;
   }
   return nullptr;
+}
+
+std::string EnvoySecrets::AnchorsOf(const v1::TrustDomainContext& domain) const {
+  return Pem(trust::BundleOf(domain, anchors_.kind, anchors_.now).certificates);
 }
 
 std::optional<EnvoySecret> EnvoySecrets::Bundle(
@@ -152,24 +155,26 @@ std::vector<std::string> EnvoySecrets::AllowedPeers(trust::Direction direction,
 std::optional<EnvoySecret> EnvoySecrets::Peers(absl::string_view name) const {
   const v1::TrustDomainContext* domain = TrustOf(own_domain_);
   if (domain == nullptr) return std::nullopt;
+  absl::string_view only = name;
+  const bool one = absl::ConsumePrefix(&only, absl::StrCat(kOutboundPeersSecret, ":"));
+  if (one ? !trust::SpiffeId::Parse(only).ok()
+          : name != kInboundPeersSecret && name != kOutboundPeersSecret) {
+    return std::nullopt;
+  }
   EnvoySecret secret;
   tls::CertificateValidationContext& context = *secret.mutable_validation_context();
   std::string anchors = AnchorsOf(*domain);
-  if (anchors.empty()) return std::nullopt;
-  context.mutable_trusted_ca()->set_inline_bytes(std::move(anchors));
-  if (name == kInboundPeersSecret) {
-    for (const std::string& peer : AllowedPeers(trust::Direction::kInbound, *domain)) {
-      AddMatcher(peer, &context);
-    }
-  } else {
-    absl::string_view only = name;
-    const bool one = absl::ConsumePrefix(&only, absl::StrCat(kOutboundPeersSecret, ":"));
-    if (one && !trust::SpiffeId::Parse(only).ok()) return std::nullopt;
-    if (!one && name != kOutboundPeersSecret) return std::nullopt;
-    for (const std::string& peer : AllowedPeers(trust::Direction::kOutbound, *domain)) {
+  if (!anchors.empty()) {
+    const auto direction =
+        name == kInboundPeersSecret ? trust::Direction::kInbound : trust::Direction::kOutbound;
+    for (const std::string& peer : AllowedPeers(direction, *domain)) {
       if (!one || peer == only) AddMatcher(peer, &context);
     }
+  } else {
+    anchors = Pem(domain->anchors());  // Envoy takes no matcher without anchors
+    if (anchors.empty()) return std::nullopt;
   }
+  context.mutable_trusted_ca()->set_inline_bytes(std::move(anchors));
   if (context.match_typed_subject_alt_names().empty()) AddMatcher(kNobody, &context);
   return secret;
 }

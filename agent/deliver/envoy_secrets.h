@@ -11,7 +11,9 @@
 //   peers:outbound:SPIFFE_ID                 the anchors and this peer alone, if he is allowed
 //
 // Envoy lets everybody in whose name it is given no matcher for. So a secret of peers always has
-// one: where nobody is allowed, one that no certificate can match.
+// one: where nobody is allowed, one that no certificate can match. Where there is nothing that
+// peers could be anchored at nobody is allowed either; the other secrets are not there then, and an
+// Envoy that has them goes on with them.
 #pragma once
 
 #include <memory>
@@ -20,9 +22,11 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
+#include "trust/bundle.h"
 #include "trust/peer_policy.h"
 
 namespace linchpin::agent {
@@ -48,10 +52,17 @@ struct EnvoyStyle {
 // `disable_spiffe_cert_validation` (true, or the word), does without.
 EnvoyStyle StyleOf(const envoy::config::core::v3::Node& node);
 
+// What peers are anchored at (trust/bundle.h).
+struct EnvoyAnchors {
+  trust::BundleKind kind = trust::BundleKind::kPinned;
+  absl::Time now;
+};
+
 // Immutable.
 class EnvoySecrets {
  public:
-  EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style);
+  EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style,
+               EnvoyAnchors anchors);
 
   // Everything, each under its proper name.
   std::vector<std::string> Names() const;
@@ -68,6 +79,7 @@ class EnvoySecrets {
  private:
   const v1::Identity* IdentityOf(absl::string_view name) const;
   const v1::TrustDomainContext* TrustOf(absl::string_view trust_domain) const;
+  std::string AnchorsOf(const v1::TrustDomainContext& domain) const;  // PEM
   // Of a name that is no identity's; nothing: no such secret.
   std::optional<EnvoySecret> Trust(absl::string_view name) const;
   std::optional<EnvoySecret> Bundle(
@@ -79,6 +91,7 @@ class EnvoySecrets {
 
   std::shared_ptr<const v1::MtlsContexts> contexts_;
   EnvoyStyle style_;
+  EnvoyAnchors anchors_;
   std::string own_domain_;  // of the default identity; empty: there is none
 };
 

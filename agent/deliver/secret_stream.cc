@@ -58,7 +58,7 @@ absl::Status SecretStream::Begin(absl::string_view type_url, bool has_node,
   const EnvoyStyle style = StyleOf(node);
   if (style == style_) return absl::OkStatus();
   style_ = style;
-  if (contexts_ != nullptr) Use(contexts_);
+  if (contexts_ != nullptr) Use(anchors_.now, contexts_);
   return absl::OkStatus();
 }
 
@@ -80,14 +80,15 @@ absl::Status SecretStream::CheckNames(const std::set<std::string>& names) const 
   return absl::OkStatus();
 }
 
-void SecretStream::Use(std::shared_ptr<const v1::MtlsContexts> contexts) {
+void SecretStream::Use(absl::Time now, std::shared_ptr<const v1::MtlsContexts> contexts) {
+  anchors_.now = now;
   contexts_ = KeepRules(contexts_, std::move(contexts));
   // One who has no identity waits.
   const bool waits = contexts_->identities().empty() && contexts_->trust_domains().empty();
   if (waits) {
     secrets_.reset();
   } else {
-    secrets_.emplace(contexts_, style_);
+    secrets_.emplace(contexts_, style_, anchors_);
   }
   std::erase_if(entries_, [](const auto& entry) {
     return !entry.second.by_name && entry.second.sent.empty();

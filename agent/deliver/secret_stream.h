@@ -39,10 +39,11 @@ class SecretStream {
       64 * 1024;  // of a stream: who has no identity holds them
 
   // `name` begins the nonces.
-  explicit SecretStream(std::string name) : name_(std::move(name)) {}
+  SecretStream(std::string name, trust::BundleKind kind)
+      : name_(std::move(name)), anchors_{kind, absl::InfinitePast()} {}
 
   // The caller's contexts from now on.
-  void Use(std::shared_ptr<const v1::MtlsContexts> contexts);
+  void Use(absl::Time now, std::shared_ptr<const v1::MtlsContexts> contexts);
 
   // Whether peers are judged by what this stream carries: a stream of certificates only holds no
   // trust that somebody could wait for.
@@ -88,6 +89,7 @@ class SecretStream {
   const std::string name_;
   uint64_t responses_ = 0;
   EnvoyStyle style_;
+  EnvoyAnchors anchors_;
   std::shared_ptr<const v1::MtlsContexts> contexts_;
   std::optional<EnvoySecrets> secrets_;  // of contexts_; none before there are identities
   std::optional<Accepted> told_;

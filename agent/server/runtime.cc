@@ -116,9 +116,13 @@ Runtime::Runtime(Parts parts)
       *streams_, [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
         Report(std::move(report), std::move(done));
       });
-  secrets_ = std::make_unique<SecretDiscoveryService>(
-      *streams_,
-      [this](const ConsumerId& consumer, const std::string& why) { SecretRefused(consumer, why); });
+  secrets_ = std::make_unique<SecretDiscoveryService>(SecretDiscoveryService::Parts{
+      .streams = *streams_,
+      .clock = parts_.clock,
+      .bundle = parts_.sds_bundle,
+      .refused = [this](const ConsumerId& consumer, const std::string& why) {
+        SecretRefused(consumer, why);
+      }});
 }
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {

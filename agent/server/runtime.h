@@ -37,6 +37,7 @@ class Runtime {
     std::string socket;   // path
     std::string metrics;  // HOST:PORT, or empty
     bool sandboxed = false;
+    trust::BundleKind sds_bundle = trust::BundleKind::kPinned;
     SealedState sealed;
     std::optional<state::v1::AgentState> state;  // that DecodeState() accepts
     WorkloadAttestor& attestor;

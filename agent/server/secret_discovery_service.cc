@@ -29,18 +29,17 @@ class SecretCall final
   using Request = typename Dialogue::Request;
   using Response = typename Dialogue::Response;
 
-  SecretCall(ConsumerStreams& streams, const SecretDiscoveryService::OnRefused& refused)
-      : streams_(streams), refused_(refused) {}
+  explicit SecretCall(const SecretDiscoveryService::Parts& parts) : parts_(parts) {}
 
   void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<SecretCall>& self) {
     self_ = self;
     // Until it is known what it carries it holds no trust.
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::NONE, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::NONE, self);
     if (!opened.ok()) return End(opened.status());
     base::MutexLock lock(mutex_);
     id_ = *std::move(opened);
-    dialogue_.emplace(id_);
-    if (contexts_ != nullptr) dialogue_->Use(std::move(contexts_));
+    dialogue_.emplace(id_, parts_.bundle);
+    if (contexts_ != nullptr) dialogue_->Use(parts_.clock.Now(), std::move(contexts_));
     Next(lock);
   }
 
@@ -50,7 +49,7 @@ class SecretCall final
       contexts_ = std::move(contexts);
       return;
     }
-    dialogue_->Use(std::move(contexts));
+    dialogue_->Use(parts_.clock.Now(), std::move(contexts));
     TellNews();
     Next(lock);
   }
@@ -83,19 +82,19 @@ class SecretCall final
   void OnCancel() override { End(absl::CancelledError("the reader has gone")); }
   void OnDone() override {
     const std::shared_ptr<SecretCall> self = std::move(self_);
-    if (!id_.empty()) streams_.Close(id_);
+    if (!id_.empty()) parts_.streams.Close(id_);
   }
 
   // In order, so under the lock.
   void TellNews() {
     const bool holds = dialogue_->HoldsTrust();
     if (holds != std::exchange(holds_trust_, holds)) {
-      streams_.Holds(id_, holds ? ca::v1::ACCEPTED : ca::v1::NONE);
+      parts_.streams.Holds(id_, holds ? ca::v1::ACCEPTED : ca::v1::NONE);
     }
     if (const auto accepted = dialogue_->TakeAccepted()) {
-      streams_.Accepted(id_, accepted->epoch, accepted->digest);
+      parts_.streams.Accepted(id_, accepted->epoch, accepted->digest);
     }
-    if (const auto why = dialogue_->TakeRefusal()) refused_(id_, *why);
+    if (const auto why = dialogue_->TakeRefusal()) parts_.refused(id_, *why);
   }
 
   void Next(base::MutexLock& lock) {
@@ -121,8 +120,7 @@ class SecretCall final
     }
   }
 
-  ConsumerStreams& streams_;
-  const SecretDiscoveryService::OnRefused& refused_;
+  const SecretDiscoveryService::Parts& parts_;
   std::shared_ptr<SecretCall> self_;  // until gRPC is done with it
   base::Mutex mutex_;
   ConsumerId id_;  // empty: was not opened
@@ -139,9 +137,9 @@ class SecretCall final
 // One FetchSecrets: the answer is that of a stream's first response.
 class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
  public:
-  FetchCall(ConsumerStreams& streams, const discovery::DiscoveryRequest& request,
+  FetchCall(const SecretDiscoveryService::Parts& parts, const discovery::DiscoveryRequest& request,
             discovery::DiscoveryResponse* response)
-      : streams_(streams), dialogue_("fetch"), response_(response) {
+      : parts_(parts), dialogue_("fetch", parts.bundle), response_(response) {
     asked_ = dialogue_.Take(request);
   }
 
@@ -149,7 +147,7 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
     self_ = self;
     if (!asked_.ok()) return End(asked_);
     // Nobody hears what becomes of it: what was delivered is assumed to be in use.
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::DELIVERED, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::DELIVERED, self);
     if (!opened.ok()) return End(opened.status());
     base::MutexLock lock(mutex_);
     id_ = *std::move(opened);
@@ -159,8 +157,8 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
     {
       base::MutexLock lock(mutex_);
       if (finished_) return;
-      dialogue_.Use(contexts);
-      if (!dialogue_.HoldsTrust()) streams_.Holds(id_, ca::v1::NONE);
+      dialogue_.Use(parts_.clock.Now(), contexts);
+      if (!dialogue_.HoldsTrust()) parts_.streams.Holds(id_, ca::v1::NONE);
       if (const auto whole = dialogue_.Next()) {
         *response_ = *whole;
         response_->clear_nonce();
@@ -186,10 +184,10 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   void OnCancel() override { End(absl::CancelledError("the caller has gone")); }
   void OnDone() override {
     const std::shared_ptr<FetchCall> self = std::move(self_);
-    if (!id_.empty()) streams_.Close(id_);
+    if (!id_.empty()) parts_.streams.Close(id_);
   }
 
-  ConsumerStreams& streams_;
+  const SecretDiscoveryService::Parts& parts_;
   WholeSecretStream dialogue_;
   discovery::DiscoveryResponse* const response_;
   absl::Status asked_;
@@ -201,19 +199,16 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
 
 }  // namespace
 
-SecretDiscoveryService::SecretDiscoveryService(ConsumerStreams& streams, OnRefused refused)
-    : streams_(streams), refused_(std::move(refused)) {}
-
 grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
 SecretDiscoveryService::StreamSecrets(grpc::CallbackServerContext* context) {
-  const auto call = std::make_shared<SecretCall<WholeSecretStream>>(streams_, refused_);
+  const auto call = std::make_shared<SecretCall<WholeSecretStream>>(parts_);
   call->Begin(*context, call);
   return call.get();
 }
 
 grpc::ServerBidiReactor<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>*
 SecretDiscoveryService::DeltaSecrets(grpc::CallbackServerContext* context) {
-  const auto call = std::make_shared<SecretCall<DeltaSecretStream>>(streams_, refused_);
+  const auto call = std::make_shared<SecretCall<DeltaSecretStream>>(parts_);
   call->Begin(*context, call);
   return call.get();
 }
@@ -221,7 +216,7 @@ SecretDiscoveryService::DeltaSecrets(grpc::CallbackServerContext* context) {
 grpc::ServerUnaryReactor* SecretDiscoveryService::FetchSecrets(
     grpc::CallbackServerContext* context, const discovery::DiscoveryRequest* request,
     discovery::DiscoveryResponse* response) {
-  const auto call = std::make_shared<FetchCall>(streams_, *request, response);
+  const auto call = std::make_shared<FetchCall>(parts_, *request, response);
   call->Begin(*context, call);
   return call.get();
 }

@@ -6,9 +6,12 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "agent/server/consumer_streams.h"
+#include "base/clock.h"
 #include "envoy/service/secret/v3/sds.grpc.pb.h"
+#include "trust/bundle.h"
 
 namespace linchpin::agent {
 
@@ -20,8 +23,14 @@ class SecretDiscoveryService final
   // Told of each response that a caller refused, with his reason, fit for a log. Any thread.
   using OnRefused = std::function<void(const ConsumerId& consumer, const std::string& why)>;
 
-  // `streams` must outlive the service, and the service the server that it is registered with.
-  SecretDiscoveryService(ConsumerStreams& streams, OnRefused refused);
+  struct Parts {
+    ConsumerStreams& streams;
+    const base::Clock& clock;
+    trust::BundleKind bundle = trust::BundleKind::kPinned;
+    OnRefused refused;
+  };
+  // `parts` must outlive the service, and the service the server that it is registered with.
+  explicit SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {}
 
   grpc::ServerBidiReactor<envoy::service::discovery::v3::DiscoveryRequest,
                           envoy::service::discovery::v3::DiscoveryResponse>*
@@ -35,8 +44,7 @@ class SecretDiscoveryService final
       envoy::service::discovery::v3::DiscoveryResponse* response) override;
 
  private:
-  ConsumerStreams& streams_;
-  const OnRefused refused_;
+  const Parts parts_;
 };
 
 }  // namespace linchpin::agent

@@ -25,8 +25,10 @@ const TestAuthority& Authority() {
   return authority;
 }
 
-EnvoySecrets Secrets(const Contexts& contexts, bool spiffe_validator = true) {
-  return EnvoySecrets(contexts.Share(), {.spiffe_validator = spiffe_validator});
+EnvoySecrets Secrets(const Contexts& contexts, bool spiffe_validator = true,
+                     trust::BundleKind kind = trust::BundleKind::kPinned) {
+  return EnvoySecrets(contexts.Share(), {.spiffe_validator = spiffe_validator},
+                      {.kind = kind, .now = kNow});
 }
 
 std::vector<std::string> Matchers(const EnvoySecret& secret) {
@@ -86,8 +88,7 @@ TEST(EnvoySecrets, ARootIsForTheSpiffeValidatorOrPlain) {
 
 TEST(EnvoySecrets, AllKeepsTrustDomainsApart) {
   const TestAuthority other("other.org", "other");
-  Contexts contexts = Contexts(Authority()).Identity("/web");
-  *contexts.message.add_trust_domains() = trust::EncodeTrustState(*other.State());
+  const Contexts contexts = Contexts(Authority()).Identity("/web").Domain(other);
   tls::SPIFFECertValidatorConfig config;
   ASSERT_TRUE(Secrets(contexts)
                   .Render("ALL")
@@ -153,14 +154,34 @@ TEST(EnvoySecrets, UnknownNamesAndThoseOfOthersHaveNoSecret) {
   }
 }
 
-TEST(EnvoySecrets, WithoutAnchorsThereIsNoTrust) {
-  Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
-  contexts.message.mutable_trust_domains(0)->clear_anchors();
-  for (const bool validator : {true, false}) {
-    for (const std::string name : {"ROOTCA", "ALL", "peers:inbound"}) {
-      EXPECT_FALSE(Secrets(contexts, validator).Look(name).has_value()) << name;
-    }
+TEST(EnvoySecrets, AnchorsAreTheTwinsUnlessRootsAreWanted) {
+  const Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
+  const auto& domain = contexts.message.trust_domains(0);
+  for (const std::string name : {"ROOTCA", "peers:inbound"}) {
+    const auto anchors = [&](trust::BundleKind kind) {
+      return DersOf(Secrets(contexts, false, kind)
+                        .Render(name)
+                        .validation_context()
+                        .trusted_ca()
+                        .inline_bytes());
+    };
+    EXPECT_THAT(anchors(trust::BundleKind::kPinned),
+                ::testing::ElementsAreArray(domain.twins().begin(), domain.twins().end()));
+    EXPECT_THAT(anchors(trust::BundleKind::kRoots), ElementsAre(domain.anchors(0)));
   }
+}
+
+TEST(EnvoySecrets, WithoutATwinNobodyIsAllowed) {
+  Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
+  contexts.message.mutable_trust_domains(0)->clear_twins();
+  for (const bool validator : {true, false}) {
+    EXPECT_FALSE(Secrets(contexts, validator).Look("ROOTCA").has_value());
+    EXPECT_FALSE(Secrets(contexts, validator).Look("ALL").has_value());
+    EXPECT_THAT(Matchers(Secrets(contexts, validator).Render("peers:inbound")),
+                ElementsAre(agent::kNobody));
+  }
+  contexts.message.mutable_trust_domains(0)->clear_anchors();
+  EXPECT_FALSE(Secrets(contexts).Look("peers:inbound").has_value());
 }
 
 TEST(EnvoySecrets, AVersionChangesWithTheContentOnly) {
@@ -193,7 +214,7 @@ TEST(EnvoySecrets, WhoseIdentitiesWereWithdrawnKeepsHisRulesUnderTheTrustOfNow) 
   const auto kept = agent::KeepRules(before.Share(), withdrawn.Share());
   EXPECT_EQ(kept->trust_epoch(), 2);
   EXPECT_EQ(kept->identities(0).private_key(), "");
-  const EnvoySecrets secrets(kept, {});
+  const EnvoySecrets secrets(kept, {}, {.now = kNow});
   EXPECT_FALSE(secrets.Look("default").has_value());
   EXPECT_THAT(Matchers(secrets.Render("peers:inbound")), ElementsAre("spiffe://example.org/a"));
   EXPECT_TRUE(secrets.Look("ROOTCA").has_value());

@@ -75,7 +75,7 @@ class Whole {
     return request;
   }
 
-  WholeSecretStream stream{"stream"};
+  WholeSecretStream stream{"stream", trust::BundleKind::kPinned};
   std::shared_ptr<const WholeSecretStream::Response> last;
   std::string nonce;
   std::string version;
@@ -88,18 +88,18 @@ TEST(WholeSecretStream, AnswersWhenThereAreSecretsAndWhenTheyChange) {
   EXPECT_EQ(caller.Next(), kSilence);
   ASSERT_THAT(caller.Ask({"default"}), IsOk());
   EXPECT_EQ(caller.Next(), kSilence);
-  caller.stream.Use(Nothing());
+  caller.stream.Use(kNow, Nothing());
   EXPECT_EQ(caller.Next(), kSilence);
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   EXPECT_EQ(caller.Next(), kSilence);
   const auto first = caller.last;
   ASSERT_THAT(caller.Ack({"default"}), IsOk());
   EXPECT_EQ(caller.Next(), kSilence);
-  caller.stream.Use(Web().Epoch(2).Share());
-  caller.stream.Use(Allowed().Share());
+  caller.stream.Use(kNow, Web().Epoch(2).Share());
+  caller.stream.Use(kNow, Allowed().Share());
   EXPECT_EQ(caller.Next(), kSilence) << "nothing of this secret changed";
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   EXPECT_NE(caller.last->version_info(), first->version_info());
   EXPECT_NE(caller.last->nonce(), first->nonce());
@@ -109,15 +109,15 @@ TEST(WholeSecretStream, AnswersWhenThereAreSecretsAndWhenTheyChange) {
 TEST(WholeSecretStream, WhatIsSentIsWhatHoldsWhenItIsWritten) {
   Whole caller;
   ASSERT_THAT(caller.Ask({"default"}), IsOk());
-  caller.stream.Use(Web().Share());
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Web().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   EXPECT_EQ(caller.Next(), kSilence);
 }
 
 TEST(WholeSecretStream, OtherNamesAreAnsweredAtOnce) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   ASSERT_THAT(caller.Ack({"default", "ROOTCA"}), IsOk());
@@ -132,27 +132,27 @@ TEST(WholeSecretStream, OtherNamesAreAnsweredAtOnce) {
 
 TEST(WholeSecretStream, AnUnknownNameIsLeftOutUntilItAppears) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default", "spiffe://example.org/other", "junk"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
-  caller.stream.Use(Web().Identity("/other").Share());
+  caller.stream.Use(kNow, Web().Identity("/other").Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default", "spiffe://example.org/other"));
   Whole stranger;
-  stranger.stream.Use(Web().Share());
+  stranger.stream.Use(kNow, Web().Share());
   ASSERT_THAT(stranger.Ask({"junk"}), IsOk());
   EXPECT_EQ(stranger.Next(), kSilence);
 }
 
 TEST(WholeSecretStream, WithoutNamesEverythingIsMeantUntilThereWereNames) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({}), IsOk());
   EXPECT_THAT(caller.Next(),
               UnorderedElementsAre("spiffe://example.org/web", "spiffe://example.org",
                                    "peers:inbound", "peers:outbound"));
   ASSERT_THAT(caller.Ack({}), IsOk());
   EXPECT_EQ(caller.Next(), kSilence);
-  caller.stream.Use(Web().Identity("/other").Share());
+  caller.stream.Use(kNow, Web().Identity("/other").Share());
   EXPECT_THAT(caller.Next(), ::testing::Contains("spiffe://example.org/other"));
   ASSERT_THAT(caller.Ack({"default"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
@@ -162,11 +162,11 @@ TEST(WholeSecretStream, WithoutNamesEverythingIsMeantUntilThereWereNames) {
 
 TEST(WholeSecretStream, ARequestThatCrossedAResponseIsIgnored) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   const auto late = caller.Request({"ROOTCA"});
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   ASSERT_THAT(caller.stream.Take(late), IsOk());
   EXPECT_EQ(caller.Next(), kSilence);
@@ -176,7 +176,7 @@ TEST(WholeSecretStream, ARequestThatCrossedAResponseIsIgnored) {
 
 TEST(WholeSecretStream, WhatWasRefusedIsNotSentAgainAndSaidOnce) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   ASSERT_THAT(caller.Nack({"default"}, "no\ngood" + std::string(10000, 'x')), IsOk());
@@ -192,13 +192,13 @@ TEST(WholeSecretStream, WhatWasRefusedIsNotSentAgainAndSaidOnce) {
   }
   ASSERT_THAT(caller.Nack({"default", "ROOTCA"}), IsOk());
   EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "ROOTCA"));
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "ROOTCA"));
 }
 
 TEST(WholeSecretStream, TrustIsAcceptedOnceTheWholeOfItIs) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   EXPECT_FALSE(caller.stream.HoldsTrust());
   ASSERT_THAT(caller.Ask({"default", "peers:inbound"}), IsOk());
   EXPECT_TRUE(caller.stream.HoldsTrust());
@@ -208,12 +208,12 @@ TEST(WholeSecretStream, TrustIsAcceptedOnceTheWholeOfItIs) {
   EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
   EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt) << "it is news once";
   // A renewal is no news; a new epoch with the same contents is, without a word of the caller.
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
-  caller.stream.Use(Renewed().Epoch(2).Share());
+  caller.stream.Use(kNow, Renewed().Epoch(2).Share());
   EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{2, "digest 2"}));
   // Other contents must be accepted first.
-  caller.stream.Use(Allowed().Epoch(3).Share());
+  caller.stream.Use(kNow, Allowed().Epoch(3).Share());
   EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
   caller.Next();
   ASSERT_THAT(caller.Nack({"default", "peers:inbound"}), IsOk());
@@ -227,7 +227,7 @@ TEST(WholeSecretStream, TrustIsAcceptedOnceTheWholeOfItIs) {
 
 TEST(WholeSecretStream, ACertificateAloneIsNoTrust) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default", "junk", "spiffe://other.org"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   ASSERT_THAT(caller.Ack({"default", "junk", "spiffe://other.org"}), IsOk());
@@ -255,7 +255,7 @@ TEST(WholeSecretStream, WhatIsTooMuchOrOfAnotherTypeEndsIt) {
 
 TEST(WholeSecretStream, TheNodeDecidesTheStyleAndNeedNotBeRepeated) {
   Whole caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   auto request = caller.Request({"ROOTCA"});
   auto& version = *request.mutable_node()->mutable_user_agent_build_version()->mutable_version();
   version.set_major_number(1);
@@ -305,23 +305,23 @@ class Delta {
     return names;
   }
 
-  DeltaSecretStream stream{"stream"};
+  DeltaSecretStream stream{"stream", trust::BundleKind::kPinned};
   std::shared_ptr<const DeltaSecretStream::Response> last;
 };
 
 TEST(DeltaSecretStream, SendsWhatChanged) {
   Delta caller;
   ASSERT_THAT(caller.Ask({"default", "ROOTCA"}), IsOk());
-  caller.stream.Use(Nothing());
+  caller.stream.Use(kNow, Nothing());
   EXPECT_EQ(caller.Next(), kSilence) << "one without an identity waits";
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "ROOTCA"));
   EXPECT_EQ(caller.Next(), kSilence);
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
   ASSERT_THAT(caller.Ask({"peers:inbound"}, {"default"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("peers:inbound"));
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   EXPECT_EQ(caller.Next(), kSilence) << "default was given up";
   ASSERT_THAT(caller.Ask({"ROOTCA"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("ROOTCA")) << "who asks again is told again";
@@ -329,20 +329,20 @@ TEST(DeltaSecretStream, SendsWhatChanged) {
 
 TEST(DeltaSecretStream, AnUnknownNameIsSaidOnceToBeAbsent) {
   Delta caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"default", "spiffe://example.org/other"}), IsOk());
   EXPECT_THAT(caller.Next(), ElementsAre("default", "-spiffe://example.org/other"));
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("default"));
-  caller.stream.Use(Renewed().Identity("/other").Share());
+  caller.stream.Use(kNow, Renewed().Identity("/other").Share());
   EXPECT_THAT(caller.Next(), ElementsAre("spiffe://example.org/other"));
-  caller.stream.Use(Renewed().Share());
+  caller.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(caller.Next(), ElementsAre("-spiffe://example.org/other"));
 }
 
 TEST(DeltaSecretStream, WhoComesBackIsSentWhatHeHasNot) {
   Delta before;
-  before.stream.Use(Web().Share());
+  before.stream.Use(kNow, Web().Share());
   ASSERT_THAT(before.Ask({"default", "ROOTCA"}), IsOk());
   before.Next();
   DeltaSecretStream::Request request;
@@ -352,18 +352,18 @@ TEST(DeltaSecretStream, WhoComesBackIsSentWhatHeHasNot) {
   }
   Delta after;
   ASSERT_THAT(after.stream.Take(request), IsOk());
-  after.stream.Use(Renewed().Share());
+  after.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(after.Next(), ElementsAre("default"));
   EXPECT_EQ(after.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
 }
 
 TEST(DeltaSecretStream, EachResponseIsAcceptedOrRefusedByItself) {
   Delta caller;
-  caller.stream.Use(Web().Share());
+  caller.stream.Use(kNow, Web().Share());
   ASSERT_THAT(caller.Ask({"ROOTCA", "peers:inbound"}), IsOk());
   caller.Next();
   const auto first = caller.last;
-  caller.stream.Use(Allowed().Epoch(2).Share());
+  caller.stream.Use(kNow, Allowed().Epoch(2).Share());
   EXPECT_THAT(caller.Next(), ElementsAre("peers:inbound"));
   const auto second = caller.last;
   ASSERT_THAT(caller.Answer(first->nonce()), IsOk());
@@ -374,7 +374,7 @@ TEST(DeltaSecretStream, EachResponseIsAcceptedOrRefusedByItself) {
   EXPECT_EQ(caller.Next(), kSilence);
   ASSERT_THAT(caller.Answer("of another", "bad"), IsOk());
   EXPECT_EQ(caller.stream.TakeRefusal(), std::nullopt);
-  caller.stream.Use(Web().Epoch(3).Share());
+  caller.stream.Use(kNow, Web().Epoch(3).Share());
   EXPECT_THAT(caller.Next(), ElementsAre("peers:inbound"));
   ASSERT_THAT(caller.Answer(caller.last->nonce()), IsOk());
   EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{3, "digest 3"}));
@@ -383,18 +383,18 @@ TEST(DeltaSecretStream, EachResponseIsAcceptedOrRefusedByItself) {
 TEST(DeltaSecretStream, WithoutNamesEverythingIsMeant) {
   for (const Names& names : {Names{}, Names{"*"}}) {
     Delta caller;
-    caller.stream.Use(Web().Share());
+    caller.stream.Use(kNow, Web().Share());
     ASSERT_THAT(caller.Ask(names), IsOk());
     EXPECT_THAT(caller.Next(),
                 UnorderedElementsAre("spiffe://example.org/web", "spiffe://example.org",
                                      "peers:inbound", "peers:outbound"));
-    caller.stream.Use(Web().Identity("/other").Share());
+    caller.stream.Use(kNow, Web().Identity("/other").Share());
     EXPECT_THAT(caller.Next(), ElementsAre("spiffe://example.org/other"));
-    caller.stream.Use(Web().Share());
+    caller.stream.Use(kNow, Web().Share());
     EXPECT_THAT(caller.Next(), ElementsAre("-spiffe://example.org/other"));
     ASSERT_THAT(caller.Ask({"default"}, {"*"}), IsOk());
     EXPECT_THAT(caller.Next(), ElementsAre("default"));
-    caller.stream.Use(Allowed().Share());
+    caller.stream.Use(kNow, Allowed().Share());
     EXPECT_EQ(caller.Next(), kSilence);
   }
 }

@@ -25,13 +25,29 @@ inline const Certified& LeafOf(const TestAuthority& authority, const std::string
   return made.emplace(name, authority.Leaf(path, authority.active(), key)).first->second;
 }
 
+inline const x509::Certificate& TwinNamed(const TestAuthority& of) {
+  static std::map<std::string, x509::Certificate>& made =
+      *new std::map<std::string, x509::Certificate>();
+  const std::string name = of.trust_domain().name();
+  const auto it = made.find(name);
+  if (it != made.end()) return it->second;
+  return made.emplace(name, TwinOf(of.active())).first->second;
+}
+
 struct Contexts {
   explicit Contexts(const TestAuthority& made_by) : authority(made_by) {
-    *message.add_trust_domains() = trust::EncodeTrustState(*authority.State());
+    Domain(authority);
     message.set_trust_epoch(1);
     message.set_trust_digest("digest 1");
   }
 
+  Contexts& Domain(const TestAuthority& of) {
+    agent::v1::TrustDomainContext& domain = *message.add_trust_domains();
+    domain = trust::EncodeTrustState(*of.State());
+    domain.clear_twins();
+    domain.add_twins(TwinNamed(of).der());
+    return *this;
+  }
   // With an inbound rule for each of `from` and an outbound one for each of `to`.
   Contexts& Identity(const std::string& path, const std::vector<std::string>& from = {},
                      const std::vector<std::string>& to = {}, const std::string& key = "key") {

@@ -73,7 +73,7 @@ class Thief:
     """Has stolen the root's key and certifies issuers of its own under the true root."""
 
     def __init__(self, deployment, issuer_subject=None):
-        self.folder = deployment.folder / "thief"
+        self.folder = deployment.folder / f"thief-{issuer_subject is not None}"
         self.folder.mkdir()
         self.root = self.folder / "root.pem"
         self.root.write_text(deployment.out("bundle", "show", "--pem") + "\n")

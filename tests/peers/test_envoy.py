@@ -2,21 +2,143 @@
 # Copyright The Linchpin Authors
 """Two real Envoys, which the agent gives certificates, anchors and peers by SDS."""
 
+import re
+import subprocess
+
 import pytest
-from deployment import wait_for
+from deployment import BIN, wait_for
 from envoys import envoy, pair  # noqa: F401
-from mesh import spiffe_id
+from mesh import Thief, spiffe_id
 
 pytestmark = pytest.mark.peers
+
+PEERS_INBOUND = """                validation_context_sds_secret_config:
+                  name: peers:inbound
+                  sds_config: *agent
+"""
+# What one who names his peers himself writes in its place.
+COMBINED = """                combined_validation_context:
+                  default_validation_context:
+                    match_typed_subject_alt_names:
+                      - { san_type: URI, matcher: { exact: "%s" } }
+                  validation_context_sds_secret_config:
+                    name: ROOTCA
+                    sds_config: *agent
+"""
+DELTA = ("api_type: GRPC", "api_type: DELTA_GRPC")
+OPT_OUT = ("  cluster: examples",
+           "  cluster: examples\n  metadata: { disable_spiffe_cert_validation: true }")
+
+
+# A connection a request, so that each request is a handshake.
+EACH_ITS_OWN = ("    - name: server\n      load_assignment:", """    - name: server
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          common_http_protocol_options: { max_requests_per_connection: 1 }
+          explicit_http_config: { http_protocol_options: {} }
+      load_assignment:""")
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
 
 
 def allow(node, source="client", target="server"):
     node.out("policy", "allow", "--from", spiffe_id(source), "--to", spiffe_id(target))
 
 
-def test_allowed_peers_reach_each_other(node, pair):
+def answers(pair):
+    return wait_for("an answer of the server", lambda: pair.get()[0] == 200)
+
+
+def certified(node, name):
+    """A chain and key that the CA gave to `name`."""
+    folder = node.folder / f"files-{name}"
+    fetch = node.installed(BIN / "linchpin", name)
+    wait_for("the files", lambda: node.once(
+        fetch, "--socket", f"unix://{node.socket('node')}", "fetch", "--write", folder)[0] == 0)
+    return folder / "chain.pem", folder / "key.pem"
+
+
+def knock(pair, chain, key):
+    """One request of openssl with this certificate: whether it is answered."""
+    leaf, issuer = CERTIFICATE.findall(chain.read_text())
+    rest = chain.with_name("issuer-alone.pem")
+    rest.write_text(issuer)
+    assert leaf != issuer
+    done = subprocess.run(
+        ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{pair.inbound_port}", "-cert",
+         chain, "-cert_chain", rest, "-key", key], capture_output=True, timeout=60, check=False,
+        input=b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    answered = b"HTTP/1.1 200" in done.stdout
+    assert answered or b"alert" in done.stderr, done.stderr
+    return answered
+
+
+@pytest.mark.parametrize("change", [None, DELTA], ids=["whole", "delta"])
+def test_allowed_peers_reach_each_other_through_four_certificates(node, pair, change):
+    changes = [change] if change else []
+    node.begin(short_lives=True)
+    allow(node)
+    pair.begin(inbound=changes, outbound=[EACH_ITS_OWN, *changes])
+    answers(pair)
+    seen = {"inbound": set(), "outbound": set()}
+    asked = 0
+    while min(map(len, seen.values())) < 4:
+        status, body = pair.get()
+        assert status == 200 and f"URI={spiffe_id('client')}" in body, (asked, status, body)
+        asked += 1
+        for name, serials in seen.items():
+            serials.add(getattr(pair, name).certificate())
+    assert pair.inbound.stat("listener.*ssl.handshake") >= asked
+    for one in (pair.inbound, pair.outbound):
+        assert one.stat("update_rejected") == one.stat("ssl.fail_verify_san") == 0
+
+
+def test_where_the_policy_allows_nobody_nobody_gets_in(node, pair):
     node.begin()
+    pair.begin()
+    chain, key = certified(node, "friend")
+    assert pair.get()[0] == 503
+    assert not knock(pair, chain, key)
+    allow(node, "friend")
+    wait_for("the friend to be let in", lambda: knock(pair, chain, key))
+    assert pair.get()[0] == 503
+    allow(node)
+    answers(pair)
+    intruder = certified(node, "intruder")
+    refused = pair.inbound.stat("ssl.fail_verify_san")
+    assert not knock(pair, *intruder) and knock(pair, chain, key)
+    assert pair.inbound.stat("ssl.fail_verify_san") == refused + 1
+    node.out("policy", "delete", "--from", spiffe_id("friend"), "--to", spiffe_id("server"))
+    wait_for("the friend to be refused", lambda: not knock(pair, chain, key))
+    node.out("policy", "delete", "--from", spiffe_id("client"), "--to", spiffe_id("server"))
+    wait_for("nobody to be let in", lambda: "nobody" in pair.inbound.ask("/config_dump"))
+    assert not knock(pair, chain, key)
+
+
+@pytest.mark.parametrize("bundle, let_in", [("pinned", False), ("roots", True)])
+def test_an_issuer_under_the_true_root_that_nobody_pinned(node, pair, bundle, let_in):
+    node.begin(agent=("--sds-bundle", bundle))
     allow(node)
     pair.begin()
-    status, body = wait_for("an answer", lambda: [a for a in [pair.get()] if a[0] == 200])[0]
-    assert f"URI={spiffe_id('client')}" in body
+    answers(pair)
+    _, issuer = CERTIFICATE.findall(certified(node, "friend")[0].read_text())
+    for subject in (None, "/O=Linchpin/CN=" + common_name(node, issuer)):
+        thief = Thief(node, subject)
+        assert knock(pair, *thief.certify("client")) == let_in, subject
+
+
+def common_name(node, pem):
+    text = subprocess.run(["openssl", "x509", "-noout", "-subject", "-nameopt", "multiline"],
+                          input=pem, capture_output=True, text=True, check=True).stdout
+    return text.split("commonName")[1].split("=")[1].strip()
+
+
+@pytest.mark.parametrize("changes", [[], [OPT_OUT]], ids=["spiffe validator", "own validator"])
+def test_who_names_his_peers_himself_takes_the_anchors_alone(node, pair, changes):
+    node.begin()
+    allow(node)
+    combined = (PEERS_INBOUND, COMBINED % spiffe_id("client"))
+    pair.begin(inbound=[combined, *changes])
+    answers(pair)
+    assert not knock(pair, *certified(node, "friend"))
+    assert not knock(pair, *Thief(node).certify("client"))
