@@ -4,14 +4,20 @@
 
 import os
 import re
+import socket
 import subprocess
 
 import rogue
-from deployment import DEADLINE, TRUST_DOMAIN, Deployment, copy_program, wait_for
+from deployment import DEADLINE, TRUST_DOMAIN, Deployment, copy_program, free_port, wait_for
 
 ANYBODY = f"unix:uid:{os.geteuid()}"
 # A new generation every six seconds; no backdating, so that the life is as short as it says.
 SHORT_LIVES = "authority:\n  leaf_ttl: 12s\n  backdate: 0s\n"
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def spiffe_id(name):
@@ -27,6 +33,7 @@ class Node(Deployment):
             extra = ("--config", config)
         self.start_ca(*extra)
         self.join("node", *agent)
+        wait_for("the node", lambda: "1 of 1" in self.run("coverage", check=False).stdout)
         self.env = {"SPIFFE_ENDPOINT_SOCKET": f"unix://{self.socket('node')}"}
         return self
 
@@ -46,6 +53,27 @@ class Node(Deployment):
                               env={**os.environ, **self.env}, check=False)
         return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
 
+    def fetched(self, *args):
+        """What a client's only request gives once the agent has a certificate for it."""
+        last = []
+
+        def attempt():
+            last[:] = [self.once(*args)]
+            return last[0][0] == 0
+        try:
+            wait_for(f"{args} to fetch", attempt)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {last}") from None
+        return last[0][1]
+
+    def publish_pins(self):
+        """The first signed pin set: a change of trust that reaches every client."""
+        key, draft = self.folder / "signer.key", self.folder / "pins.json"
+        self.out("pins", "keygen", "--out", key)
+        self.out("pins", "draft", "--signer", key, "--threshold", "1", "--out", draft)
+        self.out("pins", "sign", "--key", key, draft)
+        self.out("pins", "publish", draft)
+
 
 class Client:
     """A running client that says one event a line."""
@@ -54,7 +82,7 @@ class Client:
         self.process = process
 
     def said(self, event):
-        return re.findall(rf"^{event} (.*)$", self.process.text(), re.MULTILINE)
+        return re.findall(rf"^{event}(?: (.*))?$", self.process.text(), re.MULTILINE)
 
     def wait(self, event, times=1, deadline=None):
         wait_for(f"{self.process.name} to say '{event}' {times} times; it says:\n"
@@ -73,6 +101,7 @@ class Thief:
     """Has stolen the root's key and certifies issuers of its own under the true root."""
 
     def __init__(self, deployment, issuer_subject=None):
+        self.deployment = deployment
         self.folder = deployment.folder / f"thief-{issuer_subject is not None}"
         self.folder.mkdir()
         self.root = self.folder / "root.pem"
@@ -80,6 +109,24 @@ class Thief:
         key, = deployment.ca_dir.rglob("root-1.pem")
         self.issuer, self.issuer_key = rogue.certify(self.folder, "issuer", rogue.ISSUER, self.root,
                                                      key, issuer_subject)
+
+    def serve(self, name):
+        """A TLS server that claims to be `name` -> where it listens."""
+        chain, key = self.certify(name)
+        port = free_port()
+        self.deployment.start("thief", [
+            "openssl", "s_server", "-tls1_3", "-accept", f"127.0.0.1:{port}", "-cert", chain,
+            "-cert_chain", self.issuer, "-key", key, "-quiet"])
+        wait_for("the thief to listen", lambda: listens(port))
+        return f"127.0.0.1:{port}"
+
+    def call(self, name, to):
+        """One handshake as `name`, and what a server would say after it."""
+        chain, key = self.certify(name)
+        return subprocess.run(
+            ["openssl", "s_client", "-tls1_3", "-connect", to, "-cert", chain, "-cert_chain",
+             self.issuer, "-key", key, "-quiet"], input="who am I?\n", capture_output=True,
+            text=True, errors="replace", timeout=DEADLINE, check=False)
 
     def certify(self, name):
         """-> a file with the leaf and its issuer, and the leaf's key."""

@@ -102,12 +102,12 @@ def java(folder):
     libraries, classes = BUILT / "java/lib", BUILT / "java/classes"
     there, done = fresh(libraries, folder / "pom.xml")
     if not there:
-        run([maven, "-B", "-q", f"-Dmdep.outputDirectory={libraries}",
+        run([maven, "-B", "-q", f"-DoutputDirectory={libraries}",
              "dependency:copy-dependencies"], folder)
         done()
     there, done = fresh(classes, folder / "pom.xml", *sources)
     if not there:
-        run([javac, "--release", "17", "-Xlint:all,-path", "-Werror", "-proc:none", "-cp",
+        run([javac, "--release", "17", "-Xlint:all,-path,-options", "-Werror", "-proc:none", "-cp",
              f"{libraries}/*", "-d", classes, *sources], folder)
         done()
     return f"{classes}:{libraries}/*"
