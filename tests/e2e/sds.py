@@ -62,7 +62,7 @@ class Channel:
 
     def fetch(self, *names):
         call = self.channel.unary_unary(
-            SERVICE + "FetchSecrets", request_serializer=lambda request: request.SerializeToString(),
+            SERVICE + "FetchSecrets", request_serializer=Request.SerializeToString,
             response_deserializer=Response.FromString)
         return call(Request(resource_names=names), timeout=DEADLINE, wait_for_ready=True)
 
