@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 
+from envoy import envoy
 from measure import (BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pause, rss_kib,
                      wait_for)
 from table import Row
@@ -246,4 +247,5 @@ def fleet(how):
     return [known, each]
 
 
-ALL = [issuing, identities, first_context, memory, restart, handshakes, verdict, idle, fleet]
+ALL = [issuing, identities, first_context, memory, restart, handshakes, verdict, idle, fleet,
+       envoy]
