@@ -2,12 +2,17 @@
 // Copyright The Linchpin Authors
 
 // fetch: what this process would get of its agent.
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/config_file.h"
+#include "base/run_program.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/fetch_text.h"
@@ -16,6 +21,7 @@
 #include "cli/pause.h"
 #include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/channel.h"
+#include "trust/context_files.h"
 #include "trust/trust_codec.h"
 
 namespace linchpin::cli {
@@ -28,14 +34,45 @@ struct FetchOptions {
   std::string write;
   bool watch = false;
   std::string timeout = "10s";
+  std::string id;
+  std::string bundle = "pinned";
+  std::string mode = "0600";
+  std::string owner;
+  std::string exec;
+  std::string exec_timeout = "30s";
 };
 
-absl::Status Show(Session& session, const FetchOptions& options, const MtlsContexts& contexts) {
-  if (!options.write.empty() && !contexts.identities().empty()) {
-    RETURN_IF_ERROR(WriteContextDirectory(options.write, contexts));
+absl::StatusOr<WriteOptions> ReadWriteOptions(const FetchOptions& from) {
+  WriteOptions options{.place = {.directory = from.write}, .id = from.id};
+  if (from.write.empty()) {
+    if (from.exec.empty() && from.owner.empty() && from.id.empty()) return options;
+    return UsageError("--id, --owner and --exec are for --write DIR");
   }
+  // Where this process is does not change.
+  std::error_code unknown;
+  options.place.directory = std::filesystem::absolute(from.write, unknown).string();
+  if (unknown) return UsageError(absl::StrCat("--write: ", unknown.message()));
+  const auto usage = [](const absl::Status& status) { return UsageError(status.message()); };
+  const absl::StatusOr<trust::BundleKind> bundle = trust::ParseBundleKind(from.bundle);
+  if (!bundle.ok()) return usage(bundle.status());
+  options.bundle = *bundle;
+  const absl::StatusOr<mode_t> mode = ParseSecretMode(from.mode);
+  if (!mode.ok()) return usage(mode.status());
+  options.place.secret_mode = *mode;
+  RETURN_IF_ERROR(ParseOwner(from.owner, &options.place));
+  if (!from.exec.empty()) {
+    absl::StatusOr<std::vector<std::string>> words = base::SplitCommand(from.exec);
+    if (!words.ok()) return usage(words.status());
+    options.command = *std::move(words);
+    ASSIGN_OR_RETURN(options.command_timeout,
+                     base::ParseDuration(from.exec_timeout, "--exec-timeout"));
+  }
+  return options;
+}
+
+absl::Status Show(Session& session, const FetchOptions& options, const MtlsContexts& contexts) {
   if (session.json()) {
-    const MtlsContexts shown = WithoutKeys(contexts);
+    const MtlsContexts shown = trust::WithoutKeys(contexts);
     return options.watch ? PrintJsonLine(session, shown) : PrintJson(session, shown);
   }
   if (contexts.identities().empty()) {
@@ -51,8 +88,10 @@ absl::Status Show(Session& session, const FetchOptions& options, const MtlsConte
 
 // One stream of the agent's, until it ends. False from `on_message` ends it.
 grpc::Status WatchOnce(MtlsContextService::StubInterface& stub, grpc::ClientContext& context,
-                       const std::function<bool(const MtlsContexts&)>& on_message) {
-  const auto reader = stub.Watch(&context, agent::v1::WatchRequest());
+                       bool for_files, const std::function<bool(const MtlsContexts&)>& on_message) {
+  agent::v1::WatchRequest request;
+  request.set_for_files(for_files);
+  const auto reader = stub.Watch(&context, request);
   MtlsContexts contexts;
   while (reader->Read(&contexts)) {
     const bool more = on_message(contexts);
@@ -66,7 +105,7 @@ grpc::Status WatchOnce(MtlsContextService::StubInterface& stub, grpc::ClientCont
   return reader->Finish();
 }
 
-absl::Status FetchOnce(Session& session, const FetchOptions& options,
+absl::Status FetchOnce(Session& session, const FetchOptions& options, const WriteOptions& write,
                        MtlsContextService::StubInterface& stub) {
   ASSIGN_OR_RETURN(const absl::Duration timeout, base::ParseDuration(options.timeout, "--timeout"));
   grpc::ClientContext context;
@@ -74,15 +113,20 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options,
   absl::Status shown;
   bool found = false;
   MtlsContexts unidentified;
-  const grpc::Status status = WatchOnce(stub, context, [&](const MtlsContexts& contexts) {
-    found = !contexts.identities().empty();
-    if (!found) {
-      unidentified = contexts;  // it may still get one
-      return true;
-    }
-    shown = Show(session, options, contexts);
-    return false;
-  });
+  const bool for_files = !options.write.empty();
+  const grpc::Status status =
+      WatchOnce(stub, context, for_files, [&](const MtlsContexts& contexts) {
+        found = !contexts.identities().empty();
+        if (!found) {
+          unidentified = contexts;  // it may still get one
+          return true;
+        }
+        std::string said;
+        if (for_files) shown = WriteContexts(write, contexts, session.clock.Now(), &said);
+        if (!said.empty()) session.err << "linchpin: " << said << std::endl;
+        if (shown.ok()) shown = Show(session, options, contexts);
+        return false;
+      });
   if (found) return shown;
   if (unidentified.selectors().empty()) {
     RETURN_IF_ERROR(CallStatus(status, "the agent", session.agent_socket));
@@ -95,19 +139,39 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options,
                    ": register one of these selectors with linchpin identity create"));
 }
 
+// Evidence that the service has loaded these. An agent that cannot be told will deliver again.
+void ReportLoaded(MtlsContextService::StubInterface& stub, const MtlsContexts& contexts) {
+  agent::v1::ReportRequest report;
+  report.set_consumer_id(contexts.consumer_id());
+  report.set_trust_epoch(contexts.trust_epoch());
+  report.set_trust_digest(contexts.trust_digest());
+  grpc::ClientContext context;
+  SetCallDeadline(&context, absl::Seconds(5));
+  agent::v1::ReportResponse answer;
+  stub.Report(&context, report, &answer);
+}
+
 // Until interrupted; an agent that restarts is found again.
-absl::Status FetchForEver(Session& session, const FetchOptions& options,
+absl::Status FetchForEver(Session& session, const FetchOptions& options, const WriteOptions& write,
                           MtlsContextService::StubInterface& stub) {
+  const bool for_files = !options.write.empty();
+  FollowingWriter writer(
+      {.options = write,
+       .clock = session.clock,
+       .err = session.err,
+       .loaded = [&stub](const MtlsContexts& contexts) { ReportLoaded(stub, contexts); }});
   int attempt = 0;
   while (true) {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     absl::Status shown;
-    const grpc::Status status = WatchOnce(stub, context, [&](const MtlsContexts& contexts) {
-      attempt = 0;
-      shown = Show(session, options, contexts);
-      return shown.ok() && session.out.good();
-    });
+    const grpc::Status status =
+        WatchOnce(stub, context, for_files, [&](const MtlsContexts& contexts) {
+          attempt = 0;
+          if (for_files) shown = writer.Give(contexts);
+          if (shown.ok()) shown = Show(session, options, contexts);
+          return shown.ok() && session.out.good();
+        });
     RETURN_IF_ERROR(shown);
     if (!session.out.good()) return absl::OkStatus();  // nobody reads any more
     const absl::Status ended = CallStatus(status, "the agent", session.agent_socket);
@@ -122,8 +186,10 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options,
 
 absl::Status Fetch(Session& session, const FetchOptions& options) {
   RETURN_IF_ERROR(CheckSocket(session.agent_socket, "linchpin-agent", "--socket"));
+  ASSIGN_OR_RETURN(const WriteOptions write, ReadWriteOptions(options));
   const auto stub = MtlsContextService::NewStub(rpc::UnixChannel(session.agent_socket));
-  return options.watch ? FetchForEver(session, options, *stub) : FetchOnce(session, options, *stub);
+  return options.watch ? FetchForEver(session, options, write, *stub)
+                       : FetchOnce(session, options, write, *stub);
 }
 
 }  // namespace
@@ -134,9 +200,23 @@ void AddFetchCommand(CLI::App& app, Session& session) {
                                "Show what this process gets of its agent: identity, bundle, pins, "
                                "peers",
                                [&session, options] { return Fetch(session, *options); });
-  fetch->add_option(
-      "--write", options->write,
-      "Write chain.pem, key.pem, bundle.pem, trust.json; replaces the directory whole");
+  fetch->add_option("--write", options->write,
+                    "Write chain.pem, key.pem, combined.pem, bundle.pem, trust.json and peers.json "
+                    "into this directory, all at once");
+  fetch->add_option("--id", options->id, "Of this identity; else of the first");
+  fetch
+      ->add_option("--bundle", options->bundle,
+                   "What bundle.pem holds: pinned (the twins of the pinned issuers) or roots")
+      ->capture_default_str();
+  fetch->add_option("--mode", options->mode, "Of the files with the key; octal")
+      ->capture_default_str();
+  fetch->add_option("--owner", options->owner, "USER, USER:GROUP or :GROUP who owns the files");
+  fetch->add_option("--exec", options->exec,
+                    "Run after each change, without a shell; exit 0 says that the service has "
+                    "loaded the files");
+  fetch->add_option("--exec-timeout", options->exec_timeout, "Then it is killed")
+      ->check(CheckDuration)
+      ->capture_default_str();
   fetch->add_flag("--watch", options->watch, "Go on with every change until interrupted");
   fetch->add_option("--timeout", options->timeout, "How long to wait for an identity")
       ->check(CheckDuration)
@@ -144,7 +224,7 @@ void AddFetchCommand(CLI::App& app, Session& session) {
   SetExamples(fetch,
               "linchpin fetch\n"
               "linchpin fetch --write /run/web/tls\n"
-              "linchpin fetch --write /run/web/tls --watch -o json");
+              "linchpin fetch --write /run/web/tls --watch --exec 'nginx -s reload'");
 }
 
 }  // namespace linchpin::cli

@@ -3,123 +3,158 @@
 
 #include "cli/fetch_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <grp.h>
+#include <pwd.h>
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
-#include <vector>
+#include <utility>
 
-#include "absl/algorithm/container.h"
-#include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/types/span.h"
-#include "base/durable_file.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "base/backoff.h"
+#include "base/random.h"
+#include "base/run_program.h"
 #include "base/status_macros.h"
-#include "cli/output.h"
-#include "trust/spiffe_id.h"
-#include "x509/certificate.h"
+#include "cli/table.h"
+#include "trust/context_files.h"
+#include "trust/trust_codec.h"
+#include "x509/secret_bytes.h"
 
 namespace linchpin::cli {
 namespace {
 
-using agent::v1::Identity;
-using agent::v1::MtlsContexts;
+constexpr absl::Duration kFirstPause = absl::Milliseconds(500);
+constexpr absl::Duration kMostPause = absl::Seconds(30);
 
-constexpr std::array<const char*, 4> kFiles = {"chain.pem", "key.pem", "bundle.pem", "trust.json"};
-
-absl::StatusOr<std::string> PemOf(const google::protobuf::RepeatedPtrField<std::string>& field) {
-  const std::vector<std::string> ders(field.begin(), field.end());
-  ASSIGN_OR_RETURN(const x509::Chain chain, x509::ParseDerChain(absl::MakeConstSpan(ders)));
-  return x509::ToPem(chain);
+// Trying again cannot help.
+bool IsMistake(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) ||
+         absl::IsPermissionDenied(status);
 }
 
-absl::StatusOr<std::string> BundleOf(const MtlsContexts& contexts, const Identity& identity) {
-  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(identity.spiffe_id()));
-  for (const auto& context : contexts.trust_domains()) {
-    if (context.trust_domain() == id.trust_domain().name()) return PemOf(context.anchors());
-  }
-  return absl::DataLossError(
-      absl::StrCat("the agent sent no bundle of the trust domain ", id.trust_domain().name()));
+absl::StatusOr<uid_t> UserOf(const std::string& name) {
+  uint32_t number = 0;
+  if (absl::SimpleAtoi(name, &number)) return number;
+  const passwd* found = getpwnam(name.c_str());
+  if (found == nullptr) return absl::NotFoundError(absl::StrCat("--owner: no user ", name));
+  return found->pw_uid;
 }
 
-absl::Status WriteFiles(const std::string& directory, const MtlsContexts& contexts) {
-  const Identity& identity = contexts.identities(0);
-  ASSIGN_OR_RETURN(const std::string chain, PemOf(identity.chain()));
-  ASSIGN_OR_RETURN(const std::string bundle, BundleOf(contexts, identity));
-  ASSIGN_OR_RETURN(const std::string trust, ToJson(WithoutKeys(contexts), true));
-  ASSIGN_OR_RETURN(const x509::PrivateKey key,
-                   x509::PrivateKey::FromPkcs8(x509::SecretBytes(identity.private_key())));
-  ASSIGN_OR_RETURN(const x509::Certificate leaf, x509::Certificate::FromDer(identity.chain(0)));
-  if (!(leaf.public_key() == key.public_key())) {
-    return absl::DataLossError("the agent sent a key that is not its certificate's");
-  }
-  RETURN_IF_ERROR(base::WriteFileDurably(directory + "/key.pem", key.ToPem().Reveal(), 0600));
-  RETURN_IF_ERROR(base::WriteFileDurably(directory + "/chain.pem", chain, 0644));
-  RETURN_IF_ERROR(base::WriteFileDurably(directory + "/bundle.pem", bundle, 0644));
-  return base::WriteFileDurably(directory + "/trust.json", trust + "\n", 0644);
+absl::StatusOr<gid_t> GroupOf(const std::string& name) {
+  uint32_t number = 0;
+  if (absl::SimpleAtoi(name, &number)) return number;
+  const group* found = getgrnam(name.c_str());
+  if (found == nullptr) return absl::NotFoundError(absl::StrCat("--owner: no group ", name));
+  return found->gr_gid;
 }
 
-// Whatever is in the directory must be ours to replace.
-absl::Status CheckContents(const std::string& directory) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (absl::c_linear_search(kFiles, name)) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat(directory, " holds another file, ", name,
-                     ", and would be replaced whole: name a directory of its own"));
+absl::Status WriteFiles(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
+                        absl::Time now, std::string* said) {
+  ASSIGN_OR_RETURN(const trust::ContextFiles rendered,
+                   trust::RenderContextFiles(contexts, options.id, options.bundle, now));
+  std::vector<base::SwappedFile> files;
+  for (const trust::ContextFile& file : rendered.files) {
+    files.push_back({.name = file.name, .contents = file.contents.Reveal(), .secret = file.secret});
   }
-  if (error) return base::ErrnoStatus(error.value(), absl::StrCat("list ", directory));
-  return absl::OkStatus();
-}
-
-absl::Status Swap(const std::string& made, const std::string& directory) {
-  if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, directory.c_str(), RENAME_NOREPLACE) == 0) {
-    return absl::OkStatus();
-  }
-  if (errno != EEXIST) return base::ErrnoStatus(errno, absl::StrCat("make ", directory));
-  RETURN_IF_ERROR(CheckContents(directory));
-  if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, directory.c_str(), RENAME_EXCHANGE) != 0) {
-    return base::ErrnoStatus(errno, absl::StrCat("replace ", directory));
-  }
-  return absl::OkStatus();
+  *said = rendered.why_empty;
+  return base::SwapFiles(options.place, files, now);
 }
 
 }  // namespace
 
-MtlsContexts WithoutKeys(const MtlsContexts& contexts) {
-  MtlsContexts copy = contexts;
-  for (Identity& identity : *copy.mutable_identities()) {
-    x509::WipeString(identity.mutable_private_key());
-    identity.clear_private_key();
+absl::StatusOr<mode_t> ParseSecretMode(const std::string& text) {
+  uint32_t mode = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '7' || mode > 077) mode = 01000;
+    mode = mode * 8 + static_cast<uint32_t>(c - '0');
   }
-  return copy;
+  if (text.empty() || mode == 0 || (mode & ~0660u) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--mode ", text, ": the key's file is 0600 (its owner reads it) to 0660 (its group too)"));
+  }
+  return mode;
 }
 
-absl::Status WriteContextDirectory(const std::string& directory, const MtlsContexts& contexts) {
-  if (contexts.identities().empty()) return absl::NotFoundError("there is no identity to write");
-  std::string target = directory;
-  while (target.size() > 1 && target.back() == '/') target.pop_back();
-  std::string made = target + ".XXXXXX";
-  if (mkdtemp(made.data()) == nullptr) {
-    return base::ErrnoStatus(errno, absl::StrCat("make a directory beside ", target));
+absl::Status ParseOwner(const std::string& text, base::SwappedDirectoryOptions* place) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  if (!parts.first.empty()) {
+    ASSIGN_OR_RETURN(place->uid, UserOf(parts.first));
   }
-  // After the swap this is the old one.
-  const absl::Cleanup remove = [&made] {
-    std::error_code ignored;
-    std::filesystem::remove_all(made, ignored);
-  };
-  RETURN_IF_ERROR(WriteFiles(made, contexts));
-  RETURN_IF_ERROR(Swap(made, target));
-  const std::string parent = std::filesystem::path(target).parent_path().string();
-  return base::SyncDirectory(parent.empty() ? "." : parent);
+  if (!parts.second.empty()) {
+    ASSIGN_OR_RETURN(place->gid, GroupOf(parts.second));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteContexts(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
+                           absl::Time now, std::string* said) {
+  RETURN_IF_ERROR(WriteFiles(options, contexts, now, said));
+  if (options.command.empty()) return absl::OkStatus();
+  return base::RunProgram(options.command, options.command_timeout);
+}
+
+FollowingWriter::FollowingWriter(Parts parts)
+    : parts_(std::move(parts)), thread_([this] { Run(); }) {}
+
+FollowingWriter::~FollowingWriter() {
+  {
+    const base::MutexLock lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+absl::Status FollowingWriter::Give(const agent::v1::MtlsContexts& contexts) {
+  if (contexts.identities().empty()) return absl::OkStatus();
+  if (!std::exchange(begun_, true)) {
+    const absl::Status first = Write(contexts, 0);
+    if (first.ok() || IsMistake(first)) return first;
+    Say(first);
+  }
+  {
+    const base::MutexLock lock(mutex_);
+    next_ = x509::ShareWiped(agent::v1::MtlsContexts(contexts), trust::WipeKeys);
+  }
+  changed_.notify_all();
+  return absl::OkStatus();
+}
+
+void FollowingWriter::Run() {
+  base::MutexLock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stop_ || next_ != nullptr; });
+    if (stop_) return;
+    const std::shared_ptr<const agent::v1::MtlsContexts> contexts = std::exchange(next_, nullptr);
+    for (int attempt = 0; !stop_ && next_ == nullptr; ++attempt) {
+      lock.unlock();
+      const absl::Status done = Write(*contexts, attempt);
+      if (!done.ok()) Say(done);
+      lock.lock();
+      if (done.ok()) break;
+      const absl::Duration pause = base::Backoff(
+          attempt, base::RandomFraction(base::SystemRandom()), kFirstPause, kMostPause);
+      changed_.wait_for(lock, absl::ToChronoMilliseconds(pause),
+                        [this] { return stop_ || next_ != nullptr; });
+    }
+  }
+}
+
+void FollowingWriter::Say(const absl::Status& failed) const {
+  parts_.err << "linchpin: " << Printable(std::string(failed.message())) << "; trying again"
+             << std::endl;
+}
+
+absl::Status FollowingWriter::Write(const agent::v1::MtlsContexts& contexts, int attempt) {
+  std::string said;
+  absl::Status done = WriteContexts(parts_.options, contexts, parts_.clock.Now(), &said);
+  if (!said.empty() && attempt == 0) parts_.err << "linchpin: " << Printable(said) << std::endl;
+  if (done.ok()) {
+    if (attempt > 0) parts_.err << "linchpin: written and loaded" << std::endl;
+    if (!parts_.options.command.empty()) parts_.loaded(contexts);
+  }
+  return done;
 }
 
 }  // namespace linchpin::cli

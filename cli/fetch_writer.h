@@ -1,23 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// A context as files, swapped whole: a reader sees all of the old ones or all of the new.
+// Files that follow what the agent delivers, and the command that makes a service load them.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <ostream>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/swapped_directory.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
+#include "trust/bundle.h"
 
 namespace linchpin::cli {
 
-// Makes or replaces `directory` with chain.pem, key.pem (0600), bundle.pem (the anchors of the
-// identity's trust domain) and trust.json (everything but keys) of the first identity.
-// FAILED_PRECONDITION: the directory holds other files; they are kept.
-absl::Status WriteContextDirectory(const std::string& directory,
-                                   const agent::v1::MtlsContexts& contexts);
+struct WriteOptions {
+  base::SwappedDirectoryOptions place;
+  std::string id;  // empty: the first identity
+  trust::BundleKind bundle = trust::BundleKind::kPinned;
+  std::vector<std::string> command;  // run after each change; empty: none
+  absl::Duration command_timeout = absl::Seconds(30);
+};
 
-// The contexts without any private key.
-agent::v1::MtlsContexts WithoutKeys(const agent::v1::MtlsContexts& contexts);
+// "0600" to "0640": octal, and never readable by everybody. INVALID_ARGUMENT.
+absl::StatusOr<mode_t> ParseSecretMode(const std::string& text);
+// "USER", "USER:GROUP" or ":GROUP", names or numbers. NOT_FOUND: no such user or group.
+absl::Status ParseOwner(const std::string& text, base::SwappedDirectoryOptions* place);
+
+// Writes the files, then runs the command. `said` gets a sentence that somebody should read though
+// nothing failed. The codes of trust::RenderContextFiles, base::SwapFiles and base::RunProgram.
+absl::Status WriteContexts(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
+                           absl::Time now, std::string* said);
+
+// Writes what was given last, in a thread of its own, and tries again until it succeeds or
+// something newer is there: a full disk or a service that does not load may be mended meanwhile.
+class FollowingWriter {
+ public:
+  struct Parts {
+    const WriteOptions& options;
+    const base::Clock& clock;
+    std::ostream& err;  // what fails is said here, by the thread
+    // After the command exited with 0. Called by the thread.
+    std::function<void(const agent::v1::MtlsContexts&)> loaded;
+  };
+  // `parts` must outlive this object.
+  explicit FollowingWriter(Parts parts);
+  ~FollowingWriter();  // waits for a command that runs
+
+  // Replaces what still waits. Contexts without identities change nothing in the files. The first
+  // are written before this returns: an error says that trying again cannot help (the directory is
+  // not one to write to, the command cannot be run).
+  absl::Status Give(const agent::v1::MtlsContexts& contexts);
+
+ private:
+  void Run();
+  void Say(const absl::Status& failed) const;
+  absl::Status Write(const agent::v1::MtlsContexts& contexts, int attempt);
+
+  const Parts parts_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::shared_ptr<const agent::v1::MtlsContexts> next_;
+  bool stop_ = false;
+  bool begun_ = false;  // of the one who gives
+  std::thread thread_;
+};
 
 }  // namespace linchpin::cli

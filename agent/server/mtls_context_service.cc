@@ -17,9 +17,10 @@ class WatchStream final : public NewestWriter<v1::MtlsContexts>, public Consumer
  public:
   explicit WatchStream(ConsumerStreams& streams) : streams_(streams) {}
 
-  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<WatchStream>& self) {
+  void Begin(const grpc::CallbackServerContext& context, ca::v1::Evidence evidence,
+             const std::shared_ptr<WatchStream>& self) {
     Keep(self);
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::IN_FORCE, self);
+    absl::StatusOr<ConsumerId> opened = streams_.Open(context, evidence, self);
     if (!opened.ok()) return Close(opened.status());
     id_ = *std::move(opened);
   }
@@ -43,9 +44,9 @@ ContextService::ContextService(ConsumerStreams& streams, ReportThen report)
     : streams_(streams), report_(std::move(report)) {}
 
 grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
-    grpc::CallbackServerContext* context, const v1::WatchRequest*) {
+    grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
   const auto stream = std::make_shared<WatchStream>(streams_);
-  stream->Begin(*context, stream);
+  stream->Begin(*context, request->for_files() ? ca::v1::RELOADED : ca::v1::IN_FORCE, stream);
   return stream.get();
 }
 

@@ -2,15 +2,15 @@
 // Copyright The Linchpin Authors
 
 // What fetch writes and says; the calls themselves are in commands_test.cc.
-#include <sys/stat.h>
-
-#include <atomic>
-#include <filesystem>
+#include <chrono>
 #include <fstream>
+#include <memory>
+#include <sstream>
 #include <string>
-#include <thread>
+#include <vector>
 
 #include "base/durable_file.h"
+#include "base/run_program.h"
 #include "cli/fetch_text.h"
 #include "cli/fetch_writer.h"
 #include "tests/cli/contexts_fixture.h"
@@ -30,79 +30,127 @@ std::string Contents(const std::string& path) {
   return contents.value_or("");
 }
 
-size_t Entries(const std::string& directory) {
-  const std::filesystem::directory_iterator it(directory);
-  return static_cast<size_t>(std::distance(begin(it), end(it)));
-}
-
-TEST(FetchWriter, WritesCertificateKeyBundleAndTrust) {
-  ContextsWorld world;
-  test::TempDir directory;
-  const std::string out = directory.Join("tls");
-  ASSERT_OK(WriteContextDirectory(out + "/", world.contexts));
-  EXPECT_EQ(Entries(directory.path()), 1u);
-  EXPECT_EQ(Entries(out), 4u);
-  struct stat key = {};
-  ASSERT_EQ(stat((out + "/key.pem").c_str(), &key), 0);
-  EXPECT_EQ(key.st_mode & 07777, 0600u);
-  EXPECT_EQ(Contents(out + "/key.pem"), std::string(world.leaf_key.ToPem().Reveal()));
-  ASSERT_OK_AND_ASSIGN(const x509::Chain chain,
-                       x509::ParsePemChain(Contents(out + "/chain.pem"), 8));
-  EXPECT_EQ(chain.front().der(), world.contexts.identities(0).chain(0));
-  ASSERT_OK_AND_ASSIGN(const x509::Chain bundle,
-                       x509::ParsePemChain(Contents(out + "/bundle.pem"), 8));
-  EXPECT_TRUE(bundle.front().public_key() == world.root_key.public_key());
-  const std::string trust = Contents(out + "/trust.json");
-  EXPECT_THAT(trust, HasSubstr("example.org"));
-  EXPECT_THAT(trust, HasSubstr("\"privateKey\": \"\""));
-}
-
-TEST(FetchWriter, ReplacesTheDirectoryWholeUnderAReader) {
-  ContextsWorld worlds[2];
-  test::TempDir directory;
-  const std::string out = directory.Join("tls");
-  ASSERT_OK(WriteContextDirectory(out, worlds[0].contexts));
-  std::atomic<bool> stop{false};
-  std::thread writer([&] {
-    for (int i = 1; i <= 40; ++i) {
-      EXPECT_OK(WriteContextDirectory(out, worlds[i % 2].contexts));
-    }
-    stop = true;
-  });
-  // A reader that holds the directory open sees files of one and the same delivery, or finds that
-  // it was replaced and looks again.
-  while (!stop) {
-    std::error_code gone;
-    for (const char* file : {"chain.pem", "key.pem", "bundle.pem", "trust.json"}) {
-      EXPECT_TRUE(std::filesystem::exists(out + "/" + file, gone)) << file;
-    }
+class FetchWriterTest : public testing::Test {
+ protected:
+  absl::Status Write(const agent::v1::MtlsContexts& contexts, const std::string& command = "") {
+    options_.place.directory = out_;
+    if (!command.empty()) options_.command = *base::SplitCommand(command);
+    return WriteContexts(options_, contexts, world_.now, &said_);
   }
-  writer.join();
-  EXPECT_EQ(Entries(directory.path()), 1u);
+  test::TempDir directory_;
+  std::string out_ = directory_.Join("tls");
+  ContextsWorld world_;
+  WriteOptions options_{.bundle = trust::BundleKind::kRoots};
+  std::string said_;
+};
+
+TEST_F(FetchWriterTest, WritesTheFilesThenRunsTheCommand) {
+  const std::string seen = directory_.Join("seen");
+  ASSERT_OK(Write(world_.contexts, "cp " + out_ + "/key.pem " + seen));
+  EXPECT_EQ(Contents(out_ + "/key.pem"), std::string(world_.leaf_key.ToPem().Reveal()));
+  EXPECT_EQ(Contents(seen), Contents(out_ + "/current/key.pem"));
+  EXPECT_EQ(said_, "");
 }
 
-TEST(FetchWriter, KeepsADirectoryThatHoldsSomethingElse) {
-  ContextsWorld world;
-  test::TempDir directory;
-  std::ofstream(directory.Join("precious")) << "data";
-  EXPECT_THAT(WriteContextDirectory(directory.path(), world.contexts),
-              StatusIs(absl::StatusCode::kFailedPrecondition, "precious"));
-  EXPECT_EQ(Contents(directory.Join("precious")), "data");
-  EXPECT_EQ(Entries(directory.path()), 1u);
+TEST_F(FetchWriterTest, SaysWhyABundleIsEmpty) {
+  options_.bundle = trust::BundleKind::kPinned;
+  ASSERT_OK(Write(world_.contexts));
+  EXPECT_THAT(said_, HasSubstr("no twin of a pinned issuer"));
 }
 
-TEST(FetchWriter, LeavesTheOldFilesWhenTheNewOnesAreBad) {
-  ContextsWorld world;
-  test::TempDir directory;
-  const std::string out = directory.Join("tls");
-  ASSERT_OK(WriteContextDirectory(out, world.contexts));
-  const std::string before = Contents(out + "/chain.pem");
+TEST_F(FetchWriterTest, LeavesTheOldFilesWhenTheNewOnesAreBad) {
+  ASSERT_OK(Write(world_.contexts));
   ContextsWorld other;
-  other.contexts.mutable_identities(0)->set_private_key(world.contexts.identities(0).private_key());
-  EXPECT_THAT(WriteContextDirectory(out, other.contexts),
-              StatusIs(absl::StatusCode::kDataLoss, "key"));
-  EXPECT_EQ(Contents(out + "/chain.pem"), before);
-  EXPECT_EQ(Entries(directory.path()), 1u);
+  other.contexts.mutable_identities(0)->set_private_key(
+      world_.contexts.identities(0).private_key());
+  EXPECT_THAT(Write(other.contexts), StatusIs(absl::StatusCode::kDataLoss, "key"));
+  EXPECT_EQ(Contents(out_ + "/key.pem"), std::string(world_.leaf_key.ToPem().Reveal()));
+}
+
+class FollowingWriterTest : public FetchWriterTest {
+ protected:
+  void Follow(const std::string& command) {
+    options_.place.directory = out_;
+    options_.command = *base::SplitCommand(command);
+    writer_ = std::make_unique<FollowingWriter>(
+        FollowingWriter::Parts{.options = options_,
+                               .clock = base::SystemClock(),
+                               .err = err_,
+                               .loaded = [this](const auto& contexts) {
+                                 const base::MutexLock lock(mutex_);
+                                 loaded_.push_back(contexts.trust_epoch());
+                                 changed_.notify_all();
+                               }});
+  }
+  agent::v1::MtlsContexts Epoch(uint64_t epoch) const {
+    agent::v1::MtlsContexts contexts = world_.contexts;
+    contexts.set_trust_epoch(epoch);
+    return contexts;
+  }
+  void WaitForLoaded(uint64_t epoch) {
+    base::MutexLock lock(mutex_);
+    ASSERT_TRUE(changed_.wait_for(lock, std::chrono::seconds(60),
+                                  [&] { return !loaded_.empty() && loaded_.back() == epoch; }));
+  }
+  std::ostringstream err_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::vector<uint64_t> loaded_;
+  std::unique_ptr<FollowingWriter> writer_;  // ends first
+};
+
+TEST_F(FollowingWriterTest, SaysThatTheServiceLoadedAfterEachChange) {
+  Follow("true");
+  ASSERT_OK(writer_->Give(Epoch(1)));
+  EXPECT_EQ(loaded_, std::vector<uint64_t>{1});
+  ASSERT_OK(writer_->Give(Epoch(2)));
+  WaitForLoaded(2);
+}
+
+TEST_F(FollowingWriterTest, TriesAFailingCommandAgainAndSaysNothingLoadedBefore) {
+  const std::string mended = directory_.Join("mended");
+  Follow("test -e " + mended);
+  ASSERT_OK(writer_->Give(Epoch(1)));
+  {
+    const base::MutexLock lock(mutex_);
+    EXPECT_TRUE(loaded_.empty());
+  }
+  std::ofstream(mended) << "";
+  WaitForLoaded(1);
+  writer_.reset();
+  EXPECT_THAT(err_.str(), HasSubstr("test exited with 1; trying again"));
+}
+
+TEST_F(FollowingWriterTest, ADirectoryThatIsNotOneToWriteToIsSaidAtOnce) {
+  std::ofstream(out_) << "a file";
+  Follow("true");
+  EXPECT_THAT(writer_->Give(Epoch(1)),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "no directory"));
+}
+
+TEST_F(FollowingWriterTest, KeepsTheFilesWhenTheIdentityIsWithdrawn) {
+  Follow("true");
+  ASSERT_OK(writer_->Give(Epoch(1)));
+  agent::v1::MtlsContexts none = Epoch(2);
+  none.clear_identities();
+  ASSERT_OK(writer_->Give(none));
+  EXPECT_EQ(Contents(out_ + "/key.pem"), std::string(world_.leaf_key.ToPem().Reveal()));
+}
+
+TEST(FetchOptions, ModesAndOwnersAreChecked) {
+  EXPECT_THAT(ParseSecretMode("0600"), test::IsOkAndHolds(0600u));
+  EXPECT_THAT(ParseSecretMode("440"), test::IsOkAndHolds(0440u));
+  for (const char* bad : {"", "0644", "0700", "777777777777", "rw", "0", "1600"}) {
+    EXPECT_FALSE(ParseSecretMode(bad).ok()) << bad;
+  }
+  base::SwappedDirectoryOptions place;
+  ASSERT_OK(ParseOwner("root:0", &place));
+  EXPECT_EQ(place.uid, 0u);
+  EXPECT_EQ(place.gid, 0u);
+  EXPECT_THAT(ParseOwner("nobody-of-that-name", &place),
+              StatusIs(absl::StatusCode::kNotFound, "no user"));
+  EXPECT_THAT(ParseOwner(":nobody-of-that-name", &place),
+              StatusIs(absl::StatusCode::kNotFound, "no group"));
 }
 
 TEST(FetchText, ShowsIdentityPinsAndPeersAndNoKey) {
