@@ -26,7 +26,7 @@ def spiffe_id(connection):
 
 
 class Credentials:
-    """Certificate, key and anchors from a directory that is replaced whole at every change."""
+    """Certificate, key and anchors of one generation: `current` is a link to the newest."""
 
     def __init__(self, directory, protocol):
         self.directory = directory
@@ -39,22 +39,22 @@ class Credentials:
         """For the next connection."""
         with self.lock:
             try:
-                now = os.stat(self.directory)
-                if (now.st_ino, now.st_ctime_ns) != self.seen:
-                    self.current = self.load()
-                    self.seen = (now.st_ino, now.st_ctime_ns)
-            except (OSError, ssl.SSLError):  # replaced meanwhile: the old ones serve once more
+                newest = os.path.realpath(f"{self.directory}/current", strict=True)
+                if newest != self.seen:
+                    self.current = self.load(newest)
+                    self.seen = newest
+            except (OSError, ssl.SSLError):  # the old ones serve once more
                 if self.current is None:
                     raise
             return self.current
 
-    def load(self):
+    def load(self, generation):
         context = ssl.SSLContext(self.protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # the SPIFFE ID is what is checked
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(f"{self.directory}/chain.pem", f"{self.directory}/key.pem")
-        context.load_verify_locations(f"{self.directory}/bundle.pem")
+        context.load_cert_chain(f"{generation}/chain.pem", f"{generation}/key.pem")
+        context.load_verify_locations(f"{generation}/bundle.pem")
         return context
 
 

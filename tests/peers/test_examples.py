@@ -28,7 +28,7 @@ def files(node):
     directory = node.folder / "tls"
     node.start("fetch", [BIN / "linchpin", "fetch", "--write", directory, "--watch"],
                {"LINCHPIN_AGENT_SOCKET": f"unix://{node.socket('node')}"})
-    wait_for("the files", directory.exists)
+    wait_for("the files", (directory / "current").exists)
     return directory
 
 
