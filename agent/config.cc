@@ -112,6 +112,11 @@ absl::StatusOr<Config> ReadConfig(const std::string& file, const config::v1::Age
     if (!kind.ok()) return Bad(absl::StrCat("--sds-bundle: ", kind.status().message()));
     config.sds_bundle = *kind;
   }
+  if (!from.workload_api().bundle().empty()) {
+    const auto kind = trust::ParseBundleKind(from.workload_api().bundle());
+    if (!kind.ok()) return Bad(absl::StrCat("--workload-api-bundle: ", kind.status().message()));
+    config.workload_bundle = *kind;
+  }
   config.core.renewals = !from.renewal_off();
   config.core.version = version;
   RETURN_IF_ERROR(ReadFirstContact(from, &config));

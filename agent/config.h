@@ -25,6 +25,7 @@ struct Config {
   base::SandboxMode sandbox = base::SandboxMode::kOn;
   std::string join_token_file;
   trust::BundleKind sds_bundle = trust::BundleKind::kPinned;
+  trust::BundleKind workload_bundle = trust::BundleKind::kPinned;
   bool can_begin = false;  // has what a first start needs
 };
 

@@ -63,6 +63,8 @@ void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
        "give up capabilities and dangerous system calls: on, required or off (on)");
   text("--sds-bundle", flags->mutable_sds()->mutable_bundle(),
        "what Envoy anchors peers at: pinned issuers or roots (pinned)");
+  text("--workload-api-bundle", flags->mutable_workload_api()->mutable_bundle(),
+       "what clients of the SPIFFE Workload API are anchored at: pinned or roots (pinned)");
   text("--skew", flags->mutable_skew(), "allowance on NotBefore for clocks that differ (60s)");
   run->add_flag_function(
       "--renewal-off", [flags](int64_t) { flags->set_renewal_off(true); },
@@ -164,6 +166,7 @@ absl::Status Serve(Config config, const Confined& confined) {
                                    .metrics = config.metrics,
                                    .sandboxed = confined.sandbox.entered,
                                    .sds_bundle = config.sds_bundle,
+                                   .workload_bundle = config.workload_bundle,
                                    .sealed = std::move(opened.sealed),
                                    .state = std::move(opened.state),
                                    .attestor = attestor,

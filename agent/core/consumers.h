@@ -28,6 +28,7 @@ struct Delivered {
   std::string trust_digest;
   std::string contents;  // digest of the identities (without keys), their order, and the selectors
   bool has_identities = false;
+  std::string unavailable;  // why it has none yet
 
   bool operator==(const Delivered&) const = default;
 };

@@ -41,6 +41,18 @@ std::string ContentsDigest(const Selectors& selectors,
   return hasher.Finish();
 }
 
+// `missing` is registered for the process, if any is.
+std::string WhyNoneYet(const Model& served, const ca::v1::NodeIdentity* missing, bool expired) {
+  if (served.trust == nullptr || served.revision == 0) {
+    return "the agent has not joined its CA yet";
+  }
+  if (missing == nullptr) return "";
+  return absl::StrCat(
+      "the certificate of ", missing->spiffe_id(),
+      expired ? " has expired and could not be renewed" : " could not be had of the CA yet",
+      "; the agent goes on trying (its log says why)");
+}
+
 }  // namespace
 
 void AgentCore::On(absl::Time, const event::ConsumerOpened& event, Actions* out) {
@@ -132,10 +144,12 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   Matched matched;
   bool awaited = false;
   bool expired = false;
+  const ca::v1::NodeIdentity* missing = nullptr;
   if (registrations_ != nullptr) {
     for (const ca::v1::NodeIdentity* identity : registrations_->Match(*consumer->selectors)) {
       if (matched.size() >= kMaxIdentities) break;
       const Offer* offer = OfferOf(*identity);
+      if (offer == nullptr || offer->certified->expires_at <= now) missing = identity;
       if (offer == nullptr) {
         awaited =
             awaited || (HasValidNode(now) && schedule_.failures(identity->identity_id()) == 0);
@@ -161,6 +175,7 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   if (!matched.empty()) consumer->policies = std::move(policies);
   Twins twins;
   Delivered next{.epoch = served_->trust_epoch(), .has_identities = !matched.empty()};
+  if (matched.empty()) next.unavailable = WhyNoneYet(*served_, missing, expired);
   // A process whose identities were withdrawn goes on with its last leaf and rules, but under the
   // trust of now: what it is told then has no identity.
   if (!consumer->policies.empty()) {
@@ -203,6 +218,7 @@ std::shared_ptr<agent::v1::MtlsContexts> AgentCore::MessageFor(const ConsumerId&
   for (const std::string& selector : *consumer.selectors) message->add_selectors(selector);
   message->set_consumer_id(id);
   message->set_trust_epoch(delivered.epoch);
+  message->set_unavailable(delivered.unavailable);
   if (!delivered.trust_digest.empty()) {
     *message->add_trust_domains() = trust::EncodeTrustState(*served_->trust->state);
     message->set_trust_digest(delivered.trust_digest);

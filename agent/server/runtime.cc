@@ -123,6 +123,10 @@ Runtime::Runtime(Parts parts)
       .refused = [this](const ConsumerId& consumer, const std::string& why) {
         SecretRefused(consumer, why);
       }});
+  workload_api_ = std::make_unique<WorkloadApiService>(
+      *streams_, parts_.clock,
+      WorkloadApiService::Options{.trust_domain = parts_.core.trust_domain.name(),
+                                  .bundle = parts_.workload_bundle});
 }
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
@@ -147,6 +151,7 @@ absl::Status Runtime::Listen() {
   grpc::ServerBuilder builder;
   builder.RegisterService(contexts_.get());
   builder.RegisterService(secrets_.get());
+  builder.RegisterService(workload_api_.get());
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.SetResourceQuota(grpc::ResourceQuota("callers").Resize(kMostMemory));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
@@ -191,6 +196,8 @@ Runtime::~Runtime() {
   worker_.Join();  // what was to be sealed is
   ca_.reset();
   server_.reset();
+  workload_api_.reset();
+  secrets_.reset();
   contexts_.reset();
   streams_.reset();
   listener_.reset();

@@ -21,6 +21,7 @@
 #include "agent/server/sealed_state.h"
 #include "agent/server/secret_discovery_service.h"
 #include "agent/server/user_queues.h"
+#include "agent/server/workload_api_service.h"
 #include "base/log_limit.h"
 #include "base/metrics.h"
 #include "base/run_loop.h"
@@ -38,6 +39,7 @@ class Runtime {
     std::string metrics;  // HOST:PORT, or empty
     bool sandboxed = false;
     trust::BundleKind sds_bundle = trust::BundleKind::kPinned;
+    trust::BundleKind workload_bundle = trust::BundleKind::kPinned;
     SealedState sealed;
     std::optional<state::v1::AgentState> state;  // that DecodeState() accepts
     WorkloadAttestor& attestor;
@@ -98,6 +100,7 @@ class Runtime {
   std::unique_ptr<ContextService> contexts_;
   std::unique_ptr<SecretDiscoveryService> secrets_;
   base::LogLimit refusals_said_;
+  std::unique_ptr<WorkloadApiService> workload_api_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<base::MetricsServer> metrics_server_;

@@ -387,6 +387,34 @@ TEST(AgentCore, WhatTheNodeHoldsIsNotSaidBeforeTheServicesThatWereServedUntilThe
   EXPECT_EQ(agent.acks.back().trust_epoch(), 2u);
 }
 
+TEST(AgentCore, SaysWhyThereIsNoIdentityYet) {
+  AgentHarness agent;
+  agent.ca_up = false;
+  agent.Start();
+  agent.Open("early", {"unix:uid:1000"});
+  EXPECT_EQ(agent.Last("early")->unavailable(), "the agent has not joined its CA yet");
+  agent.ca_up = true;
+  agent.Advance(absl::Minutes(1));
+  agent.Say(agent.Message(1));
+  EXPECT_EQ(agent.Last("early")->unavailable(), "") << "nothing is registered for it";
+
+  agent.issue_status = absl::UnavailableError("busy");
+  agent.Register("i1", "/web", {"unix:uid:1000"}, 2);
+  agent.Open("late", {"unix:uid:1000"});
+  EXPECT_THAT(agent.Last("late")->unavailable(),
+              ::testing::HasSubstr("spiffe://example.org/web could not be had"));
+  agent.issue_status = absl::OkStatus();
+  agent.Advance(absl::Minutes(1));
+  EXPECT_EQ(agent.Last("late")->identities_size(), 1);
+  EXPECT_EQ(agent.Last("late")->unavailable(), "");
+
+  agent.ca_up = false;
+  agent.issue_status = absl::UnavailableError("gone");
+  agent.Advance(absl::Hours(2));
+  agent.Open("too late", {"unix:uid:1000"});
+  EXPECT_THAT(agent.Last("too late")->unavailable(), ::testing::HasSubstr("has expired"));
+}
+
 TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
   AgentHarness agent;
   agent.Join();

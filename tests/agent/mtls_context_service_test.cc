@@ -3,184 +3,31 @@
 
 #include "agent/server/mtls_context_service.h"
 
-#include <grpcpp/client_context.h>
-#include <grpcpp/completion_queue.h>
-#include <grpcpp/server_builder.h>
-#include <unistd.h>
-
-#include <deque>
-#include <functional>
-#include <optional>
 #include <thread>
-#include <variant>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "base/clock.h"
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
 #include "rpc/channel.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/status_matchers.h"
-#include "tests/support/temp_dir.h"
+#include "tests/agent/streams_fixture.h"
 
 namespace linchpin::test {
 namespace {
 
-using agent::Event;
 namespace v1 = agent::v1;
 
-constexpr auto kDeadline = std::chrono::seconds(60);
-
-// Says what a test wants it to say.
-class FakeAttestor final : public agent::WorkloadAttestor {
- public:
-  absl::string_view Kind() const override { return "fake"; }
-  absl::StatusOr<agent::Attested> Attest(const agent::PeerProcess& peer, bool want_hash) override {
-    base::MutexLock lock(mutex_);
-    ++looks_;
-    changed_.notify_all();
-    while (held_) changed_.wait(lock);
-    if (!status_.ok()) return status_;
-    agent::Attested attested{absl::StrCat(peer.pid), selectors_};
-    if (want_hash) attested.selectors.push_back("hash");
-    return attested;
-  }
-  void Say(std::vector<std::string> selectors) {
-    base::MutexLock lock(mutex_);
-    selectors_ = std::move(selectors);
-  }
-  void Fail(absl::Status status) {
-    base::MutexLock lock(mutex_);
-    status_ = std::move(status);
-  }
-  void Hold(bool hold) {
-    base::MutexLock lock(mutex_);
-    held_ = hold;
-    changed_.notify_all();
-  }
-  void AwaitLooks(int looks) {
-    base::MutexLock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, kDeadline, [&] { return looks_ >= looks; }));
-  }
-  int looks() const {
-    base::MutexLock lock(mutex_);
-    return looks_;
-  }
-
- private:
-  mutable base::Mutex mutex_;
-  base::CondVar changed_;
-  bool held_ = false;
-  int looks_ = 0;
-  absl::Status status_;
-  std::vector<std::string> selectors_ = {"s"};
-};
-
-class ContextServiceTest : public ::testing::Test {
+class ContextServiceTest : public StreamsTest {
  protected:
-  // gRPC's library waits up to 10 s for its own poller when its last object goes: one stays.
-  static void SetUpTestSuite() {
-    static grpc::CompletionQueue& kept = *new grpc::CompletionQueue();
-    (void)kept;
-  }
-
   ContextServiceTest()
-      : streams_({.attestor = attestor_,
-                  .attesting = attesting_,
-                  .clock = clock_,
-                  .post = taking_,
-                  .take = taking_}),
-        service_(streams_,
+      : service_(streams_,
                  [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {
                    Put(agent::event::ConsumerReported{std::move(report)});
                    TakenOrHeld([done = std::move(done)] { done(absl::OkStatus()); });
                  }) {
-    listener_ = *rpc::UnixListener::Bind(dir_.Join("agent.sock"), 0666);
-    streams_.UseListener(listener_.get());
-    grpc::ServerBuilder builder;
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-    listener_->Start(server_.get());
-    stub_ = v1::MtlsContextService::NewStub(rpc::UnixChannel(dir_.Join("agent.sock")));
+    Serve(&service_);
+    stub_ = v1::MtlsContextService::NewStub(rpc::UnixChannel(path()));
   }
-  ~ContextServiceTest() override {
-    listener_->Stop();
-    streams_.EndAll(absl::UnavailableError("stopping"));
-    server_->Shutdown();
-    attesting_.Stop();
-  }
+  ~ContextServiceTest() override { Stop(); }
 
-  void Put(Event event) {
-    base::MutexLock lock(mutex_);
-    events_.push_back(std::move(event));
-    changed_.notify_all();
-  }
-  // What a core that is slow to take events leaves undone.
-  void TakenOrHeld(std::function<void()> then) {
-    {
-      base::MutexLock lock(mutex_);
-      if (slow_core_) {
-        held_.push_back(std::move(then));
-        return changed_.notify_all();
-      }
-    }
-    then();
-  }
-  void AwaitHeld(size_t count) {
-    base::MutexLock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, kDeadline, [&] { return held_.size() == count; }));
-  }
-  void BeSlow(bool slow) {
-    std::vector<std::function<void()>> held;
-    {
-      base::MutexLock lock(mutex_);
-      slow_core_ = slow;
-      if (!slow) held.swap(held_);
-    }
-    for (const auto& then : held) then();
-  }
-  // The next event of this kind; others before it are dropped.
-  template <typename Wanted>
-  std::optional<Wanted> Await() {
-    base::MutexLock lock(mutex_);
-    while (true) {
-      if (!changed_.wait_for(lock, kDeadline, [this] { return !events_.empty(); })) {
-        ADD_FAILURE() << "nothing came";
-        return std::nullopt;
-      }
-      const Event event = std::move(events_.front());
-      events_.pop_front();
-      if (const auto* wanted = std::get_if<Wanted>(&event)) return *wanted;
-    }
-  }
-  std::shared_ptr<v1::MtlsContexts> Message(std::vector<std::string> selectors, uint64_t epoch,
-                                            size_t size = 0) {
-    auto message = std::make_shared<v1::MtlsContexts>();
-    for (const std::string& selector : selectors) message->add_selectors(selector);
-    message->set_trust_epoch(epoch);
-    message->set_trust_digest(std::string(size, 'x'));
-    return message;
-  }
-
-  TempDir dir_;
-  base::Mutex mutex_;
-  base::CondVar changed_;
-  std::deque<Event> events_;
-  bool slow_core_ = false;
-  std::vector<std::function<void()>> held_;
-  FakeAttestor attestor_;
-  FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
-  agent::UserQueues attesting_;
-  const agent::PostThen taking_ = [this](Event event, std::function<void()> then) {
-    if (then != nullptr) TakenOrHeld(std::move(then));
-    Put(std::move(event));
-    return absl::OkStatus();
-  };
-  agent::ConsumerStreams streams_;
   agent::ContextService service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<v1::MtlsContextService::Stub> stub_;
 };
 

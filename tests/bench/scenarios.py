@@ -13,6 +13,8 @@ from measure import (BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pa
 from table import Row
 
 UID = os.getuid()
+WORKLOAD_API = ("--path", "/SpiffeWorkloadAPI/FetchX509SVID", "--header", "workload.spiffe.io",
+                "--value", "true", "--least", 100)
 ECHO = ("--path", "/bench.Echo/Echo", "--message", "x")
 
 
@@ -122,6 +124,43 @@ def first_context(how):
     cpu.samples, cpu.floor = each["ours"], each["bare"].median
     wall.floor_name = cpu.floor_name = "gRPC echo"
     return [wall, cpu]
+
+
+def fetch_svid(how):
+    """The SPIFFE Workload API."""
+    new = Row("fetch_svid", "FetchX509SVID on a new connection, p50", "ms", "wall", most=0.6)
+    new_cpu = Row("fetch_svid_cpu", "FetchX509SVID on a new connection, agent's CPU", "ms", "cpu",
+                  most=0.3)
+    kept = Row("fetch_svid_kept", "FetchX509SVID on a kept connection, agent's CPU", "µs", "cpu",
+               most=120.0)
+    each = Row("fetch_svid_memory", f"agent, per open FetchX509SVID stream of {how.subscribers}",
+               "KiB", "memory", most=40.0)
+    after = Row("fetch_svid_after", "agent, resident more after they closed, each", "KiB", "memory")
+    with node() as place:
+        bare, socket = bare_server(place)
+        ours, echo = ("--socket", place.socket("a"), *WORKLOAD_API), ("--socket", socket, *ECHO)
+        pid = place.agent.popen.pid
+        rounds = {}
+        for what in ("calls", "kept"):
+            for name, args, process in (("ours", ours, pid), ("bare", echo, bare.popen.pid)):
+                with Load(what, *args, "--count", how.connections) as load:
+                    rounds[what, name] = [load.round([process], settle=how.settle)
+                                          for _ in range(how.rounds + 1)][1:]
+        before = rss_kib(pid)
+        each.samples = Samples([per_subscriber(pid, place.socket("a"), how, *WORKLOAD_API)])
+        pause(how.settle)
+        after.samples = Samples([max(0, rss_kib(pid) - before) / how.subscribers])
+        each.floor = per_subscriber(bare.popen.pid, socket, how, *ECHO)
+    for row, what, unit in ((new_cpu, "calls", 1e6), (kept, "kept", 1e3)):
+        cost = {name: Samples(ns / unit / how.connections for _, (ns,) in rounds[what, name])
+                for name in ("ours", "bare")}
+        row.samples, row.floor = cost["ours"], cost["bare"].median
+    new.samples = Samples(answer["p50"] / 1e3 for answer, _ in rounds["calls", "ours"])
+    new.more["p99"] = Samples(answer["p99"] / 1e3 for answer, _ in rounds["calls", "ours"])
+    new.floor = Samples(answer["p50"] / 1e3 for answer, _ in rounds["calls", "bare"]).median
+    for row in (new, new_cpu, kept, each):
+        row.floor_name = "gRPC echo"
+    return [new, new_cpu, kept, each, after]
 
 
 def memory(how):
@@ -247,5 +286,5 @@ def fleet(how):
     return [known, each]
 
 
-ALL = [issuing, identities, first_context, memory, restart, handshakes, verdict, idle, fleet,
-       envoy]
+ALL = [issuing, identities, first_context, fetch_svid, memory, restart, handshakes, verdict, idle,
+       fleet, envoy]

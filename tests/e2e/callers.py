@@ -28,14 +28,24 @@ def literal(name, value):
     return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
-REQUEST = b"".join(literal(*header) for header in (
-    (":method", "POST"), (":scheme", "http"), (":path", WATCH), (":authority", "agent"),
-    ("content-type", "application/grpc"), ("te", "trailers")))
+def request(path, authority="agent", *more):
+    """A block of request headers, all sent literally."""
+    return b"".join(literal(*header) for header in (
+        (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority),
+        ("content-type", "application/grpc"), ("te", "trailers"), *more))
+
+
+REQUEST = request(WATCH)
+FETCH = request("/SpiffeWorkloadAPI/FetchX509SVID", "agent", ("workload.spiffe.io", "true"))
+
+
+def call(headers, stream=1):
+    return (frame(HEADERS, END_HEADERS, stream, headers)
+            + frame(DATA, END_STREAM, stream, EMPTY_MESSAGE))
 
 
 def call_watch(stream=1):
-    return (frame(HEADERS, END_HEADERS, stream, REQUEST)
-            + frame(DATA, END_STREAM, stream, EMPTY_MESSAGE))
+    return call(REQUEST, stream)
 
 
 def connect(path):

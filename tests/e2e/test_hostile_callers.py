@@ -13,12 +13,14 @@ import pytest
 
 import callers
 from callers import (CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PREFACE,
-                     RESET, SETTINGS, Child, call_watch, connect, frame, is_closed, open_http2)
+                     RESET, SETTINGS, Child, call, call_watch, connect, frame, is_closed,
+                     open_http2)
 from deployment import BIN, Deployment, wait_for
 
 MALLORY = 54321
 ALICE = 54322
 MIB = 1 << 20
+APIS = {"Watch": callers.REQUEST, "FetchX509SVID": callers.FETCH}
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="NOT TESTED: only root can be several users; run as root")
@@ -173,24 +175,26 @@ def test_an_endless_stream_is_hung_up_on(node, users, what):
     node.check_given_back()
 
 
-def test_calls_that_are_reset_in_haste_are_hung_up_on(node, users):
+@pytest.mark.parametrize("api", APIS)
+def test_calls_that_are_reset_in_haste_are_hung_up_on(node, users, api):
     def flood():
         connections = [open_http2(node.path) for _ in range(20)]
         for i in range(20_000):
             stream = 2 * i + 1
             reset = frame(RESET, 0, stream, struct.pack(">I", 8))
             for connection in connections:
-                connection.sendall(call_watch(stream) + reset)
+                connection.sendall(call(APIS[api], stream) + reset)
     assert users(MALLORY, settled(flood)).answer() == "hung up"
     node.check_given_back(memory=64 * MIB)
 
 
-def test_calls_of_one_who_gives_no_window_cost_little(node, users):
+@pytest.mark.parametrize("api", APIS)
+def test_calls_of_one_who_gives_no_window_cost_little(node, users, api):
     def hold():
         held = [open_http2(node.path, struct.pack(">HI", 4, 0)) for _ in range(100)]
         for connection in held:
             for stream in (1, 3, 5, 7, 9):
-                connection.sendall(call_watch(stream))
+                connection.sendall(call(APIS[api], stream))
         return held
     child = users(MALLORY, hold)
     child.answer()
@@ -200,14 +204,14 @@ def test_calls_of_one_who_gives_no_window_cost_little(node, users):
     node.check_given_back(memory=64 * MIB)
 
 
-def watch(path):
+def ask(path, headers):
     connection = open_http2(path)
-    connection.sendall(call_watch())
+    connection.sendall(call(headers))
     return connection
 
 
 def next_message(connection):
-    """The next whole gRPC message of a Watch call, its window given back."""
+    """The next whole gRPC message of the only call, its window given back."""
     message = callers.read_until(connection, DATA)
     while len(message) < 5 or len(message) < 5 + int.from_bytes(message[1:5], "big"):
         message += callers.read_until(connection, DATA)
@@ -216,11 +220,12 @@ def next_message(connection):
     return message
 
 
-def test_one_who_does_not_read_delays_nobody_and_is_given_the_newest_at_last(node, users):
+@pytest.mark.parametrize("api", APIS)
+def test_one_who_does_not_read_delays_nobody_and_is_given_the_newest_at_last(node, users, api):
     node.deployment.identity("/slow", f"unix:uid:{MALLORY}")
 
     def read_late():
-        connection = watch(node.path)
+        connection = ask(node.path, APIS[api])
         next_message(connection)
         pipe.recv(1)  # nothing is read until all is over
         count = 0

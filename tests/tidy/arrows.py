@@ -72,6 +72,6 @@ def room_of(path):
 
 
 def room_of_include(target):
-    if target.startswith(("linchpin/", "envoy/")):
+    if target.startswith(("linchpin/", "envoy/", "spiffe/")):
         return "proto"
     return room_of(target)

@@ -25,15 +25,17 @@
 namespace linchpin::bench {
 namespace {
 
-// A call that has had its first message, which must not be empty of meaning: of an agent it is a
-// context.
+// The first message must not be empty of meaning: of an agent it is a context.
+absl::Status ReadFirst(const CallLoad& load, RawCall* call) {
+  ASSIGN_OR_RETURN(const std::string message, call->Read());
+  if (message.size() >= load.least) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the first answer has ", message.size(), " bytes, expected ", load.least));
+}
+
 absl::StatusOr<RawCall> FirstAnswer(const CallLoad& load) {
-  ASSIGN_OR_RETURN(RawCall call, RawCall::Start(load.socket, load.path, load.message));
-  ASSIGN_OR_RETURN(const std::string message, call.Read());
-  if (message.size() < load.least) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the first answer has ", message.size(), " bytes, expected ", load.least));
-  }
+  ASSIGN_OR_RETURN(RawCall call, RawCall::Start(load.socket, load.request));
+  RETURN_IF_ERROR(ReadFirst(load, &call));
   return call;
 }
 
@@ -123,6 +125,22 @@ absl::Status RunCallLoad(const CallLoad& load) {
   return absl::OkStatus();
 }
 
+absl::Status RunKeptLoad(const CallLoad& load) {
+  ASSIGN_OR_RETURN(RawCall call, FirstAnswer(load));
+  while (NextRound()) {
+    std::vector<absl::Duration> samples;
+    for (int i = 0; i < load.count; ++i) {
+      const absl::Duration begun = Uptime();
+      RETURN_IF_ERROR(call.Again(load.request));
+      RETURN_IF_ERROR(ReadFirst(load, &call));
+      samples.push_back(Uptime() - begun);
+    }
+    ASSIGN_OR_RETURN(const nlohmann::json summary, Summary(std::move(samples)));
+    Say(summary);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunHoldLoad(const CallLoad& load) {
   const rlim_t files = static_cast<rlim_t>(load.count) + 64;
   const rlimit limit{.rlim_cur = files, .rlim_max = files};
@@ -159,7 +177,7 @@ absl::Status RunManyLoad(const IdentityLoad& load) {
   for (int i = 0; i < load.count; ++i) {
     RETURN_IF_ERROR(Call(*admin, &AdminStub::CreateIdentity, OfThisUser(i)).status());
   }
-  ASSIGN_OR_RETURN(RawCall service, RawCall::Start(load.agent_socket, CallLoad().path, ""));
+  ASSIGN_OR_RETURN(RawCall service, RawCall::Start(load.agent_socket, CallLoad().request));
   for (int held = 0; held < load.count;) {
     ASSIGN_OR_RETURN(const agent::v1::MtlsContexts contexts, ReadContexts(&service));
     held = contexts.identities_size();
@@ -170,7 +188,7 @@ absl::Status RunManyLoad(const IdentityLoad& load) {
 
 absl::Status RunIdentityLoad(const IdentityLoad& load) {
   const std::unique_ptr<AdminStub> admin = ConnectToAdmin(load.admin_socket);
-  ASSIGN_OR_RETURN(RawCall service, RawCall::Start(load.agent_socket, CallLoad().path, ""));
+  ASSIGN_OR_RETURN(RawCall service, RawCall::Start(load.agent_socket, CallLoad().request));
   int number = 0;
   while (NextRound()) {
     std::vector<absl::Duration> created;

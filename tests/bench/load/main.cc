@@ -26,8 +26,10 @@ void AddIssue(CLI::App& app, IssueLoad* load) {
 CLI::App* AddCall(CLI::App& app, const char* name, const char* what, CallLoad* load) {
   CLI::App* command = app.add_subcommand(name, what);
   command->add_option("--socket", load->socket)->required();
-  command->add_option("--path", load->path, "/package.Service/Method");
-  command->add_option("--message", load->message);
+  command->add_option("--path", load->request.path, "/package.Service/Method");
+  command->add_option("--message", load->request.message);
+  command->add_option("--header", load->request.header, "name of one more header");
+  command->add_option("--value", load->request.value, "of that header");
   command->add_option("--least", load->least, "bytes of the first answer");
   command->add_option("--count", load->count);
   return command;
@@ -61,6 +63,9 @@ int Run(int argc, char** argv) {
   AddIssue(app, &issue);
   AddCall(app, "calls", "first answers on new connections", &calls)->callback([&] {
     result = RunCallLoad(calls);
+  });
+  AddCall(app, "kept", "first answers on one connection", &calls)->callback([&] {
+    result = RunKeptLoad(calls);
   });
   AddCall(app, "hold", "many calls that stay open", &calls)->callback([&] {
     result = RunHoldLoad(calls);

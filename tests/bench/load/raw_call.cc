@@ -50,18 +50,27 @@ std::string Text(absl::string_view text) {  // RFC 7541 §5.2, below 127 bytes
   return absl::StrCat(std::string(1, static_cast<char>(text.size())), text);
 }
 
-std::string Opening(absl::string_view path, absl::string_view message) {
+std::string Opening() {
   const std::string settings = Number(4, 2) + Number(kWindow, 4);  // INITIAL_WINDOW_SIZE
-  const std::string headers = absl::StrCat(
-      "\x83\x86",                                 // :method POST, :scheme http
-      "\x04", Text(path), "\x01", Text("agent"),  // :path, :authority
-      "\x0f\x10", Text("application/grpc"), std::string(1, '\0'), Text("te"), Text("trailers"));
-  const std::string data =
-      absl::StrCat(std::string(1, '\0'), Number(static_cast<uint32_t>(message.size()), 4), message);
   return absl::StrCat("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", FrameOf(kSettings, 0, 0, settings),
-                      FrameOf(kWindowUpdate, 0, 0, Number(kWindow, 4)),
-                      FrameOf(kHeaders, kEndHeaders, 1, headers),
-                      FrameOf(kData, kEndStream, 1, data));
+                      FrameOf(kWindowUpdate, 0, 0, Number(kWindow, 4)));
+}
+
+std::string Literal(absl::string_view name, absl::string_view value) {
+  return absl::StrCat(std::string(1, '\0'), Text(name), Text(value));
+}
+
+std::string Asking(const RawRequest& request, uint32_t stream) {
+  const std::string headers =
+      absl::StrCat("\x83\x86",                                         // :method POST, :scheme http
+                   "\x04", Text(request.path), "\x01", Text("agent"),  // :path, :authority
+                   "\x0f\x10", Text("application/grpc"), Literal("te", "trailers"),
+                   request.header.empty() ? "" : Literal(request.header, request.value));
+  const std::string data =
+      absl::StrCat(std::string(1, '\0'), Number(static_cast<uint32_t>(request.message.size()), 4),
+                   request.message);
+  return absl::StrCat(FrameOf(kHeaders, kEndHeaders, stream, headers),
+                      FrameOf(kData, kEndStream, stream, data));
 }
 
 absl::Status Errno(absl::string_view what) {
@@ -80,14 +89,14 @@ struct RawCall::Frame {
 RawCall::RawCall(RawCall&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       incoming_(std::move(other.incoming_)),
-      data_(std::move(other.data_)) {}
+      data_(std::move(other.data_)),
+      stream_(other.stream_) {}
 
 RawCall::~RawCall() {
   if (fd_ >= 0) close(fd_);
 }
 
-absl::StatusOr<RawCall> RawCall::Start(const std::string& socket, absl::string_view path,
-                                       absl::string_view message) {
+absl::StatusOr<RawCall> RawCall::Start(const std::string& socket, const RawRequest& request) {
   sockaddr_un address{.sun_family = AF_UNIX};
   if (socket.size() >= sizeof(address.sun_path)) {
     return absl::InvalidArgumentError(absl::StrCat(socket, " is too long for a socket"));
@@ -98,8 +107,16 @@ absl::StatusOr<RawCall> RawCall::Start(const std::string& socket, absl::string_v
   if (connect(call.fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return Errno(absl::StrCat("cannot connect to ", socket));
   }
-  RETURN_IF_ERROR(call.Send(Opening(path, message)));
+  RETURN_IF_ERROR(call.Send(Opening() + Asking(request, call.stream_)));
   return call;
+}
+
+absl::Status RawCall::Again(const RawRequest& request) {
+  constexpr uint32_t kCancel = 8;
+  const std::string reset = FrameOf(kReset, 0, stream_, Number(kCancel, 4));
+  stream_ += 2;
+  data_.clear();
+  return Send(reset + Asking(request, stream_));
 }
 
 absl::Status RawCall::Send(absl::string_view bytes) {
@@ -149,6 +166,7 @@ absl::StatusOr<std::string> RawCall::Read() {
     }
     ASSIGN_OR_RETURN(const Frame frame, ReadFrame());
     const bool asks = (frame.flags & kAck) == 0;
+    if (frame.stream != 0 && frame.stream != stream_) continue;  // of a call before
     if (frame.type == kData) {
       data_ += frame.payload;
     } else if (frame.type == kSettings && asks) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// One gRPC call on a connection of its own to a Unix socket, spoken in bare HTTP/2 frames: what a
-// new connection costs the server is to be seen, and gRPC's client costs more than what is seen.
+// One gRPC call at a time on a connection of its own to a Unix socket, in bare HTTP/2: what a call
+// costs the server is to be seen, and gRPC's client costs more than what is seen.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,14 +13,22 @@
 
 namespace linchpin::bench {
 
+struct RawRequest {
+  std::string path;           // "/package.Service/Method"
+  std::string message;        // serialised; the only one
+  std::string header, value;  // one more, if its name is not empty
+};
+
 class RawCall {
  public:
-  // Connects and sends `message` (serialised; the only one). UNAVAILABLE: nobody listens (yet).
-  static absl::StatusOr<RawCall> Start(const std::string& socket, absl::string_view path,
-                                       absl::string_view message);
+  // Connects and asks. UNAVAILABLE: nobody listens (yet).
+  static absl::StatusOr<RawCall> Start(const std::string& socket, const RawRequest& request);
   RawCall(RawCall&& other) noexcept;
   RawCall& operator=(RawCall&&) = delete;
   ~RawCall();  // closes the connection
+
+  // Cancels the call and asks again, on the same connection.
+  absl::Status Again(const RawRequest& request);
 
   // The next message of the server; waits at most 30 s. UNAVAILABLE: the call or the connection is
   // over; DEADLINE_EXCEEDED.
@@ -35,6 +44,7 @@ class RawCall {
   int fd_;
   std::string incoming_;  // bytes of frames
   std::string data_;      // of the call: messages, each behind its five bytes
+  uint32_t stream_ = 1;
 };
 
 }  // namespace linchpin::bench

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "tests/bench/load/raw_call.h"
 
 namespace linchpin::bench {
 
@@ -26,12 +27,13 @@ absl::Status RunIssueLoad(const IssueLoad& load);
 // First answers: `count` calls a round, one after the other, each on a new connection.
 struct CallLoad {
   std::string socket;
-  std::string path = "/linchpin.agent.v1.MtlsContextService/Watch";
-  std::string message;  // what is asked, serialised
-  size_t least = 1;     // bytes of the first answer; fewer are an error
+  RawRequest request{.path = "/linchpin.agent.v1.MtlsContextService/Watch"};
+  size_t least = 1;  // bytes of the first answer; fewer are an error
   int count = 1000;
 };
 absl::Status RunCallLoad(const CallLoad& load);
+// The same on one connection, each call cancelled before the next.
+absl::Status RunKeptLoad(const CallLoad& load);
 // The same number of calls at once, each on a connection of its own: opened before the round, and
 // closed by it.
 absl::Status RunHoldLoad(const CallLoad& load);
