@@ -75,7 +75,8 @@ void Describe(const TrustDomainContext& context, std::string* out) {
   table.Add(
       {"trust domain:", absl::StrCat(context.trust_domain(), ", trust epoch ", context.epoch())});
   table.Add({"bundle:", absl::StrCat(context.anchors_size(), " anchors, ", context.issuers_size(),
-                                     " issuers, ", context.revocations_size(), " revocations")});
+                                     " issuers, ", context.twins_size(), " twins, ",
+                                     context.revocations_size(), " revocations")});
   table.Add({"pins:", PinsLine(context.pins())});
   for (const std::string& pin : context.pins().anchors()) {
     table.Add({"", PinText(pin) + " anchor"});

@@ -10,10 +10,6 @@
 namespace linchpin::trust {
 namespace {
 
-bool HasExpired(const v1::EffectivePins& pins, absl::Time now) {
-  return pins.expires_at() != 0 && now >= absl::FromUnixSeconds(pins.expires_at());
-}
-
 // As Judge's step 3: whether a leaf whose issuer is not pinned is refused.
 bool Block(const v1::EffectivePins& pins, bool expired) {
   const bool relaxed = expired && pins.on_expiry() == v1::PinSet::RELAX;
@@ -21,6 +17,10 @@ bool Block(const v1::EffectivePins& pins, bool expired) {
 }
 
 }  // namespace
+
+absl::Time PinsExpireAt(const v1::EffectivePins& pins) {
+  return pins.expires_at() == 0 ? absl::InfiniteFuture() : absl::FromUnixSeconds(pins.expires_at());
+}
 
 absl::StatusOr<BundleKind> ParseBundleKind(absl::string_view text) {
   for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
@@ -36,14 +36,14 @@ absl::string_view BundleKindName(BundleKind kind) {
 
 Bundle BundleOf(const agent::v1::TrustDomainContext& context, BundleKind kind, absl::Time now) {
   const v1::EffectivePins& pins = context.pins();
-  const bool expired = HasExpired(pins, now);
+  const bool expired = now >= PinsExpireAt(pins);
   if (expired && pins.on_expiry() == v1::PinSet::FAIL_CLOSED &&
       pins.mode() == v1::PinSet::ENFORCE) {
     return {.holds = kind,
             .certificates = {},
             .why_empty = absl::StrCat("the bundle of ", context.trust_domain(),
                                       " is empty: pin set version ", pins.version(), " expired at ",
-                                      TimeText(absl::FromUnixSeconds(pins.expires_at())),
+                                      TimeText(PinsExpireAt(pins)),
                                       " and says fail_closed; publish a newer set")};
   }
   if (kind == BundleKind::kRoots || !Block(pins, expired)) {

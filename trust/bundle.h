@@ -14,6 +14,9 @@
 
 namespace linchpin::trust {
 
+// When what BundleOf() answers changes by itself; the infinite future if never.
+absl::Time PinsExpireAt(const v1::EffectivePins& pins);
+
 enum class BundleKind {
   kPinned,  // the twins of the pinned issuers: no other intermediate under the root is accepted
   kRoots,   // the roots: any intermediate under them is

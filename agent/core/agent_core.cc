@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/core/alarms.h"
 #include "base/status_macros.h"
+#include "trust/bundle.h"
 #include "trust/text.h"
 #include "x509/secret_bytes.h"
 
@@ -26,6 +27,11 @@ AgentCore::AgentCore(CoreOptions options, base::Random& random)
 Actions AgentCore::Step(absl::Time now, const Event& event) {
   Actions out;
   if (now < last_step_ - kClockSetBack) TryAllNow(now);
+  const absl::Time pins_expire = served_->trust == nullptr
+                                     ? absl::InfiniteFuture()
+                                     : trust::PinsExpireAt(served_->trust->state->pins());
+  // Who judges for itself knows; who cannot is given other anchors.
+  if (last_step_ < pins_expire && pins_expire <= now) Serve(served_);
   last_step_ = now;
   std::visit([&](const auto& e) { On(now, e, &out); }, event);
   SealChanges(now, &out);
@@ -244,6 +250,10 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
     if (consumers_.touched()) consider(rows_at_);
   }
   consider(expiry_alarm_at_);
+  if (served_->trust != nullptr) {
+    const absl::Time pins_expire = trust::PinsExpireAt(served_->trust->state->pins());
+    if (pins_expire > now) consider(pins_expire);
+  }
   if (next == absl::InfiniteFuture()) return;
   next = std::max(next, now + absl::Milliseconds(1));
   // A timer that fires early does no harm.

@@ -93,5 +93,26 @@ TEST(AgentTwins, OneThatHasExpiredIsNotHandedOut) {
   EXPECT_THAT(agent.Given(), IsEmpty());
 }
 
+TEST(AgentTwins, WhenThePinsExpireServicesAreToldOnceMore) {
+  ServingTwins agent;
+  const std::vector<std::string> signers = {"alice", "bob"};
+  trust::v1::PinSet set = agent.authority.PinSetMessage(1, signers, 2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now + absl::Minutes(5)));
+  set.set_on_expiry(trust::v1::PinSet::RELAX);
+  trust::v1::TrustState trust = agent.authority.Message(2);
+  *trust.add_pin_sets() = Sign(set, signers);
+  agent.SayTrust(trust, 3);
+  ASSERT_EQ(agent.Last("c")->trust_epoch(), 2u);
+  const size_t before = agent.deliveries["c"].size();
+  const std::string digest = agent.Last("c")->trust_digest();
+  agent.Advance(absl::Minutes(5) - absl::Seconds(1));
+  EXPECT_THAT(agent.deliveries["c"], SizeIs(before));
+  agent.Advance(absl::Seconds(2));
+  EXPECT_THAT(agent.deliveries["c"], SizeIs(before + 1));
+  EXPECT_EQ(agent.Last("c")->trust_digest(), digest);
+  agent.Advance(absl::Minutes(1));
+  EXPECT_THAT(agent.deliveries["c"], SizeIs(before + 1));
+}
+
 }  // namespace
 }  // namespace linchpin::test

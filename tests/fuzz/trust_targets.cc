@@ -61,6 +61,17 @@ const x509::Certificate& CaCertificate(uint32_t number) {
   }
 }
 
+x509::Certificate TwinNumbered(uint32_t number) {
+  switch (number % 3) {
+    case 0:
+      return test::TwinOf(Authority().active());
+    case 1:
+      return test::TwinOf(Authority().backup());
+    default:
+      return test::TwinOf(Stranger().active());
+  }
+}
+
 std::set<uint32_t> SignerNumbers(const Numbers& numbers) {
   std::set<uint32_t> distinct;
   for (const uint32_t number : numbers) distinct.insert(number % kSigners);
@@ -191,6 +202,7 @@ void Trust(const TrustCase& offered) {
     for (const uint32_t number : offer.declared_issuers()) {
       state.add_declared_issuers(CaCertificate(number).public_key().pin().bytes());
     }
+    for (const uint32_t number : offer.twins()) state.add_twins(TwinNumbered(number).der());
     now += absl::Seconds(offer.later_seconds());
     const auto next = trust::AcceptTrust(
         held, state, {.now = now, .epoch_may_regress = offer.epoch_may_regress()});
@@ -202,6 +214,11 @@ void Trust(const TrustCase& offered) {
     Require(held.set_zero || !next->set_zero, "set 0 does not come back");
     Require(next->frozen_anchors == held.frozen_anchors, "anchors of set 0 are frozen");
     held = *next;
+    for (const trust::Twin& twin : held.twins.twins) {
+      const auto certificate = x509::Certificate::FromDer(twin.der);
+      Require(certificate.ok() && held.state->IsIssuerPinned(certificate->public_key().pin()),
+              "a twin that is kept is of a pinned issuer");
+    }
     trust::MtlsContextParts parts;
     parts.trust.emplace(held.state->trust_domain(), held.state);
     const auto context = trust::MtlsContext::Make(std::move(parts));
