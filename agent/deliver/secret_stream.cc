@@ -19,19 +19,6 @@ namespace {
 constexpr char kEverything[] = "*";
 constexpr size_t kVersionBytes = 16;
 
-// Both kinds of responses hold private keys, in serialized form.
-void Wipe(discovery::DiscoveryResponse* response) {
-  for (google::protobuf::Any& any : *response->mutable_resources()) {
-    x509::WipeString(any.mutable_value());
-  }
-}
-
-void Wipe(discovery::DeltaDiscoveryResponse* response) {
-  for (discovery::Resource& one : *response->mutable_resources()) {
-    x509::WipeString(one.mutable_resource()->mutable_value());
-  }
-}
-
 template <typename Response>
 std::shared_ptr<Response> NewResponse() {
   return x509::ShareWiped(Response(), static_cast<void (*)(Response*)>(Wipe));
@@ -47,6 +34,18 @@ class VersionHasher {
 };
 
 }  // namespace
+
+void Wipe(discovery::DiscoveryResponse* response) {
+  for (google::protobuf::Any& any : *response->mutable_resources()) {
+    x509::WipeString(any.mutable_value());
+  }
+}
+
+void Wipe(discovery::DeltaDiscoveryResponse* response) {
+  for (discovery::Resource& one : *response->mutable_resources()) {
+    x509::WipeString(one.mutable_resource()->mutable_value());
+  }
+}
 
 absl::Status SecretStream::Begin(absl::string_view type_url, bool has_node,
                                  const envoy::config::core::v3::Node& node) {

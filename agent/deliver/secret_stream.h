@@ -30,6 +30,10 @@ namespace discovery = envoy::service::discovery::v3;
 inline constexpr char kSecretType[] =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
+// Both kinds of responses hold private keys, in serialized form.
+void Wipe(discovery::DiscoveryResponse* response);
+void Wipe(discovery::DeltaDiscoveryResponse* response);
+
 // What both dialogues have in common. Not safe for concurrent use.
 class SecretStream {
  public:

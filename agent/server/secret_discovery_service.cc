@@ -3,6 +3,7 @@
 
 #include "agent/server/secret_discovery_service.h"
 
+#include <grpcpp/support/message_allocator.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
@@ -197,7 +198,37 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   bool finished_ = false;
 };
 
+// What gRPC holds a response of FetchSecrets in, so that it is wiped.
+class FetchMessages final
+    : public grpc::MessageHolder<discovery::DiscoveryRequest, discovery::DiscoveryResponse> {
+ public:
+  FetchMessages() {
+    set_request(&asked_);
+    set_response(&answer_);
+  }
+  void Release() override { delete this; }
+
+ private:
+  ~FetchMessages() override { Wipe(&answer_); }
+  discovery::DiscoveryRequest asked_;
+  discovery::DiscoveryResponse answer_;
+};
+
+class FetchAllocator final
+    : public grpc::MessageAllocator<discovery::DiscoveryRequest, discovery::DiscoveryResponse> {
+ public:
+  grpc::MessageHolder<discovery::DiscoveryRequest, discovery::DiscoveryResponse>* AllocateMessages()
+      override {
+    return new FetchMessages();
+  }
+};
+
 }  // namespace
+
+SecretDiscoveryService::SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {
+  static FetchAllocator& allocator = *new FetchAllocator();
+  SetMessageAllocatorFor_FetchSecrets(&allocator);
+}
 
 grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
 SecretDiscoveryService::StreamSecrets(grpc::CallbackServerContext* context) {

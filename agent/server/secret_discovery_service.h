@@ -30,7 +30,7 @@ class SecretDiscoveryService final
     OnRefused refused;
   };
   // `parts` must outlive the service, and the service the server that it is registered with.
-  explicit SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {}
+  explicit SecretDiscoveryService(Parts parts);
 
   grpc::ServerBidiReactor<envoy::service::discovery::v3::DiscoveryRequest,
                           envoy::service::discovery::v3::DiscoveryResponse>*

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import pytest
+import rogue
 from deployment import BIN, wait_for
 from envoys import envoy, pair  # noqa: F401
 from mesh import Thief, spiffe_id
@@ -60,10 +61,10 @@ def certified(node, name):
 
 def knock(pair, chain, key):
     """One request of openssl with this certificate: whether it is answered."""
-    leaf, issuer = CERTIFICATE.findall(chain.read_text())
-    rest = chain.with_name("issuer-alone.pem")
-    rest.write_text(issuer)
-    assert leaf != issuer
+    leaf, *above = CERTIFICATE.findall(chain.read_text())
+    rest = chain.with_name("all-but-the-leaf.pem")
+    rest.write_text("".join(above))
+    assert leaf not in above
     done = subprocess.run(
         ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{pair.inbound_port}", "-cert",
          chain, "-cert_chain", rest, "-key", key], capture_output=True, timeout=60, check=False,
@@ -125,6 +126,52 @@ def test_an_issuer_under_the_true_root_that_nobody_pinned(node, pair, bundle, le
     for subject in (None, "/O=Linchpin/CN=" + common_name(node, issuer)):
         thief = Thief(node, subject)
         assert knock(pair, *thief.certify("client")) == let_in, subject
+
+
+def test_a_ca_that_was_made_with_a_stolen_issuer_key_is_refused(node, pair):
+    node.begin()
+    allow(node)
+    pair.begin()
+    answers(pair)
+    folder = node.folder / "stolen"
+    folder.mkdir()
+    issuer = folder / "true-issuer.pem"
+    issuer.write_text(CERTIFICATE.findall(certified(node, "friend")[0].read_text())[1])
+    key = next(key for key in node.ca_dir.rglob("*.pem") if is_of(key, issuer))
+    beneath, its_key = rogue.certify(folder, "beneath", rogue.ISSUER, issuer, key)
+    for name, ca, ca_key, above, let_in in (("through", beneath, its_key, [beneath, issuer], False),
+                                            ("plain", issuer, key, [issuer], True)):
+        leaf, leaf_key = rogue.certify(folder, name, rogue.LEAF.format(id=spiffe_id("client")), ca,
+                                       ca_key)
+        chain = folder / f"{name}-chain.pem"
+        chain.write_text("".join(one.read_text() for one in (leaf, *above)))
+        assert knock(pair, chain, leaf_key) == let_in, name
+
+
+def is_of(key, certificate):
+    """Whether the file holds this certificate's key."""
+    def public(*args):
+        return subprocess.run(["openssl", *args], capture_output=True, check=False).stdout
+    wanted = public("x509", "-noout", "-pubkey", "-in", certificate)
+    return wanted and public("pkey", "-pubout", "-in", key) == wanted
+
+
+def test_envoys_go_on_while_their_agent_is_away_and_are_found_again(node, pair):
+    node.begin(short_lives=True)
+    allow(node)
+    pair.begin(outbound=[EACH_ITS_OWN])
+    answers(pair)
+    agent = next(one for one in node.processes if one.name == "linchpin-agent-node")
+    agent.kill()
+    before = {one: one.certificate() for one in (pair.inbound, pair.outbound)}
+    for _ in range(20):
+        assert pair.get()[0] == 200
+    node.start_agent("node")
+    wait_for("new certificates", lambda: all(one.certificate() != before[one] for one in before))
+    answers(pair)
+    chain, key = certified(node, "friend")
+    allow(node, "friend")
+    wait_for("the friend to be let in", lambda: knock(pair, chain, key))
 
 
 def common_name(node, pem):
