@@ -103,8 +103,12 @@ const v1::TrustDomainContext* EnvoySecrets::TrustOf(absl::string_view trust_doma
   return nullptr;
 }
 
-std::string EnvoySecrets::AnchorsOf(const v1::TrustDomainContext& domain) const {
-  return Pem(trust::BundleOf(domain, anchors_.kind, anchors_.now).certificates);
+std::string EnvoySecrets::AnchorsOf(const v1::TrustDomainContext& domain,
+                                    tls::CertificateValidationContext* to) const {
+  const trust::Bundle bundle = trust::BundleOf(domain, anchors_.kind, anchors_.now);
+  // A twin allows no CA beneath it, but Envoy's library does not ask an anchor for its path length.
+  if (bundle.holds == trust::BundleKind::kPinned) to->mutable_max_verify_depth()->set_value(1);
+  return Pem(bundle.certificates);
 }
 
 std::optional<EnvoySecret> EnvoySecrets::Bundle(
@@ -114,14 +118,14 @@ std::optional<EnvoySecret> EnvoySecrets::Bundle(
   if (!style_.spiffe_validator) {
     // Envoy's own validator cannot keep trust domains apart.
     if (domains.size() != 1) return std::nullopt;
-    std::string anchors = AnchorsOf(*domains[0]);
+    std::string anchors = AnchorsOf(*domains[0], &context);
     if (anchors.empty()) return std::nullopt;
     context.mutable_trusted_ca()->set_inline_bytes(std::move(anchors));
     return secret;
   }
   tls::SPIFFECertValidatorConfig config;
   for (const v1::TrustDomainContext* domain : domains) {
-    std::string anchors = AnchorsOf(*domain);
+    std::string anchors = AnchorsOf(*domain, &context);
     if (anchors.empty()) continue;
     tls::SPIFFECertValidatorConfig::TrustDomain& one = *config.add_trust_domains();
     one.set_name(domain->trust_domain());
@@ -163,7 +167,7 @@ std::optional<EnvoySecret> EnvoySecrets::Peers(absl::string_view name) const {
   }
   EnvoySecret secret;
   tls::CertificateValidationContext& context = *secret.mutable_validation_context();
-  std::string anchors = AnchorsOf(*domain);
+  std::string anchors = AnchorsOf(*domain, &context);
   if (!anchors.empty()) {
     const auto direction =
         name == kInboundPeersSecret ? trust::Direction::kInbound : trust::Direction::kOutbound;

@@ -79,7 +79,10 @@ class EnvoySecrets {
  private:
   const v1::Identity* IdentityOf(absl::string_view name) const;
   const v1::TrustDomainContext* TrustOf(absl::string_view trust_domain) const;
-  std::string AnchorsOf(const v1::TrustDomainContext& domain) const;  // PEM
+  // As PEM; empty: there is nothing. Sets in `to` what else is to hold of chains to them.
+  std::string AnchorsOf(
+      const v1::TrustDomainContext& domain,
+      envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext* to) const;
   // Of a name that is no identity's; nothing: no such secret.
   std::optional<EnvoySecret> Trust(absl::string_view name) const;
   std::optional<EnvoySecret> Bundle(

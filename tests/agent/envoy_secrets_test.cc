@@ -171,6 +171,18 @@ TEST(EnvoySecrets, AnchorsAreTheTwinsUnlessRootsAreWanted) {
   }
 }
 
+TEST(EnvoySecrets, NoCaIsAllowedBeneathATwin) {
+  const Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
+  for (const std::string name : {"ROOTCA", "peers:inbound"}) {
+    EXPECT_EQ(Secrets(contexts, false).Render(name).validation_context().max_verify_depth().value(),
+              1);
+    EXPECT_FALSE(Secrets(contexts, false, trust::BundleKind::kRoots)
+                     .Render(name)
+                     .validation_context()
+                     .has_max_verify_depth());
+  }
+}
+
 TEST(EnvoySecrets, WithoutATwinNobodyIsAllowed) {
   Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
   contexts.message.mutable_trust_domains(0)->clear_twins();
