@@ -137,8 +137,8 @@ def issued(node):
 
 
 def subject(pem):
-    return subprocess.run(["openssl", "x509", "-noout", "-subject", "-issuer"], input=pem, text=True,
-                          capture_output=True, check=True).stdout
+    return subprocess.run(["openssl", "x509", "-noout", "-subject", "-issuer"], input=pem,
+                          text=True, capture_output=True, check=True).stdout
 
 
 def test_twins_are_self_signed_and_bear_the_names_of_the_pinned_issuers(issued):
