@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// A service as go-spiffe's users write it; it knows nothing of Linchpin. One event a line on stdout.
+// A service as go-spiffe's users write it; it knows nothing of Linchpin. One event a line.
 package main
 
 import (
@@ -77,7 +77,9 @@ func (bundleWatcher) OnX509BundlesUpdate(bundles *x509bundle.Set) {
 	}
 }
 
-func (bundleWatcher) OnX509BundlesWatchError(err error) { say("error %s %v", status.Code(err), err) }
+func (bundleWatcher) OnX509BundlesWatchError(err error) {
+	say("error %s %v", status.Code(err), err)
+}
 
 func fetch(ctx context.Context, client *workloadapi.Client) {
 	x, err := client.FetchX509Context(ctx)

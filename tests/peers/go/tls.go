@@ -26,7 +26,8 @@ func peerOf(conn *tls.Conn) (spiffeid.ID, string, error) {
 	return id, fmt.Sprintf("%x", leaf.SerialNumber), err
 }
 
-func serve(ctx context.Context, source *workloadapi.X509Source, allowed tlsconfig.Authorizer) error {
+func serve(ctx context.Context, source *workloadapi.X509Source,
+	allowed tlsconfig.Authorizer) error {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0",
 		tlsconfig.MTLSServerConfig(source, source, allowed))
 	if err != nil {
