@@ -5,6 +5,7 @@
 import pathlib
 
 import pytest
+import toolchains
 from deployment import BIN, wait_for
 from mesh import ANYBODY, spiffe_id
 
@@ -50,3 +51,21 @@ def test_python_service_refuses_another_caller_and_another_server(node, files):
     assert code == 1 and lines == [f"{spiffe_id('web')} may not call this"]
     code, lines = node.once(*PYTHON, "get", files, url, spiffe_id("payments"))
     assert code == 1 and lines == [f"the server is {spiffe_id('web')}, not {spiffe_id('payments')}"]
+
+
+@pytest.fixture(scope="session")
+def go_service():
+    return toolchains.go(EXAMPLES / "go-service")
+
+
+@pytest.mark.peers
+def test_go_service_greets_whom_it_is_told_to(node, go_service):
+    node.begin()
+    api, web, other = (node.installed(go_service, name) for name in ("api", "web", "other"))
+    server = node.start("server", [api, "serve", "127.0.0.1:0", spiffe_id("web")])
+    url = f"https://{address(server)}/"
+    assert node.once(web, "get", url, spiffe_id("api")) == (0, [f"Hello, {spiffe_id('web')}"])
+    code, lines = node.once(other, "get", url, spiffe_id("api"))
+    assert code == 1 and "Hello" not in "".join(lines)
+    code, lines = node.once(web, "get", url, spiffe_id("other"))
+    assert code == 1 and "unexpected ID" in "".join(lines)
