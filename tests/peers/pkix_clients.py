@@ -3,6 +3,7 @@
 """Programs that know anchors and no pins, each asked whether it lets a chain in."""
 
 import contextlib
+import functools
 import http.client
 import pathlib
 import socket
@@ -16,14 +17,26 @@ from deployment import DEADLINE, Process, free_port, wait_for
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\nlet through"
 PROGRAMS = {"openssl": ["openssl"], "gnutls": ["gnutls-cli", "gnutls-serv"], "curl": ["curl"],
-            "nginx": ["nginx"], "python": []}
+            "nginx": ["nginx"], "python": [], "go": [], "java": []}
 PLACES = ["/usr/sbin"]  # not on everybody's PATH
 SPOKEN = {  # as the document calls them
     "Who dials": {"openssl": "openssl s_client", "gnutls": "gnutls-cli", "curl": "curl",
-                  "python": "python ssl", "nginx": "nginx proxy_ssl"},
+                  "python": "python ssl", "nginx": "nginx proxy_ssl", "go": "Go's crypto/tls",
+                  "java": "Java's JSSE"},
     "Who serves": {"openssl": "openssl s_server", "gnutls": "gnutls-serv", "python": "python ssl",
-                   "nginx": "nginx ssl_verify_client"},
+                   "nginx": "nginx ssl_verify_client", "go": "Go's crypto/tls",
+                   "java": "Java's JSSE"},
 }
+
+
+@functools.cache
+def built(kind):
+    """The beginning of a command line."""
+    here = pathlib.Path(__file__).resolve().parent
+    if kind == "go":
+        return [toolchains.go(here / "verifiers")]
+    return [toolchains.program("java"), "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp",
+            toolchains.java(here / "java"), "Pkix"]
 
 
 def certificate(context, material, chain):
@@ -101,8 +114,16 @@ def nginx_dials(anchors, port, folder):
         return connection.getresponse().status == 200
 
 
+def go_dials(anchors, port, _):
+    return run(*built("go"), "dial", anchors, port)
+
+
+def java_dials(anchors, port, _):
+    return run(*built("java"), "dial", anchors, port)
+
+
 DIAL = {"openssl": openssl_dials, "gnutls": gnutls_dials, "curl": curl_dials,
-        "python": python_dials, "nginx": nginx_dials}
+        "python": python_dials, "nginx": nginx_dials, "go": go_dials, "java": java_dials}
 
 
 def lets_server_in(kind, material, anchors, chain, folder):
@@ -180,8 +201,15 @@ def nginx_serves(material, anchors, folder):
         ssl_verify_depth 8""")
 
 
+def built_serves(kind, material, anchors, folder):
+    port = free_port()
+    return process(kind, folder, port, *built(kind), "serve", anchors,
+                   material.path("genuine.chain"), material.path("genuine.key"), port)
+
+
 SERVE = {"openssl": openssl_serves, "gnutls": gnutls_serves, "python": python_serves,
-         "nginx": nginx_serves}
+         "nginx": nginx_serves, "go": functools.partial(built_serves, "go"),
+         "java": functools.partial(built_serves, "java")}
 
 
 def lets_clients_in(kind, material, anchors, chains, folder):

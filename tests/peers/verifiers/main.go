@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Two second opinions about certificates: Go's crypto/x509 and zlint.
+// Second opinions about certificates: Go's crypto/x509, crypto/tls and zlint.
 //
 //	verifiers verify ANCHORS.pem CHAIN.pem   the chain's first certificate, as server and as client
 //	verifiers lint FILE.pem...               every lint that is not passed: level, name, source
+//	verifiers dial ANCHORS.pem PORT          what the server of the name localhost answers
+//	verifiers serve ANCHORS.pem CHAIN.pem KEY.pem PORT   answers whom the anchors let in
 package main
 
 import (
@@ -51,8 +53,20 @@ func certificates(path string) ([]*x509.Certificate, error) {
 	return parsed, nil
 }
 
-func verify(anchors, chain string) error {
+func pool(anchors string) (*x509.CertPool, error) {
 	roots, err := certificates(anchors)
+	if err != nil {
+		return nil, err
+	}
+	made := x509.NewCertPool()
+	for _, root := range roots {
+		made.AddCert(root)
+	}
+	return made, nil
+}
+
+func verify(anchors, chain string) error {
+	roots, err := pool(anchors)
 	if err != nil {
 		return err
 	}
@@ -60,11 +74,7 @@ func verify(anchors, chain string) error {
 	if err != nil {
 		return err
 	}
-	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	for _, root := range roots {
-		options.Roots.AddCert(root)
-	}
+	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
 	for _, between := range path[1:] {
 		options.Intermediates.AddCert(between)
 	}
@@ -104,6 +114,10 @@ func main() {
 	switch {
 	case len(os.Args) == 4 && os.Args[1] == "verify":
 		err = verify(os.Args[2], os.Args[3])
+	case len(os.Args) == 4 && os.Args[1] == "dial":
+		err = dial(os.Args[2], os.Args[3])
+	case len(os.Args) == 6 && os.Args[1] == "serve":
+		err = serve(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 	case len(os.Args) > 2 && os.Args[1] == "lint":
 		for _, path := range os.Args[2:] {
 			if err == nil {
@@ -111,7 +125,7 @@ func main() {
 			}
 		}
 	default:
-		err = fmt.Errorf("usage: verifiers verify ANCHORS CHAIN | lint FILE")
+		err = fmt.Errorf("usage: the comment above main.go's package says it")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
