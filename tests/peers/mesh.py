@@ -53,13 +53,14 @@ class Node(Deployment):
                               env={**os.environ, **self.env}, check=False)
         return done.returncode, done.stdout.splitlines() + done.stderr.splitlines()
 
-    def fetched(self, *args):
-        """What a client's only request gives once the agent has a certificate for it."""
+    def fetched(self, *args, identities=1):
+        """What a client's only request gives once the agent has certificates for it."""
         last = []
 
         def attempt():
             last[:] = [self.once(*args)]
-            return last[0][0] == 0
+            said = [line for line in last[0][1] if line.startswith("svid ")]
+            return last[0][0] == 0 and len(said) >= identities
         try:
             wait_for(f"{args} to fetch", attempt)
         except AssertionError as error:
