@@ -3,6 +3,7 @@
 
 #include "agent/deliver/envoy_secrets.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.pb.h"
+#include "trust/peer_policy.h"
 #include "trust/spiffe_id.h"
 #include "x509/digest.h"
 #include "x509/pem.h"
@@ -52,6 +54,18 @@ std::string DomainOf(absl::string_view id) {
 
 }  // namespace
 
+const char kNobodysAnchor[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBbjCCARSgAwIBAgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFub2JvZHkg\n"
+    "aXMgdHJ1c3RlZDAgFw0yMDAxMDEwMDAwMDBaGA85OTk5MTIzMTIzNTk1OVowHDEa\n"
+    "MBgGA1UEAwwRbm9ib2R5IGlzIHRydXN0ZWQwWTATBgcqhkjOPQIBBggqhkjOPQMB\n"
+    "BwNCAAS5g7MSnukvnx+RmqDrqvjEfCjcvugz8do/oKbuCpj221rJKRaiSqR1JoDv\n"
+    "BmqQ3tAD/h6E6/IGBmXv7A7GwY1io0UwQzASBgNVHRMBAf8ECDAGAQH/AgEAMA4G\n"
+    "A1UdDwEB/wQEAwICBDAdBgNVHQ4EFgQUdaCZrr9wtcNuORE9TCg/ojImlC8wCgYI\n"
+    "KoZIzj0EAwIDSAAwRQIgbbcXUmjGJS2NOgFQrtjmipify0X7I/jMZU2Fio5C3FgC\n"
+    "IQDuCtKyITsNdvLq43+rLZFmWIB39GBQN5BpHI6OHc5qGw==\n"
+    "-----END CERTIFICATE-----\n";
+
 EnvoyStyle StyleOf(const envoy::config::core::v3::Node& node) {
   const auto& version = node.user_agent_build_version().version();
   EnvoyStyle style;
@@ -68,10 +82,23 @@ EnvoyStyle StyleOf(const envoy::config::core::v3::Node& node) {
 }
 
 EnvoySecrets::EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style,
-                           EnvoyAnchors anchors)
-    : contexts_(std::move(contexts)), style_(style), anchors_(anchors) {
-  if (contexts_->identities_size() > 0) {
-    own_domain_ = DomainOf(contexts_->identities(0).spiffe_id());
+                           EnvoyAnchors anchors, std::shared_ptr<const EnvoySelf> self)
+    : contexts_(std::move(contexts)),
+      self_(std::move(self)),
+      style_(style),
+      default_id_(self_->default_id) {
+  if (default_id_.empty() && contexts_->identities_size() > 0) {
+    default_id_ = contexts_->identities(0).spiffe_id();
+  }
+  for (const v1::TrustDomainContext& context : contexts_->trust_domains()) {
+    Domain& domain = domains_.emplace_back();
+    domain.name = context.trust_domain();
+    domain.context = &context;
+    const trust::Bundle bundle = trust::BundleOf(context, anchors.kind, anchors.now);
+    domain.pinned = bundle.holds == trust::BundleKind::kPinned;
+    domain.anchors = Pem(bundle.certificates);
+    domain.has_anchors = !domain.anchors.empty();
+    if (!domain.has_anchors) domain.anchors = kNobodysAnchor;
   }
 }
 
@@ -80,118 +107,131 @@ std::vector<std::string> EnvoySecrets::Names() const {
   for (const v1::Identity& identity : contexts_->identities()) {
     names.push_back(identity.spiffe_id());
   }
-  for (const v1::TrustDomainContext& domain : contexts_->trust_domains()) {
-    names.push_back(absl::StrCat(kScheme, domain.trust_domain()));
-  }
+  for (const Domain& domain : domains_) names.push_back(absl::StrCat(kScheme, domain.name));
   names.push_back(kInboundPeersSecret);
   names.push_back(kOutboundPeersSecret);
   return names;
 }
 
-const v1::Identity* EnvoySecrets::IdentityOf(absl::string_view name) const {
+const v1::Identity* EnvoySecrets::Served(absl::string_view name) const {
+  const absl::string_view id = name == kDefaultSecret ? default_id_ : name;
   for (const v1::Identity& identity : contexts_->identities()) {
-    if (name != kDefaultSecret && name != identity.spiffe_id()) continue;
-    return identity.chain_size() > 0 ? &identity : nullptr;
+    if (identity.spiffe_id() == id && identity.chain_size() > 0) return &identity;
   }
   return nullptr;
 }
 
-const v1::TrustDomainContext* EnvoySecrets::TrustOf(absl::string_view trust_domain) const {
-  for (const v1::TrustDomainContext& domain : contexts_->trust_domains()) {
-    if (!trust_domain.empty() && domain.trust_domain() == trust_domain) return &domain;
+const v1::Identity* EnvoySecrets::SelfOf(absl::string_view id) const {
+  for (const v1::Identity& identity : contexts_->identities()) {
+    if (identity.spiffe_id() == id) return &identity;
+  }
+  for (const v1::Identity& identity : self_->withdrawn) {
+    if (identity.spiffe_id() == id) return &identity;
   }
   return nullptr;
 }
 
-std::string EnvoySecrets::AnchorsOf(const v1::TrustDomainContext& domain,
-                                    tls::CertificateValidationContext* to) const {
-  const trust::Bundle bundle = trust::BundleOf(domain, anchors_.kind, anchors_.now);
+const EnvoySecrets::Domain* EnvoySecrets::DomainNamed(absl::string_view name) const {
+  for (const Domain& domain : domains_) {
+    if (!name.empty() && domain.name == name) return &domain;
+  }
+  return nullptr;
+}
+
+const std::string& EnvoySecrets::AnchorsOf(const Domain& domain,
+                                           tls::CertificateValidationContext* to) {
   // A twin allows no CA beneath it, but Envoy's library does not ask an anchor for its path length.
-  if (bundle.holds == trust::BundleKind::kPinned) to->mutable_max_verify_depth()->set_value(1);
-  return Pem(bundle.certificates);
+  if (domain.pinned) to->mutable_max_verify_depth()->set_value(1);
+  return domain.anchors;
 }
 
-std::optional<EnvoySecret> EnvoySecrets::Bundle(
-    const std::vector<const v1::TrustDomainContext*>& domains) const {
+std::optional<EnvoySecret> EnvoySecrets::Bundle(const std::vector<const Domain*>& domains) const {
   EnvoySecret secret;
   tls::CertificateValidationContext& context = *secret.mutable_validation_context();
   if (!style_.spiffe_validator) {
     // Envoy's own validator cannot keep trust domains apart.
     if (domains.size() != 1) return std::nullopt;
-    std::string anchors = AnchorsOf(*domains[0], &context);
-    if (anchors.empty()) return std::nullopt;
-    context.mutable_trusted_ca()->set_inline_bytes(std::move(anchors));
+    context.mutable_trusted_ca()->set_inline_bytes(AnchorsOf(*domains[0], &context));
     return secret;
   }
+  if (domains.empty()) return std::nullopt;
   tls::SPIFFECertValidatorConfig config;
-  for (const v1::TrustDomainContext* domain : domains) {
-    std::string anchors = AnchorsOf(*domain, &context);
-    if (anchors.empty()) continue;
+  for (const Domain* domain : domains) {
     tls::SPIFFECertValidatorConfig::TrustDomain& one = *config.add_trust_domains();
-    one.set_name(domain->trust_domain());
-    one.mutable_trust_bundle()->set_inline_bytes(std::move(anchors));
+    one.set_name(domain->name);
+    one.mutable_trust_bundle()->set_inline_bytes(AnchorsOf(*domain, &context));
   }
-  if (config.trust_domains().empty()) return std::nullopt;
   context.mutable_custom_validator_config()->set_name(kValidator);
   context.mutable_custom_validator_config()->mutable_typed_config()->PackFrom(config);
   return secret;
 }
 
-std::vector<std::string> EnvoySecrets::AllowedPeers(trust::Direction direction,
-                                                    const v1::TrustDomainContext& domain) const {
-  const v1::Identity& self = contexts_->identities(0);
+const EnvoySecrets::Allowed& EnvoySecrets::AllowedOf(const v1::Identity& self,
+                                                     const Domain& domain) const {
+  const auto [it, fresh] = allowed_.try_emplace(self.spiffe_id());
+  Allowed& allowed = it->second;
+  if (!fresh || !domain.has_anchors) return allowed;
   const absl::StatusOr<trust::SpiffeId> id = trust::SpiffeId::Parse(self.spiffe_id());
-  if (!id.ok()) return {};
+  if (!id.ok()) return allowed;
   const absl::StatusOr<trust::PeerPolicy> policy =
       trust::PeerPolicy::ForIdentity(*id, {self.rules().begin(), self.rules().end()});
-  if (!policy.ok()) return {};
-  std::set<std::string> revoked;
-  for (const trust::v1::Revocation& one : domain.revocations()) revoked.insert(one.spiffe_id());
-  std::vector<std::string> peers;
-  for (const trust::SpiffeId& peer : policy->Peers(direction)) {
-    if (peer.trust_domain().name() != domain.trust_domain()) continue;
-    std::string name = peer.ToString();
-    if (!revoked.contains(name)) peers.push_back(std::move(name));
-  }
-  return peers;
+  if (!policy.ok()) return allowed;
+  const auto names = [&](trust::Direction direction) {
+    std::vector<std::string> found;
+    for (const trust::SpiffeId& peer : policy->Peers(direction)) {
+      if (peer.trust_domain().name() == domain.name) found.push_back(peer.ToString());
+    }
+    std::sort(found.begin(), found.end());
+    // There may be far more revocations than peers.
+    std::set<std::string> revoked;
+    for (const trust::v1::Revocation& one : domain.context->revocations()) {
+      if (std::binary_search(found.begin(), found.end(), one.spiffe_id())) {
+        revoked.insert(one.spiffe_id());
+      }
+    }
+    std::erase_if(found, [&](const std::string& name) { return revoked.contains(name); });
+    return found;
+  };
+  allowed = {names(trust::Direction::kInbound), names(trust::Direction::kOutbound)};
+  return allowed;
 }
 
 std::optional<EnvoySecret> EnvoySecrets::Peers(absl::string_view name) const {
-  const v1::TrustDomainContext* domain = TrustOf(own_domain_);
-  if (domain == nullptr) return std::nullopt;
-  absl::string_view only = name;
-  const bool one = absl::ConsumePrefix(&only, absl::StrCat(kOutboundPeersSecret, ":"));
-  if (one ? !trust::SpiffeId::Parse(only).ok()
-          : name != kInboundPeersSecret && name != kOutboundPeersSecret) {
+  absl::string_view peer = name;
+  absl::string_view own = name;
+  const bool one = absl::ConsumePrefix(&peer, absl::StrCat(kOutboundPeersSecret, ":"));
+  const bool of_own = absl::ConsumePrefix(&own, absl::StrCat(kInboundPeersSecret, ":"));
+  const bool inbound = of_own || name == kInboundPeersSecret;
+  if (!inbound && name != kOutboundPeersSecret && !(one && trust::SpiffeId::Parse(peer).ok())) {
     return std::nullopt;
   }
+  const v1::Identity* self = SelfOf(of_own ? own : absl::string_view(default_id_));
+  if (self == nullptr) return std::nullopt;
+  const Domain* domain = DomainNamed(DomainOf(self->spiffe_id()));
+  if (domain == nullptr) return std::nullopt;
   EnvoySecret secret;
   tls::CertificateValidationContext& context = *secret.mutable_validation_context();
-  std::string anchors = AnchorsOf(*domain, &context);
-  if (!anchors.empty()) {
-    const auto direction =
-        name == kInboundPeersSecret ? trust::Direction::kInbound : trust::Direction::kOutbound;
-    for (const std::string& peer : AllowedPeers(direction, *domain)) {
-      if (!one || peer == only) AddMatcher(peer, &context);
-    }
-  } else {
-    anchors = Pem(domain->anchors());  // Envoy takes no matcher without anchors
-    if (anchors.empty()) return std::nullopt;
+  context.mutable_trusted_ca()->set_inline_bytes(AnchorsOf(*domain, &context));
+  const Allowed& allowed = AllowedOf(*self, *domain);
+  const std::vector<std::string>& peers = inbound ? allowed.inbound : allowed.outbound;
+  if (!one) {
+    for (const std::string& each : peers) AddMatcher(each, &context);
+  } else if (std::binary_search(peers.begin(), peers.end(), peer)) {
+    AddMatcher(std::string(peer), &context);
   }
-  context.mutable_trusted_ca()->set_inline_bytes(std::move(anchors));
   if (context.match_typed_subject_alt_names().empty()) AddMatcher(kNobody, &context);
   return secret;
 }
 
 std::optional<EnvoySecret> EnvoySecrets::Trust(absl::string_view name) const {
   const auto one = [this](absl::string_view trust_domain) -> std::optional<EnvoySecret> {
-    const v1::TrustDomainContext* domain = TrustOf(trust_domain);
+    const Domain* domain = DomainNamed(trust_domain);
     return domain == nullptr ? std::nullopt : Bundle({domain});
   };
-  if (name == kRootSecret) return one(own_domain_);
+  if (name == kRootSecret) return one(DomainOf(default_id_));
   if (name == kAllSecret) {
-    std::vector<const v1::TrustDomainContext*> all;
-    for (const v1::TrustDomainContext& domain : contexts_->trust_domains()) all.push_back(&domain);
+    std::vector<const Domain*> all;
+    for (const Domain& domain : domains_) all.push_back(&domain);
     return Bundle(all);
   }
   if (absl::ConsumePrefix(&name, kScheme)) return one(name);
@@ -199,7 +239,7 @@ std::optional<EnvoySecret> EnvoySecrets::Trust(absl::string_view name) const {
 }
 
 std::optional<EnvoySecrets::Known> EnvoySecrets::Look(absl::string_view name) const {
-  if (const v1::Identity* identity = IdentityOf(name)) {
+  if (const v1::Identity* identity = Served(name)) {
     // A key is of its certificate: it need not be hashed.
     x509::FieldHasher hasher("linchpin envoy certificate v1");
     hasher.Add(name);
@@ -215,7 +255,7 @@ std::optional<EnvoySecrets::Known> EnvoySecrets::Look(absl::string_view name) co
 
 EnvoySecret EnvoySecrets::Render(absl::string_view name) const {
   EnvoySecret secret;
-  if (const v1::Identity* identity = IdentityOf(name)) {
+  if (const v1::Identity* identity = Served(name)) {
     tls::TlsCertificate& certificate = *secret.mutable_tls_certificate();
     certificate.mutable_certificate_chain()->set_inline_bytes(Pem(identity->chain()));
     std::string* key = certificate.mutable_private_key()->mutable_inline_bytes();
@@ -228,18 +268,21 @@ EnvoySecret EnvoySecrets::Render(absl::string_view name) const {
   return secret;
 }
 
-std::shared_ptr<const v1::MtlsContexts> KeepRules(
-    const std::shared_ptr<const v1::MtlsContexts>& before,
-    std::shared_ptr<const v1::MtlsContexts> next) {
-  if (before == nullptr || next->identities_size() > 0 || next->trust_domains_size() == 0) {
-    return next;
-  }
-  auto kept = std::make_shared<v1::MtlsContexts>(*next);  // which has no key
-  for (const v1::Identity& identity : before->identities()) {
-    v1::Identity& one = *kept->add_identities();
+std::shared_ptr<const EnvoySelf> KeepWithdrawn(
+    const EnvoySelf& self, const v1::MtlsContexts& before, const v1::MtlsContexts& next,
+    const std::function<bool(const std::string&)>& keep) {
+  std::set<absl::string_view> there;
+  for (const v1::Identity& identity : next.identities()) there.insert(identity.spiffe_id());
+  auto kept = std::make_shared<EnvoySelf>();
+  kept->default_id = self.default_id;
+  const auto add = [&](const v1::Identity& identity) {
+    if (!keep(identity.spiffe_id()) || !there.insert(identity.spiffe_id()).second) return;
+    v1::Identity& one = kept->withdrawn.emplace_back();
     one.set_spiffe_id(identity.spiffe_id());
     *one.mutable_rules() = identity.rules();
-  }
+  };
+  for (const v1::Identity& identity : before.identities()) add(identity);
+  for (const v1::Identity& identity : self.withdrawn) add(identity);
   return kept;
 }
 

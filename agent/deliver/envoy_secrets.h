@@ -8,14 +8,17 @@
 //   ALL                                      the same of every trust domain, each for its own peers
 //   peers:inbound, peers:outbound            the anchors and the names of the peers whom the policy
 //                                            allows to the default identity
+//   peers:inbound:OWN_ID                     the same of this identity of the caller
 //   peers:outbound:SPIFFE_ID                 the anchors and this peer alone, if he is allowed
 //
 // Envoy lets everybody in whose name it is given no matcher for. So a secret of peers always has
-// one: where nobody is allowed, one that no certificate can match. Where there is nothing that
-// peers could be anchored at nobody is allowed either; the other secrets are not there then, and an
-// Envoy that has them goes on with them.
+// one: where nobody is allowed, one that no certificate can match. Envoy goes on with a secret that
+// is withdrawn. So trust of a known trust domain is never absent: where there is nothing that peers
+// could be anchored at, it is anchored at a key that nobody has.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +30,6 @@
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
 #include "trust/bundle.h"
-#include "trust/peer_policy.h"
 
 namespace linchpin::agent {
 
@@ -40,6 +42,10 @@ inline constexpr char kInboundPeersSecret[] = "peers:inbound";
 inline constexpr char kOutboundPeersSecret[] = "peers:outbound";
 // What nobody is called: not a SPIFFE ID, and not a URI either.
 inline constexpr char kNobody[] = "nobody: the policy allows no peer";
+// A CA whose public key is a point that was found by hashing these words: no private key is known
+// to anybody. x is the hash; y the smaller of the two.
+inline constexpr char kNobodysWords[] = "linchpin: nobody has this key (0)";
+extern const char kNobodysAnchor[];  // PEM
 
 struct EnvoyStyle {
   // Bundles are for Envoy's SPIFFE validator, which keeps trust domains apart; otherwise they are
@@ -58,11 +64,26 @@ struct EnvoyAnchors {
   absl::Time now;
 };
 
-// Immutable.
+// Whom `default` and `peers:...` mean, also after he was withdrawn: who holds a certificate goes on
+// with it and its rules until it expires, under the trust of now.
+struct EnvoySelf {
+  std::string default_id;               // empty: the first identity
+  std::vector<v1::Identity> withdrawn;  // IDs and rules alone
+};
+
+// `self` at a message that follows another: with those whom `next` withdraws and `keep` wants, and
+// without those who are back.
+std::shared_ptr<const EnvoySelf> KeepWithdrawn(const EnvoySelf& self,
+                                               const v1::MtlsContexts& before,
+                                               const v1::MtlsContexts& next,
+                                               const std::function<bool(const std::string&)>& keep);
+
+// Not safe for concurrent use: it remembers what it has worked out.
 class EnvoySecrets {
  public:
   EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, EnvoyStyle style,
-               EnvoyAnchors anchors);
+               EnvoyAnchors anchors,
+               std::shared_ptr<const EnvoySelf> self = std::make_shared<const EnvoySelf>());
 
   // Everything, each under its proper name.
   std::vector<std::string> Names() const;
@@ -77,32 +98,40 @@ class EnvoySecrets {
   EnvoySecret Render(absl::string_view name) const;
 
  private:
-  const v1::Identity* IdentityOf(absl::string_view name) const;
-  const v1::TrustDomainContext* TrustOf(absl::string_view trust_domain) const;
-  // As PEM; empty: there is nothing. Sets in `to` what else is to hold of chains to them.
-  std::string AnchorsOf(
-      const v1::TrustDomainContext& domain,
-      envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext* to) const;
+  // What peers of a trust domain are judged by.
+  struct Domain {
+    std::string name;
+    std::string anchors;      // PEM; never empty
+    bool has_anchors = true;  // else those are nobody's
+    bool pinned = true;
+    const v1::TrustDomainContext* context;
+  };
+  // Of one identity, in its trust domain, without the revoked; sorted.
+  struct Allowed {
+    std::vector<std::string> inbound;
+    std::vector<std::string> outbound;
+  };
+
+  // Who is served; nobody: is not, or no more.
+  const v1::Identity* Served(absl::string_view name) const;
+  const v1::Identity* SelfOf(absl::string_view id) const;  // the withdrawn too
+  const Domain* DomainNamed(absl::string_view name) const;
+  static const std::string& AnchorsOf(
+      const Domain& domain,
+      envoy::extensions::transport_sockets::tls::v3::CertificateValidationContext* to);
+  const Allowed& AllowedOf(const v1::Identity& self, const Domain& domain) const;
   // Of a name that is no identity's; nothing: no such secret.
   std::optional<EnvoySecret> Trust(absl::string_view name) const;
-  std::optional<EnvoySecret> Bundle(
-      const std::vector<const v1::TrustDomainContext*>& domains) const;
+  std::optional<EnvoySecret> Bundle(const std::vector<const Domain*>& domains) const;
   std::optional<EnvoySecret> Peers(absl::string_view name) const;
-  // Those of the trust domain, without the revoked.
-  std::vector<std::string> AllowedPeers(trust::Direction direction,
-                                        const v1::TrustDomainContext& domain) const;
 
   std::shared_ptr<const v1::MtlsContexts> contexts_;
+  std::shared_ptr<const EnvoySelf> self_;
   EnvoyStyle style_;
-  EnvoyAnchors anchors_;
-  std::string own_domain_;  // of the default identity; empty: there is none
+  std::string default_id_;  // empty: there is none
+  std::vector<Domain> domains_;
+  mutable std::map<std::string, Allowed> allowed_;  // by own ID, once asked for
 };
-
-// `next`, or, where it withdraws every identity, a message that has the rules of those of `before`
-// (without certificates and keys): who holds them goes on with them, under the trust of now.
-std::shared_ptr<const v1::MtlsContexts> KeepRules(
-    const std::shared_ptr<const v1::MtlsContexts>& before,
-    std::shared_ptr<const v1::MtlsContexts> next);
 
 void WipeKey(EnvoySecret* secret);
 

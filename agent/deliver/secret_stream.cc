@@ -18,6 +18,7 @@ namespace {
 
 constexpr char kEverything[] = "*";
 constexpr size_t kVersionBytes = 16;
+constexpr size_t kMaxVersionBytes = 64;  // of a caller's word; none of ours is as long
 
 template <typename Response>
 std::shared_ptr<Response> NewResponse() {
@@ -53,7 +54,7 @@ absl::Status SecretStream::Begin(absl::string_view type_url, bool has_node,
     return absl::InvalidArgumentError(absl::StrCat("type_url ", trust::Quoted(type_url),
                                                    " is not served here; ", kSecretType, " is"));
   }
-  if (!has_node) return absl::OkStatus();
+  if (!has_node || std::exchange(node_seen_, true)) return absl::OkStatus();
   const EnvoyStyle style = StyleOf(node);
   if (style == style_) return absl::OkStatus();
   style_ = style;
@@ -81,37 +82,61 @@ absl::Status SecretStream::CheckNames(const std::set<std::string>& names) const 
 
 void SecretStream::Use(absl::Time now, std::shared_ptr<const v1::MtlsContexts> contexts) {
   anchors_.now = now;
-  contexts_ = KeepRules(contexts_, std::move(contexts));
+  if (contexts_ != nullptr) {
+    self_ = KeepWithdrawn(*self_, *contexts_, *contexts, [this](const std::string& id) {
+      return id == self_->default_id ||
+             entries_.contains(absl::StrCat(kInboundPeersSecret, ":", id));
+    });
+  }
+  contexts_ = std::move(contexts);
+  if (self_->default_id.empty() && contexts_->identities_size() > 0) {
+    self_ = std::make_shared<const EnvoySelf>(
+        EnvoySelf{.default_id = contexts_->identities(0).spiffe_id(), .withdrawn = {}});
+  }
   // One who has no identity waits.
   const bool waits = contexts_->identities().empty() && contexts_->trust_domains().empty();
-  if (waits) {
-    secrets_.reset();
-  } else {
-    secrets_.emplace(contexts_, style_, anchors_);
-  }
-  std::erase_if(entries_, [](const auto& entry) {
-    return !entry.second.by_name && entry.second.sent.empty();
+  secrets_.reset();
+  if (!waits) secrets_.emplace(contexts_, style_, anchors_, self_);
+  const std::set<std::string> everything = Everything();
+  std::erase_if(entries_, [&](const auto& entry) {
+    return !entry.second.by_name && entry.second.sent.empty() && !entry.second.carried_trust;
   });
-  for (auto& [name, entry] : entries_) Look(name, &entry);
-  AddEverything();
+  for (auto& [name, entry] : entries_) {
+    if (entry.by_name || everything.contains(name)) {
+      Look(name, &entry);
+    } else {
+      entry.known.reset();
+    }
+  }
+  Add(everything);
 }
 
 void SecretStream::Look(const std::string& name, Entry* entry) const {
   entry->known = secrets_.has_value() ? secrets_->Look(name) : std::nullopt;
-  if (entry->known.has_value()) {
-    entry->carried_trust = entry->known->is_trust;
-    entry->told_absent = false;
-  } else if (entry->sent.empty()) {
-    entry->carried_trust = false;
-  }
+  if (!entry->known.has_value()) return;
+  // It stays: whoever has trust enforces it, whether or not there is such a secret any more.
+  entry->carried_trust = entry->carried_trust || entry->known->is_trust;
+  entry->told_absent = false;
 }
 
-void SecretStream::AddEverything() {
-  if (!everything_ || !secrets_.has_value()) return;
-  for (const std::string& name : secrets_->Names()) {
+std::set<std::string> SecretStream::Everything() const {
+  if (!everything_ || !secrets_.has_value()) return {};
+  const std::vector<std::string> names = secrets_->Names();
+  return {names.begin(), names.end()};
+}
+
+void SecretStream::Add(const std::set<std::string>& names) {
+  for (const std::string& name : names) {
     const auto [it, fresh] = entries_.try_emplace(name);
     if (fresh) Look(name, &it->second);
   }
+}
+
+void SecretStream::Sent(Entry* entry) const {
+  // From now on he may have either.
+  if (entry->sent != entry->known->version) entry->accepted.clear();
+  entry->sent = entry->known->version;
+  entry->sent_in = nonce_;
 }
 
 std::string SecretStream::NextNonce() {
@@ -171,27 +196,36 @@ absl::Status WholeSecretStream::Take(const Request& request) {
   if (!nonce_.empty() && request.response_nonce() != nonce_) return absl::OkStatus();
   Answered(request);
   std::set<std::string> names(request.resource_names().begin(), request.resource_names().end());
-  const bool everything =
-      names.erase(kEverything) > 0 || (names.empty() && (!begun_ || everything_));
+  // "If the client sends a request with no resource names and has never named any, it is a
+  // wildcard": once there were names, none means none.
+  named_ = named_ || !names.empty();
+  const bool everything = names.erase(kEverything) > 0 || !named_;
   RETURN_IF_ERROR(CheckNames(names));
-  const bool changed = everything != everything_ ||
-                       !std::all_of(names.begin(), names.end(), [this](const std::string& name) {
-                         const auto it = entries_.find(name);
-                         return it != entries_.end() && it->second.by_name;
-                       });
-  const size_t before = entries_.size();
+  if (begun_ && everything == everything_ && AreNamed(names)) return absl::OkStatus();
+  begun_ = true;
+  owed_ = true;
   everything_ = everything;
-  std::erase_if(entries_,
-                [&](const auto& entry) { return !everything && !names.contains(entry.first); });
+  const std::set<std::string> all = Everything();
+  std::erase_if(entries_, [&](const auto& entry) {
+    return !names.contains(entry.first) && !all.contains(entry.first);
+  });
+  for (auto& [name, entry] : entries_) entry.by_name = entry.by_name && names.contains(name);
   for (const std::string& name : names) {
     Entry& entry = entries_[name];
-    entry.by_name = true;
-    Look(name, &entry);
+    if (!std::exchange(entry.by_name, true)) Look(name, &entry);
   }
-  AddEverything();
-  if (changed || entries_.size() < before || !begun_) owed_ = true;
-  begun_ = true;
+  Add(all);
   return absl::OkStatus();
+}
+
+bool WholeSecretStream::AreNamed(const std::set<std::string>& names) const {
+  size_t named = 0;
+  for (const auto& [name, entry] : entries_) {
+    if (!entry.by_name) continue;
+    if (!names.contains(name)) return false;
+    ++named;
+  }
+  return named == names.size();
 }
 
 std::shared_ptr<const WholeSecretStream::Response> WholeSecretStream::Next() {
@@ -214,8 +248,7 @@ std::shared_ptr<const WholeSecretStream::Response> WholeSecretStream::Next() {
   for (auto& [name, entry] : entries_) {
     if (!entry.known.has_value()) continue;
     Pack(name, response->add_resources());
-    entry.sent = entry.known->version;
-    entry.sent_in = nonce_;
+    Sent(&entry);
   }
   return response;
 }
@@ -233,49 +266,73 @@ absl::Status DeltaSecretStream::Take(const Request& request) {
       if (entry.sent_in == nonce) entry.accepted = entry.sent;
     }
   }
-  std::set<std::string> names(request.resource_names_subscribe().begin(),
-                              request.resource_names_subscribe().end());
+  RETURN_IF_ERROR(CheckNames(NamesAfter(request)));
+  const bool first = !std::exchange(begun_, true);
+  for (const std::string& name : request.resource_names_unsubscribe()) Unsubscribe(name);
+  if (first && request.resource_names_subscribe().empty()) everything_ = true;
+  for (const std::string& name : request.resource_names_subscribe()) Subscribe(name);
+  if (first) Recall(request);
+  Add(Everything());
+  return absl::OkStatus();
+}
+
+std::set<std::string> DeltaSecretStream::NamesAfter(const Request& request) const {
+  std::set<std::string> names;
   for (const auto& [name, entry] : entries_) {
     if (entry.by_name) names.insert(name);
   }
   for (const std::string& name : request.resource_names_unsubscribe()) names.erase(name);
+  for (const std::string& name : request.resource_names_subscribe()) names.insert(name);
+  if (!begun_) {
+    for (const auto& [name, version] : request.initial_resource_versions()) names.insert(name);
+  }
   names.erase(kEverything);
-  RETURN_IF_ERROR(CheckNames(names));
-  Subscribe(request);
-  begun_ = true;
-  return absl::OkStatus();
+  return names;
 }
 
-void DeltaSecretStream::Subscribe(const Request& request) {
-  const auto& subscribed = request.resource_names_subscribe();
-  if (!begun_ && subscribed.empty()) everything_ = true;
-  for (const std::string& name : subscribed) {
-    if (name == kEverything) {
-      everything_ = true;
-      continue;
-    }
-    Entry& entry = entries_[name];
-    entry.by_name = true;
-    entry.sent.clear();  // also one that he has is sent again: he asks for it
-    entry.told_absent = false;
-    Look(name, &entry);
-    const auto held = request.initial_resource_versions().find(name);
-    if (begun_ || held == request.initial_resource_versions().end()) continue;
-    if (!entry.known.has_value() || held->second == entry.known->version) {
-      entry.sent = held->second.substr(0, kMaxNameBytes);
-      entry.accepted = entry.sent;
-    }
+void DeltaSecretStream::Subscribe(const std::string& name) {
+  if (name == kEverything) {
+    everything_ = true;
+    return;
   }
-  for (const std::string& name : request.resource_names_unsubscribe()) {
-    if (name == kEverything) {
-      everything_ = false;
-      std::erase_if(entries_, [](const auto& entry) { return !entry.second.by_name; });
-    } else if (const auto it = entries_.find(name); it != entries_.end()) {
-      it->second.by_name = false;
-      if (!everything_) entries_.erase(it);
-    }
+  Entry& entry = entries_[name];
+  entry.by_name = true;
+  entry.sent.clear();  // also one that he has is sent again: he asks for it
+  entry.told_absent = false;
+  Look(name, &entry);
+}
+
+void DeltaSecretStream::Unsubscribe(const std::string& name) {
+  if (name == kEverything) {
+    everything_ = false;
+    std::erase_if(entries_, [](const auto& entry) { return !entry.second.by_name; });
+    return;
   }
-  AddEverything();
+  const auto it = entries_.find(name);
+  if (it == entries_.end()) return;
+  if (!Everything().contains(name)) {
+    entries_.erase(it);
+    return;
+  }
+  it->second.by_name = false;
+  it->second.sent.clear();
+}
+
+// What he has from an earlier stream: of the names that he asks for, or, if he asks for everything,
+// also what has vanished while he was away.
+void DeltaSecretStream::Recall(const Request& request) {
+  const std::set<std::string> all = Everything();
+  for (const auto& [name, version] : request.initial_resource_versions()) {
+    auto it = entries_.find(name);
+    if (it == entries_.end()) {
+      if (!everything_ || name == kEverything) continue;
+      it = entries_.try_emplace(name).first;
+      if (all.contains(name)) Look(name, &it->second);
+    }
+    Entry& entry = it->second;
+    entry.sent = version.substr(0, kMaxVersionBytes);
+    entry.accepted = entry.sent;
+  }
 }
 
 std::shared_ptr<const DeltaSecretStream::Response> DeltaSecretStream::Next() {
@@ -299,7 +356,7 @@ std::shared_ptr<const DeltaSecretStream::Response> DeltaSecretStream::Next() {
       response->add_removed_resources(name);
       entry.told_absent = true;
       entry.sent.clear();
-      if (!entry.by_name) {
+      if (!entry.by_name && !entry.carried_trust) {
         it = entries_.erase(it);
         continue;
       }
@@ -310,10 +367,7 @@ std::shared_ptr<const DeltaSecretStream::Response> DeltaSecretStream::Next() {
   response->set_system_version_info(hasher.Finish());
   response->set_type_url(kSecretType);
   response->set_nonce(NextNonce());
-  for (Entry* entry : sent) {
-    entry->sent = entry->known->version;
-    entry->sent_in = nonce_;
-  }
+  for (Entry* entry : sent) Sent(entry);
   return response;
 }
 

@@ -6,7 +6,9 @@
 //
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol. Ours to choose were: a name
 // that the caller has no secret for is left out until there is one; a response that was refused is
-// not sent again before its contents change; what is sent is what holds when it is written.
+// not sent again before its contents change; what is sent is what holds when it is written; whom
+// `default` means is decided once for a stream: where that identity is withdrawn no other takes its
+// place.
 #pragma once
 
 #include <cstdint>
@@ -44,11 +46,15 @@ class SecretStream {
 
   // `name` begins the nonces.
   SecretStream(std::string name, trust::BundleKind kind)
-      : name_(std::move(name)), anchors_{kind, absl::InfinitePast()} {}
+      : name_(std::move(name)),
+        anchors_{kind, absl::InfinitePast()},
+        self_(std::make_shared<const EnvoySelf>()) {}
 
   // The caller's contexts from now on.
   void Use(absl::Time now, std::shared_ptr<const v1::MtlsContexts> contexts);
 
+  // Names that it keeps count of: those asked for, and everything if that was asked for.
+  size_t size() const { return entries_.size(); }
   // Whether peers are judged by what this stream carries: a stream of certificates only holds no
   // trust that somebody could wait for.
   bool HoldsTrust() const;
@@ -69,7 +75,7 @@ class SecretStream {
     std::optional<EnvoySecrets::Known> known;  // as it is now
     std::string sent;      // version; empty: not held by the caller, as far as is known
     std::string sent_in;   // nonce
-    std::string accepted;  // version
+    std::string accepted;  // version; empty: he may have another than that
     bool carried_trust = false;
     bool told_absent = false;
   };
@@ -79,7 +85,9 @@ class SecretStream {
                      const envoy::config::core::v3::Node& node);
   absl::Status CheckNames(const std::set<std::string>& names) const;
   void Look(const std::string& name, Entry* entry) const;
-  void AddEverything();
+  std::set<std::string> Everything() const;  // the names of it, if that was asked for
+  void Add(const std::set<std::string>& names);
+  void Sent(Entry* entry) const;
   std::string NextNonce();
   void Pack(const std::string& name, google::protobuf::Any* out) const;
   void Refuse(const std::string& nonce, const google::rpc::Status& why);
@@ -92,8 +100,10 @@ class SecretStream {
  private:
   const std::string name_;
   uint64_t responses_ = 0;
+  bool node_seen_ = false;  // the first decides the style
   EnvoyStyle style_;
   EnvoyAnchors anchors_;
+  std::shared_ptr<const EnvoySelf> self_;
   std::shared_ptr<const v1::MtlsContexts> contexts_;
   std::optional<EnvoySecrets> secrets_;  // of contexts_; none before there are identities
   std::optional<Accepted> told_;
@@ -115,8 +125,10 @@ class WholeSecretStream final : public SecretStream {
 
  private:
   void Answered(const Request& request);
+  bool AreNamed(const std::set<std::string>& names) const;  // these and no others
   bool begun_ = false;
-  bool owed_ = false;  // an answer to other names, also with the same contents
+  bool named_ = false;  // something, ever
+  bool owed_ = false;   // an answer to other names, also with the same contents
   std::string version_;
 };
 
@@ -131,7 +143,10 @@ class DeltaSecretStream final : public SecretStream {
   std::shared_ptr<const Response> Next();
 
  private:
-  void Subscribe(const Request& request);
+  std::set<std::string> NamesAfter(const Request& request) const;
+  void Subscribe(const std::string& name);
+  void Unsubscribe(const std::string& name);
+  void Recall(const Request& request);
   bool begun_ = false;
 };
 

@@ -8,6 +8,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/agent/secrets_fixture.h"
+#include "tests/support/status_matchers.h"
+#include "x509/certificate.h"
+#include "x509/digest.h"
 #include "x509/pem.h"
 
 namespace linchpin::test {
@@ -183,17 +186,57 @@ TEST(EnvoySecrets, NoCaIsAllowedBeneathATwin) {
   }
 }
 
-TEST(EnvoySecrets, WithoutATwinNobodyIsAllowed) {
-  Contexts contexts = Contexts(Authority()).Identity("/web", {"/a"});
-  contexts.message.mutable_trust_domains(0)->clear_twins();
-  for (const bool validator : {true, false}) {
-    EXPECT_FALSE(Secrets(contexts, validator).Look("ROOTCA").has_value());
-    EXPECT_FALSE(Secrets(contexts, validator).Look("ALL").has_value());
-    EXPECT_THAT(Matchers(Secrets(contexts, validator).Render("peers:inbound")),
-                ElementsAre(agent::kNobody));
+// The anchors, however they are given.
+std::string AnchorsOf(const EnvoySecret& secret) {
+  const auto& context = secret.validation_context();
+  if (!context.has_custom_validator_config()) return context.trusted_ca().inline_bytes();
+  tls::SPIFFECertValidatorConfig config;
+  EXPECT_TRUE(context.custom_validator_config().typed_config().UnpackTo(&config));
+  EXPECT_THAT(config.trust_domains(), SizeIs(1));
+  return config.trust_domains(0).trust_bundle().inline_bytes();
+}
+
+// An Envoy goes on with a secret that is withdrawn, so that it would go on with the old anchors.
+TEST(EnvoySecrets, WithoutAnAnchorThereIsOneThatNobodyHasTheKeyOf) {
+  Contexts no_twin = Contexts(Authority()).Identity("/web", {"/a"});
+  no_twin.message.mutable_trust_domains(0)->clear_twins();
+  Contexts expired = Contexts(Authority()).Identity("/web", {"/a"});
+  trust::v1::EffectivePins& pins = *expired.message.mutable_trust_domains(0)->mutable_pins();
+  pins.set_mode(trust::v1::PinSet::ENFORCE);
+  pins.set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
+  pins.set_expires_at(absl::ToUnixSeconds(kNow));
+  for (const Contexts* contexts : {&no_twin, &expired}) {
+    for (const bool validator : {true, false}) {
+      const EnvoySecrets secrets = Secrets(*contexts, validator);
+      for (const std::string name : {"ROOTCA", "spiffe://example.org", "peers:inbound"}) {
+        ASSERT_TRUE(secrets.Look(name).has_value()) << name;
+        EXPECT_TRUE(secrets.Look(name)->is_trust);
+        EXPECT_EQ(AnchorsOf(secrets.Render(name)), agent::kNobodysAnchor) << name;
+      }
+      EXPECT_THAT(Matchers(secrets.Render("peers:inbound")), ElementsAre(agent::kNobody));
+    }
+    EXPECT_EQ(AnchorsOf(Secrets(*contexts).Render("ALL")), agent::kNobodysAnchor);
   }
-  contexts.message.mutable_trust_domains(0)->clear_anchors();
-  EXPECT_FALSE(Secrets(contexts).Look("peers:inbound").has_value());
+}
+
+TEST(EnvoySecrets, NobodysKeyIsAHashOfWords) {
+  const std::vector<std::string> ders = DersOf(agent::kNobodysAnchor);
+  ASSERT_THAT(ders, SizeIs(1));
+  const auto certificate = x509::Certificate::FromDer(ders[0]);
+  ASSERT_THAT(certificate, IsOk());
+  const std::string point = "\x04" + x509::Sha256(agent::kNobodysWords);
+  EXPECT_THAT(ders[0], ::testing::HasSubstr(point));
+}
+
+TEST(EnvoySecrets, TheCallersOfEachOwnIdentityCanBeNamed) {
+  const Contexts contexts =
+      Contexts(Authority()).Identity("/web", {"/a"}).Identity("/other", {"/z"});
+  const EnvoySecrets secrets = Secrets(contexts);
+  EXPECT_THAT(Matchers(secrets.Render("peers:inbound:spiffe://example.org/other")),
+              ElementsAre("spiffe://example.org/z"));
+  EXPECT_THAT(Matchers(secrets.Render("peers:inbound:spiffe://example.org/web")),
+              ElementsAre("spiffe://example.org/a"));
+  EXPECT_THAT(Matchers(secrets.Render("peers:inbound")), ElementsAre("spiffe://example.org/a"));
 }
 
 TEST(EnvoySecrets, AVersionChangesWithTheContentOnly) {
@@ -221,19 +264,23 @@ TEST(EnvoySecrets, EverythingIsNamedProperly) {
 }
 
 TEST(EnvoySecrets, WhoseIdentitiesWereWithdrawnKeepsHisRulesUnderTheTrustOfNow) {
-  const Contexts before = Contexts(Authority()).Identity("/web", {"/a"});
+  const auto all = [](const std::string&) { return true; };
+  const Contexts before = Contexts(Authority()).Identity("/web", {"/a"}).Identity("/other");
   const Contexts withdrawn = Contexts(Authority()).Epoch(2);
-  const auto kept = agent::KeepRules(before.Share(), withdrawn.Share());
-  EXPECT_EQ(kept->trust_epoch(), 2);
-  EXPECT_EQ(kept->identities(0).private_key(), "");
-  const EnvoySecrets secrets(kept, {}, {.now = kNow});
+  const agent::EnvoySelf web{.default_id = "spiffe://example.org/web", .withdrawn = {}};
+  const auto kept = agent::KeepWithdrawn(web, before.message, withdrawn.message, all);
+  EXPECT_THAT(kept->withdrawn, SizeIs(2));
+  EXPECT_EQ(kept->withdrawn[0].private_key(), "");
+  const EnvoySecrets secrets(withdrawn.Share(), {}, {.now = kNow}, kept);
   EXPECT_FALSE(secrets.Look("default").has_value());
   EXPECT_THAT(Matchers(secrets.Render("peers:inbound")), ElementsAre("spiffe://example.org/a"));
   EXPECT_TRUE(secrets.Look("ROOTCA").has_value());
-  // And again.
-  EXPECT_THAT(agent::KeepRules(kept, withdrawn.Share())->identities(), SizeIs(1));
-  EXPECT_EQ(agent::KeepRules(before.Share(), before.Share())->identities(0).private_key(),
-            before.message.identities(0).private_key());
+  const auto web_only = [](const std::string& id) { return id == "spiffe://example.org/web"; };
+  EXPECT_THAT(
+      agent::KeepWithdrawn(*kept, withdrawn.message, withdrawn.message, web_only)->withdrawn,
+      SizeIs(1));
+  EXPECT_THAT(agent::KeepWithdrawn(*kept, withdrawn.message, before.message, all)->withdrawn,
+              IsEmpty());
 }
 
 envoy::config::core::v3::Node Node(uint32_t major, uint32_t minor) {

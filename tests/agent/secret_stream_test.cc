@@ -160,6 +160,89 @@ TEST(WholeSecretStream, WithoutNamesEverythingIsMeantUntilThereWereNames) {
   EXPECT_EQ(caller.Next(), kSilence);
 }
 
+TEST(WholeSecretStream, AWildcardThatWasNamedIsGivenUpByNamingNothing) {
+  Whole caller;
+  caller.stream.Use(kNow, Web().Share());
+  ASSERT_THAT(caller.Ask({"*"}), IsOk());
+  EXPECT_THAT(caller.Next(), ::testing::SizeIs(4));
+  ASSERT_THAT(caller.Ack({}), IsOk());
+  EXPECT_FALSE(caller.stream.HoldsTrust());
+  caller.stream.Use(kNow, Renewed().Share());
+  EXPECT_EQ(caller.Next(), kSilence);
+}
+
+Names Numbered(int from, int count) {
+  Names names;
+  for (int i = from; i < from + count; ++i) names.push_back(absl::StrCat("name ", i));
+  return names;
+}
+
+TEST(WholeSecretStream, NamesThatAreNotAskedForAnyMoreAreForgottenAlsoUnderAWildcard) {
+  for (const bool served : {false, true}) {
+    Whole caller;
+    if (served) caller.stream.Use(kNow, Web().Share());
+    for (int i = 0; i < 100; ++i) {
+      Names names = Numbered(1000 * i, 1000);
+      names.push_back("*");
+      ASSERT_THAT(caller.Ask(names), IsOk());
+      caller.Next();
+      EXPECT_LE(caller.stream.size(), 1000 + 4);
+    }
+    ASSERT_THAT(caller.Ask({"*"}), IsOk());
+    EXPECT_EQ(caller.stream.size(), served ? 4 : 0);
+  }
+}
+
+TEST(WholeSecretStream, WhoseDefaultIsWithdrawnKeepsItsRulesAndIsNotGivenAnother) {
+  const auto two = Contexts(Authority()).Identity("/web", {"/a"}).Identity("/metrics", {"/m"});
+  const auto metrics = Contexts(Authority()).Identity("/metrics", {"/m"}).Epoch(2);
+  const auto peer = [](const Whole& of) {
+    EnvoySecret secret;
+    EXPECT_TRUE(of.last->resources(of.last->resources_size() - 1).UnpackTo(&secret));
+    return secret.validation_context().match_typed_subject_alt_names(0).matcher().exact();
+  };
+  Whole caller;
+  caller.stream.Use(kNow, two.Share());
+  ASSERT_THAT(caller.Ask({"default", "peers:inbound"}), IsOk());
+  EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "peers:inbound"));
+  ASSERT_THAT(caller.Ack({"default", "peers:inbound"}), IsOk());
+  for (int i = 0; i < 2; ++i) {
+    caller.stream.Use(kNow, metrics.Share());
+    EXPECT_THAT(caller.Next(), ::testing::AnyOf(ElementsAre("peers:inbound"), kSilence));
+    EXPECT_EQ(peer(caller), "spiffe://example.org/a");
+  }
+  caller.stream.Use(kNow, two.Share());
+  EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "peers:inbound"));
+  // An identity is there that was registered before: the default stays.
+  caller.stream.Use(
+      kNow, Contexts(Authority()).Identity("/early", {"/e"}).Identity("/web", {"/a"}).Share());
+  EXPECT_EQ(caller.Next(), kSilence);
+  // One who names whom he means is served for each.
+  Whole other;
+  other.stream.Use(kNow, two.Share());
+  ASSERT_THAT(other.Ask({"peers:inbound:spiffe://example.org/metrics"}), IsOk());
+  other.Next();
+  EXPECT_EQ(peer(other), "spiffe://example.org/m");
+}
+
+TEST(WholeSecretStream, AReturnToOlderContentsIsAcceptedOnlyWhenItIsAnswered) {
+  Whole caller;
+  const Names names = {"peers:inbound"};
+  caller.stream.Use(kNow, Web().Share());
+  ASSERT_THAT(caller.Ask(names), IsOk());
+  caller.Next();
+  ASSERT_THAT(caller.Ack(names), IsOk());
+  EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
+  caller.stream.Use(kNow, Allowed().Epoch(2).Share());
+  EXPECT_EQ(caller.Next(), names);
+  caller.stream.Use(kNow, Web().Epoch(3).Share());
+  EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt) << "he may have the second";
+  EXPECT_EQ(caller.Next(), names);
+  EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
+  ASSERT_THAT(caller.Ack(names), IsOk());
+  EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{3, "digest 3"}));
+}
+
 TEST(WholeSecretStream, ARequestThatCrossedAResponseIsIgnored) {
   Whole caller;
   caller.stream.Use(kNow, Web().Share());
@@ -355,6 +438,72 @@ TEST(DeltaSecretStream, WhoComesBackIsSentWhatHeHasNot) {
   after.stream.Use(kNow, Renewed().Share());
   EXPECT_THAT(after.Next(), ElementsAre("default"));
   EXPECT_EQ(after.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
+}
+
+TEST(DeltaSecretStream, WhoComesBackForEverythingIsSentWhatHeHasNotAndToldWhatHasVanished) {
+  Delta before;
+  before.stream.Use(kNow, Web().Identity("/other").Share());
+  ASSERT_THAT(before.Ask({}), IsOk());
+  before.Next();
+  DeltaSecretStream::Request request;
+  for (const auto& one : before.last->resources()) {
+    (*request.mutable_initial_resource_versions())[one.name()] = one.version();
+  }
+  for (const bool early : {true, false}) {
+    Delta after;
+    if (early) after.stream.Use(kNow, Renewed().Share());
+    ASSERT_THAT(after.stream.Take(request), IsOk());
+    if (!early) after.stream.Use(kNow, Renewed().Share());
+    EXPECT_THAT(after.Next(),
+                ElementsAre("spiffe://example.org/web", "-spiffe://example.org/other"));
+    EXPECT_EQ(after.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
+    EXPECT_EQ(after.Next(), kSilence);
+  }
+  for (int i = 0; i < 2000; ++i) {
+    (*request.mutable_initial_resource_versions())[absl::StrCat("name ", i)] = "1";
+  }
+  Delta many;
+  EXPECT_THAT(many.stream.Take(request), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(DeltaSecretStream, TrustThatIsNoMoreIsNotAcceptedAndNotForgotten) {
+  Delta caller;
+  caller.stream.Use(kNow, Web().Share());
+  ASSERT_THAT(caller.Ask({"ROOTCA"}), IsOk());
+  caller.Next();
+  ASSERT_THAT(caller.Answer(caller.last->nonce()), IsOk());
+  EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
+  Contexts gone = Web().Epoch(2);
+  gone.message.clear_trust_domains();
+  for (int i = 0; i < 2; ++i) {
+    caller.stream.Use(kNow, gone.Share());
+    caller.Next();
+    EXPECT_TRUE(caller.stream.HoldsTrust()) << "he enforces it still";
+    EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
+  }
+  ASSERT_THAT(caller.Ask({}, {"ROOTCA"}), IsOk());
+  EXPECT_FALSE(caller.stream.HoldsTrust());
+}
+
+TEST(DeltaSecretStream, NamesThatWereGivenUpAreForgottenAlsoUnderAWildcard) {
+  for (const bool served : {false, true}) {
+    Delta caller;
+    if (served) caller.stream.Use(kNow, Web().Share());
+    ASSERT_THAT(caller.Ask({"*"}), IsOk());
+    for (int i = 0; i < 20; ++i) {
+      const Names names = Numbered(1000 * i, 1000);
+      ASSERT_THAT(caller.Ask(names), IsOk());
+      EXPECT_LE(caller.stream.size(), 1000 + 4);
+      ASSERT_THAT(caller.Ask({}, names), IsOk());
+      EXPECT_EQ(caller.stream.size(), served ? 4 : 0);
+    }
+    const Names many = Numbered(0, 1025);
+    EXPECT_THAT(caller.Ask(many, many),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("at most 1024")));
+    const std::string large(5000, 'x');
+    EXPECT_THAT(caller.Ask({large}, {large}),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("5000 bytes")));
+  }
 }
 
 TEST(DeltaSecretStream, EachResponseIsAcceptedOrRefusedByItself) {
