@@ -12,7 +12,7 @@
 namespace linchpin::agent {
 namespace {
 
-constexpr char kMissing[] = "<restart>";  // the consumer that those who have not come back count as
+constexpr char kMissing[] = "<restart>";  // the process that those of before count as
 
 // Its identities are gone from the registry, but not from its TLS contexts.
 bool HoldsOn(const Consumer& consumer) {
@@ -21,6 +21,17 @@ bool HoldsOn(const Consumer& consumer) {
 }
 
 bool CanExpire(const Consumer& consumer) { return !consumer.open || HoldsOn(consumer); }
+
+// What one stream shows, into the row that speaks for all of its process.
+void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
+  const bool lower = consumer.epoch < row->trust_epoch() || !consumer.shown;
+  if (first || lower) {
+    row->set_trust_epoch(consumer.epoch);
+    row->set_trust_digest(consumer.digest);
+  }
+  const ca::v1::Evidence evidence = consumer.shown ? consumer.evidence : ca::v1::NONE;
+  row->set_evidence(first ? evidence : std::min(row->evidence(), evidence));
+}
 
 }  // namespace
 
@@ -85,7 +96,7 @@ void ConsumerTable::Erase(Entry entry) {
   const auto process = of_process_.find(entry->second.process);
   process->second.erase(entry->first);
   if (process->second.empty()) of_process_.erase(process);
-  touched_.insert(entry->first);
+  Touch(entry->second);
   consumers_.erase(entry);
 }
 
@@ -97,6 +108,8 @@ void ConsumerTable::Close(const ConsumerId& id) {
   it->second.open = false;
   --open_;
   MayExpire(it->second.expires_at);
+  const EndedOf ended = Ended(it->second.process);
+  if (ended.size() > kMaxEnded) EraseNewest(ended);
 }
 
 void ConsumerTable::Exited(const ProcessId& process) {
@@ -123,7 +136,7 @@ void ConsumerTable::ForgetExpired(absl::Time now) {
       Erase(entry);
     } else {
       consumer.identities.clear();
-      touched_.insert(entry->first);
+      Touch(consumer);
     }
   }
 }
@@ -141,34 +154,51 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
     consumer->Show(delivered.epoch, delivered.trust_digest);
   }
   consumer->delivered = std::move(delivered);
-  touched_.insert(id);
+  Touch(*consumer);
   if (identities.empty()) {  // the process goes on with what it has until that expires
     if (CanExpire(*consumer)) MayExpire(consumer->expires_at);
     return;
   }
   consumer->identities = std::move(identities);
   consumer->expires_at = expires_at;
-  if (consumer->evidence != ca::v1::NONE) CameBack(*consumer);
+  CameBack(consumer);
 }
 
-// What its process had before is replaced by what it is served now.
-void ConsumerTable::CameBack(const Consumer& consumer) {
-  for (const auto& [identity_id, spiffe_id] : consumer.identities) {
-    if (missing_.erase(identity_id) > 0) touched_.insert(kMissing);
-  }
-  const std::set<ConsumerId> of_process = of_process_[consumer.process];
-  for (const ConsumerId& other : of_process) {
-    const auto it = consumers_.find(other);
-    if (!it->second.open) Erase(it);
-  }
+void ConsumerTable::CameBack(Consumer* consumer) {
+  if (consumer->evidence == ca::v1::NONE || consumer->identities.empty()) return;
+  if (std::exchange(consumer->came_back, true)) return;
+  EndedOf ended = Ended(consumer->process);
+  std::erase_if(ended, [consumer](Entry before) {
+    return before->second.evidence != consumer->evidence ||
+           before->second.carries != consumer->carries;
+  });
+  if (!ended.empty()) EraseNewest(ended);
 }
 
-void ConsumerTable::Holds(const ConsumerId& id, ca::v1::Evidence evidence) {
-  Consumer* consumer = Find(id);
-  if (consumer == nullptr || consumer->evidence == evidence) return;
-  const bool held_none = std::exchange(consumer->evidence, evidence) == ca::v1::NONE;
-  touched_.insert(id);
-  if (held_none && consumer->open && !consumer->identities.empty()) CameBack(*consumer);
+ConsumerTable::EndedOf ConsumerTable::Ended(const ProcessId& process) {
+  EndedOf ended;
+  for (const ConsumerId& id : of_process_[process]) {
+    const auto it = consumers_.find(id);
+    if (!it->second.open) ended.push_back(it);
+  }
+  return ended;
+}
+
+void ConsumerTable::EraseNewest(const EndedOf& ended) {
+  Erase(*std::max_element(ended.begin(), ended.end(), [](Entry one, Entry other) {
+    return one->second.epoch < other->second.epoch;
+  }));
+}
+
+void ConsumerTable::Holds(const event::ConsumerHolds& event) {
+  Consumer* consumer = Find(event.consumer);
+  if (consumer == nullptr || !consumer->open) return;
+  if (consumer->evidence == event.evidence && consumer->carries == event.carries) return;
+  consumer->evidence = event.evidence;
+  consumer->carries = event.carries;
+  consumer->came_back = false;
+  Touch(*consumer);
+  CameBack(consumer);
 }
 
 absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const {
@@ -191,13 +221,13 @@ absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const 
 void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   Consumer* consumer = Find(report.consumer_id());
   if (consumer == nullptr) return;
-  touched_.insert(report.consumer_id());
+  Touch(*consumer);
   consumer->Show(report.trust_epoch(), report.trust_digest());
 }
 
-ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
+ConsumerTable::Rows ConsumerTable::RowsOf(const ProcessId& process) const {
   Rows rows;
-  if (id == kMissing) {
+  if (process == kMissing) {
     for (const auto& [identity_id, spiffe_id] : missing_) {
       const std::string name = absl::StrCat(kMissing, "/", identity_id);
       rows[name].set_consumer_id(name);
@@ -205,28 +235,27 @@ ConsumerTable::Rows ConsumerTable::RowsOf(const ConsumerId& id) const {
     }
     return rows;
   }
-  const auto it = consumers_.find(id);
-  if (it == consumers_.end()) return rows;
-  const Consumer& consumer = it->second;
-  if (consumer.evidence == ca::v1::NONE) return rows;
-  for (const auto& [identity_id, spiffe_id] : consumer.identities) {
-    const std::string name = absl::StrCat(id, "/", identity_id);
-    ca::v1::Consumer& row = rows[name];
-    row.set_consumer_id(name);
-    row.set_spiffe_id(spiffe_id);
-    if (!consumer.shown) continue;
-    row.set_trust_epoch(consumer.epoch);
-    row.set_trust_digest(consumer.digest);
-    row.set_evidence(consumer.evidence);
+  const auto found = of_process_.find(process);
+  if (found == of_process_.end()) return rows;
+  for (const ConsumerId& id : found->second) {
+    const Consumer& consumer = consumers_.find(id)->second;
+    if (consumer.evidence == ca::v1::NONE) continue;
+    for (const auto& [identity_id, spiffe_id] : consumer.identities) {
+      const std::string name = absl::StrCat(process, "/", identity_id);
+      const auto [row, first] = rows.try_emplace(name);
+      row->second.set_consumer_id(name);
+      row->second.set_spiffe_id(spiffe_id);
+      Fold(consumer, first, &row->second);
+    }
   }
   return rows;
 }
 
-std::set<ConsumerId> ConsumerTable::TakeTouched() { return std::exchange(touched_, {}); }
+std::set<ProcessId> ConsumerTable::TakeTouched() { return std::exchange(touched_, {}); }
 
 void ConsumerTable::TouchAll() {
   touched_.insert(kMissing);
-  for (const auto& [id, consumer] : consumers_) touched_.insert(id);
+  for (const auto& [process, consumers] : of_process_) touched_.insert(process);
 }
 
 }  // namespace linchpin::agent

@@ -44,6 +44,8 @@ struct Consumer {
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;        // of the identities delivered last
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
   ca::v1::Evidence evidence = ca::v1::IN_FORCE;                 // once there is any
+  std::string carries;                                          // of event::ConsumerHolds
+  bool came_back = false;  // took the place of one that its process had before
   bool shown = false;
   uint64_t epoch = 0;  // shown by that evidence
   std::string digest;
@@ -59,9 +61,10 @@ class ConsumerTable {
  public:
   static constexpr size_t kMaxConsumers = 20000;
   static constexpr size_t kMaxDeliveries = 16;
+  static constexpr size_t kMaxEnded = 64;  // streams of a process that are over and still count
 
-  // These identities (identity id, ID) were served before this program began: until `settled`, or
-  // until a service comes back for it, each counts as a consumer that nothing is known of.
+  // These identities (identity id, ID) were served before this program began, to how many processes
+  // is not known: until `settled` each counts as a consumer that nothing is known of.
   void Restarted(std::map<std::string, std::string> identities, absl::Time settled);
   void SettleBy(absl::Time latest);
 
@@ -69,10 +72,11 @@ class ConsumerTable {
   absl::Status Open(const event::ConsumerOpened& event);
   Consumer* Find(const ConsumerId& id);
   // One that holds no trust (NONE) has no rows, and stands in for nobody who had.
-  void Holds(const ConsumerId& id, ca::v1::Evidence evidence);
+  void Holds(const event::ConsumerHolds& event);
   void Select(Consumer* consumer, const std::vector<std::string>& selectors);
   // One to which nothing was delivered, or no trust, goes; another stays until its process or its
-  // leaf ends, or until the same process is served again.
+  // leaf ends, or until the same process opens another that carries the same: one for one, since
+  // what the others hold is still there.
   void Close(const ConsumerId& id);
   void Exited(const ProcessId& process);
   void ForgetExpired(absl::Time now);
@@ -91,11 +95,12 @@ class ConsumerTable {
   const std::map<Selectors, size_t>& selectors() const { return selectors_; }
   uint64_t selectors_version() const { return selectors_version_; }
 
-  // One row a consumer and identity, by the name under which the CA knows it: "ID/identity".
+  // One row a process and identity, by the name under which the CA knows it: "process/identity". It
+  // says the least that any of the process's streams shows: the lowest epoch, the weakest evidence.
   using Rows = std::map<std::string, ca::v1::Consumer>;
-  Rows RowsOf(const ConsumerId& id) const;
+  Rows RowsOf(const ProcessId& process) const;
   // Whose rows may have changed since they were taken last; ended ones too.
-  std::set<ConsumerId> TakeTouched();
+  std::set<ProcessId> TakeTouched();
   bool touched() const { return !touched_.empty(); }
   void TouchAll();
 
@@ -103,7 +108,12 @@ class ConsumerTable {
   using Entry = std::map<ConsumerId, Consumer>::iterator;
   const Selectors* Keep(const std::vector<std::string>& selectors);
   void LetGo(const Selectors* selectors);
-  void CameBack(const Consumer& consumer);
+  void CameBack(Consumer* consumer);
+  using EndedOf = std::vector<Entry>;
+  EndedOf Ended(const ProcessId& process);
+  // Which of them it is that has been replaced is not known: those that are left say the least.
+  void EraseNewest(const EndedOf& ended);
+  void Touch(const Consumer& consumer) { touched_.insert(consumer.process); }
   void Erase(Entry entry);
   void MayExpire(absl::Time at) { soonest_ = std::min(soonest_, at); }
 
@@ -112,7 +122,7 @@ class ConsumerTable {
   std::map<Selectors, size_t> selectors_;  // how many open streams have them
   uint64_t selectors_version_ = 0;
   size_t open_ = 0;
-  std::set<ConsumerId> touched_;
+  std::set<ProcessId> touched_;
   std::map<std::string, std::string> missing_;  // identity id, ID: served before a restart
   absl::Time settled_ = absl::InfiniteFuture();
   absl::Time soonest_ = absl::InfiniteFuture();

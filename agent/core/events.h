@@ -110,6 +110,8 @@ struct ConsumerChanged {  // attested again, with another result
 struct ConsumerHolds {  // what it carries changed: another class of evidence from now on
   ConsumerId consumer;
   ca::v1::Evidence evidence = ca::v1::NONE;
+  // The trust it carries, as a name: a stream takes the place only of one that carried the same.
+  std::string carries;
 };
 struct ConsumerClosed {  // the stream ended; the process may live on with what it has
   ConsumerId consumer;

@@ -81,7 +81,7 @@ void AgentCore::On(absl::Time, const event::ConsumerChanged& event, Actions*) {
 }
 
 void AgentCore::On(absl::Time, const event::ConsumerHolds& event, Actions*) {
-  consumers_.Holds(event.consumer, event.evidence);
+  consumers_.Holds(event);
 }
 
 void AgentCore::On(absl::Time, const event::ConsumerClosed& event, Actions*) {

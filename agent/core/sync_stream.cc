@@ -48,8 +48,8 @@ ca::v1::Hello AgentCore::MakeHello() {
   hello.set_agent_version(options_.version);
   rows_acknowledged_.clear();
   consumers_.TouchAll();
-  for (const ConsumerId& id : consumers_.TakeTouched()) {
-    for (auto& [name, row] : consumers_.RowsOf(id)) {
+  for (const ProcessId& process : consumers_.TakeTouched()) {
+    for (auto& [name, row] : consumers_.RowsOf(process)) {
       if (hello.consumers_size() >= kMaxRowsInMessage) break;
       rows_acknowledged_[name] = row.SerializeAsString();
       *hello.add_consumers() = std::move(row);
@@ -199,9 +199,9 @@ void AgentCore::Acknowledge(absl::Time now, Actions* out) {
     out->push_back(action::SendAck{stream_, std::exchange(ack, acknowledged_)});
     rows_at_ = now + kBetweenRows;
   };
-  for (const ConsumerId& id : consumers_.TakeTouched()) {
-    ConsumerTable::Rows rows = consumers_.RowsOf(id);
-    const std::string prefix = absl::StrCat(id, "/");
+  for (const ProcessId& process : consumers_.TakeTouched()) {
+    ConsumerTable::Rows rows = consumers_.RowsOf(process);
+    const std::string prefix = absl::StrCat(process, "/");
     auto it = rows_acknowledged_.lower_bound(prefix);
     while (it != rows_acknowledged_.end() && absl::StartsWith(it->first, prefix)) {
       if (rows.contains(it->first)) {

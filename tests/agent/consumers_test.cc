@@ -3,10 +3,9 @@
 
 #include "agent/core/consumers.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/status_matchers.h"
-#include "tests/trust/test_authority.h"
 
 namespace linchpin::test {
 namespace {
@@ -14,81 +13,136 @@ namespace {
 using agent::ConsumerTable;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::Key;
 using ::testing::SizeIs;
 
-// Streams of one process that serves one identity.
-struct Streams {
-  void Open(const std::string& id, ca::v1::Evidence evidence) {
-    ASSERT_THAT(table.Open({id, "process", {"unix:uid:1"}, evidence}), IsOk());
+const absl::Time kExpiry = absl::FromUnixSeconds(2'000'000'000);
+
+// Streams of one process, "p", that serve the identity "i1".
+struct Table : ConsumerTable {
+  void Serve(const std::string& id, uint64_t epoch, ca::v1::Evidence evidence = ca::v1::ACCEPTED,
+             const std::string& carries = "") {
+    ASSERT_TRUE(Open({id, "p", {"unix:uid:1"}, ca::v1::NONE}).ok());
+    Holds({id, evidence, carries});
+    Say(id, epoch);
   }
-  void Deliver(const std::string& id, uint64_t epoch) {
-    table.Deliver(id, {.epoch = epoch, .trust_digest = "digest", .has_identities = true},
-                  {{"identity", "spiffe://example.org/web"}}, kNow + absl::Hours(1));
-  }
-  void Accept(const std::string& id, uint64_t epoch) {
+  void Say(const std::string& id, uint64_t epoch) {
+    Deliver(id, {.epoch = epoch, .trust_digest = "d", .contents = "", .has_identities = true},
+            {{"i1", "spiffe://example.org/web"}}, kExpiry);
     agent::v1::ReportRequest report;
     report.set_consumer_id(id);
     report.set_trust_epoch(epoch);
-    report.set_trust_digest("digest");
-    ASSERT_THAT(table.Check(report), IsOk());
-    table.Reported(report);
+    report.set_trust_digest("d");
+    Reported(report);
   }
-  ca::v1::Evidence EvidenceOf(const std::string& id) {
-    const ConsumerTable::Rows rows = table.RowsOf(id);
+  // Of the one row that there must be.
+  uint64_t epoch() const {
+    const Rows rows = RowsOf("p");
     EXPECT_THAT(rows, SizeIs(1));
-    return rows.begin()->second.evidence();
+    return rows.empty() ? 0 : rows.begin()->second.trust_epoch();
   }
-  ConsumerTable table;
 };
 
-TEST(ConsumerTable, AStreamThatHoldsNoTrustHasNoRow) {
-  Streams streams;
-  streams.Open("certificate", ca::v1::NONE);
-  streams.Deliver("certificate", 1);
-  EXPECT_THAT(streams.table.RowsOf("certificate"), IsEmpty());
-  streams.table.Close("certificate");
-  EXPECT_THAT(streams.table.all(), IsEmpty());
+TEST(Consumers, AProcessShowsTheLeastThatAnyOfItsStreamsShows) {
+  Table table;
+  table.Serve("a", 5, ca::v1::IN_FORCE);
+  table.Serve("b", 6, ca::v1::ACCEPTED);
+  EXPECT_EQ(table.epoch(), 5u);
+  EXPECT_EQ(table.RowsOf("p").at("p/i1").evidence(), ca::v1::ACCEPTED);
+  table.Say("a", 7);
+  EXPECT_EQ(table.epoch(), 6u);
+  ASSERT_TRUE(table.Open({"c", "p", {"unix:uid:1"}, ca::v1::IN_FORCE}).ok());
+  table.Deliver("c", {.epoch = 7, .trust_digest = "d", .contents = "", .has_identities = true},
+                {{"i1", "spiffe://example.org/web"}}, kExpiry);
+  EXPECT_EQ(table.RowsOf("p").at("p/i1").evidence(), ca::v1::NONE) << "c has not said anything";
 }
 
-TEST(ConsumerTable, OneThatBeginsToHoldTrustIsWaitedFor) {
-  Streams streams;
-  streams.Open("s", ca::v1::NONE);
-  streams.Deliver("s", 1);
-  streams.table.TakeTouched();
-  streams.table.Holds("s", ca::v1::ACCEPTED);
-  EXPECT_THAT(streams.table.TakeTouched(), ElementsAre("s"));
-  EXPECT_EQ(streams.EvidenceOf("s"), ca::v1::NONE);
-  streams.Accept("s", 1);
-  EXPECT_EQ(streams.EvidenceOf("s"), ca::v1::ACCEPTED);
-  streams.table.Holds("s", ca::v1::NONE);
-  EXPECT_THAT(streams.table.RowsOf("s"), IsEmpty());
+TEST(Consumers, OneStreamThatComesBackSpeaksForNoOther) {
+  Table table;
+  table.Serve("a", 5);
+  table.Serve("b", 5);
+  table.Close("a");
+  table.Close("b");
+  table.Serve("b again", 6);
+  table.Say("b again", 7);
+  EXPECT_EQ(table.epoch(), 5u) << "what a was given is still enforced";
+  table.Serve("a again", 7);
+  EXPECT_EQ(table.epoch(), 7u);
 }
 
-TEST(ConsumerTable, OneWithoutTrustStandsInForNobodyWhoHadIt) {
-  Streams streams;
-  streams.Open("trust", ca::v1::ACCEPTED);
-  streams.Deliver("trust", 1);
-  streams.table.Close("trust");
-  streams.Open("certificate", ca::v1::NONE);
-  streams.Deliver("certificate", 2);
-  EXPECT_THAT(streams.table.RowsOf("trust"), SizeIs(1)) << "its process goes on with it";
-  streams.table.Holds("certificate", ca::v1::ACCEPTED);
-  EXPECT_THAT(streams.table.RowsOf("trust"), IsEmpty());
-  EXPECT_THAT(streams.table.RowsOf("certificate"), SizeIs(1));
+TEST(Consumers, OfSeveralThatEndedTheNewestIsTakenAsTheOneThatCameBack) {
+  Table table;
+  table.Serve("old", 5);
+  table.Serve("new", 6);
+  table.Close("old");
+  table.Close("new");
+  table.Serve("again", 7);
+  EXPECT_EQ(table.epoch(), 5u);
 }
 
-TEST(ConsumerTable, AfterARestartACertificateAloneIsNotTheServiceThatIsMissed) {
-  Streams streams;
-  streams.table.Restarted({{"identity", "spiffe://example.org/web"}}, kNow + absl::Seconds(30));
-  const std::string missing = *streams.table.TakeTouched().begin();
-  streams.Open("certificate", ca::v1::NONE);
-  streams.Deliver("certificate", 1);
-  EXPECT_THAT(streams.table.RowsOf(missing), SizeIs(1));
-  streams.Open("trust", ca::v1::NONE);
-  streams.Deliver("trust", 1);
-  streams.table.Holds("trust", ca::v1::ACCEPTED);
-  EXPECT_THAT(streams.table.RowsOf(missing), IsEmpty());
+TEST(Consumers, AStreamTakesThePlaceOnlyOfOneThatCarriedTheSame) {
+  Table table;
+  table.Serve("in", 5, ca::v1::ACCEPTED, "peers:inbound");
+  table.Close("in");
+  table.Serve("out", 6, ca::v1::ACCEPTED, "peers:outbound");
+  table.Serve("certificate", 6, ca::v1::NONE);
+  table.Serve("another api", 6, ca::v1::IN_FORCE, "peers:inbound");
+  EXPECT_EQ(table.epoch(), 5u);
+  table.Serve("in again", 6, ca::v1::ACCEPTED, "peers:inbound");
+  EXPECT_EQ(table.epoch(), 6u);
+}
+
+TEST(Consumers, AStreamThatHoldsNoTrustHasNoRowAndStandsInForNobodyWhoHadIt) {
+  Table table;
+  table.Serve("trust", 1);
+  table.Close("trust");
+  table.Serve("certificate", 2, ca::v1::NONE);
+  EXPECT_EQ(table.epoch(), 1u) << "its process goes on with it";
+  table.Exited("p");
+  table.Serve("certificate", 2, ca::v1::NONE);
+  EXPECT_THAT(table.RowsOf("p"), IsEmpty());
+  table.Close("certificate");
+  EXPECT_THAT(table.all(), IsEmpty());
+}
+
+TEST(Consumers, AStreamThatBeginsToHoldTrustIsWaitedForAndOneThatLetsGoIsNot) {
+  Table table;
+  ASSERT_TRUE(table.Open({"s", "p", {"unix:uid:1"}, ca::v1::NONE}).ok());
+  table.Deliver("s", {.epoch = 1, .trust_digest = "d", .contents = "", .has_identities = true},
+                {{"i1", "spiffe://example.org/web"}}, kExpiry);
+  table.TakeTouched();
+  table.Holds({"s", ca::v1::ACCEPTED, ""});
+  EXPECT_THAT(table.TakeTouched(), ElementsAre("p"));
+  EXPECT_EQ(table.RowsOf("p").at("p/i1").evidence(), ca::v1::NONE);
+  table.Say("s", 1);
+  EXPECT_EQ(table.RowsOf("p").at("p/i1").evidence(), ca::v1::ACCEPTED);
+  table.Holds({"s", ca::v1::NONE, ""});
+  EXPECT_THAT(table.RowsOf("p"), IsEmpty());
+}
+
+TEST(Consumers, AfterARestartNobodyWhoComesBackSpeaksForAllWhoWereServed) {
+  Table table;
+  const absl::Time settled = kExpiry - absl::Hours(1);
+  table.Restarted({{"i1", "spiffe://example.org/web"}}, settled);
+  const std::string missing = *table.TakeTouched().begin();
+  table.Serve("first", 1);
+  EXPECT_THAT(table.RowsOf(missing), SizeIs(1));
+  table.ForgetExpired(settled);
+  EXPECT_THAT(table.RowsOf(missing), IsEmpty());
+  EXPECT_EQ(table.epoch(), 1u);
+}
+
+TEST(Consumers, AProcessThatOpensStreamAfterStreamIsBoundedAndItsOldestTrustIsNotForgotten) {
+  Table table;
+  for (uint64_t i = 1; i <= 1000; ++i) {
+    const std::string id = absl::StrCat("s", i);
+    table.Serve(id, i, ca::v1::ACCEPTED, id);
+    table.Close(id);
+  }
+  EXPECT_LE(table.all().size(), ConsumerTable::kMaxEnded);
+  EXPECT_EQ(table.epoch(), 1u);
+  table.Exited("p");
+  EXPECT_THAT(table.RowsOf("p"), IsEmpty());
+  EXPECT_THAT(table.all(), IsEmpty());
 }
 
 }  // namespace
