@@ -134,9 +134,13 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options, const Writ
         absl::StrCat("the agent at ", session.agent_socket, " ended the stream: try again"));
   }
   RETURN_IF_ERROR(Show(session, options, unidentified));
+  const std::string none =
+      absl::StrCat("no identity for this process within ", options.timeout, ": ");
+  if (!unidentified.unavailable().empty()) {
+    return absl::UnavailableError(none + unidentified.unavailable());
+  }
   return absl::NotFoundError(
-      absl::StrCat("no identity for this process within ", options.timeout,
-                   ": register one of these selectors with linchpin identity create"));
+      absl::StrCat(none, "register one of these selectors with linchpin identity create"));
 }
 
 // Evidence that the service has loaded these. An agent that cannot be told will deliver again.

@@ -212,11 +212,12 @@ def ask(path, headers):
 
 def next_message(connection):
     """The next whole gRPC message of the only call, its window given back."""
-    message = callers.read_until(connection, DATA)
+    message = b""
     while len(message) < 5 or len(message) < 5 + int.from_bytes(message[1:5], "big"):
-        message += callers.read_until(connection, DATA)
-    for stream in (0, 1):
-        connection.sendall(frame(callers.WINDOW, 0, stream, struct.pack(">I", len(message))))
+        data = callers.read_until(connection, DATA)
+        for stream in (0, 1):
+            connection.sendall(frame(callers.WINDOW, 0, stream, struct.pack(">I", len(data))))
+        message += data
     return message
 
 

@@ -220,6 +220,7 @@ def test_an_agent_that_has_not_joined_yet_is_unavailable(ca, clients):
     for method in (SVIDS, BUNDLES):
         code, text = client.stream(method).end()
         assert code == Code.UNAVAILABLE and "has not joined its CA yet" in text
+    assert "has not joined its CA yet" in ca.fetch("a", "--timeout", "1s").stderr
     ca.start_ca()
     ca.identity("/web", ME)
 
