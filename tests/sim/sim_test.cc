@@ -43,14 +43,13 @@ TEST(Simulation, TellsTheSameStoryForTheSameSeed) {
 struct BrokenRule {
   const char* name;
   const char* noticed_as;
-  uint64_t seed;
 };
 
 class Broken : public ::testing::TestWithParam<BrokenRule> {};
 
-TEST_P(Broken, IsNoticedByItsSeed) {
+TEST_P(Broken, IsNoticedWithinAFewSeeds) {
   const std::string command = absl::StrCat(LINCHPIN_BIN_DIR, "/linchpin-sim-", GetParam().name,
-                                           " --seeds 1 --first ", GetParam().seed, " 2>&1");
+                                           " --seeds 10 --first 1 2>&1");
   FILE* pipe = popen(command.c_str(), "r");
   ASSERT_NE(pipe, nullptr);
   std::string output;
@@ -62,15 +61,15 @@ TEST_P(Broken, IsNoticedByItsSeed) {
   ASSERT_TRUE(WIFEXITED(status)) << output;
   EXPECT_EQ(WEXITSTATUS(status), 1) << output;
   EXPECT_THAT(output, HasSubstr(absl::StrCat("BROKEN: ", GetParam().noticed_as)));
-  EXPECT_THAT(output, HasSubstr(absl::StrCat("./dev sim --seeds 1 --first ", GetParam().seed)));
+  EXPECT_THAT(output, HasSubstr("./dev sim --seeds 1 --first "));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, Broken,
-    ::testing::Values(BrokenRule{"durable_before_reply", "what was answered is not lost", 1},
-                      BrokenRule{"acknowledge_after_swap", "acknowledged after the swap", 1},
-                      BrokenRule{"keep_a_valid_certificate", "a valid certificate is never dropped",
-                                 1}),
+    ::testing::Values(BrokenRule{"durable_before_reply", "what was answered is not lost"},
+                      BrokenRule{"acknowledge_after_swap", "acknowledged after the swap"},
+                      BrokenRule{"keep_a_valid_certificate",
+                                 "a valid certificate is never dropped"}),
     [](const auto& rule) { return std::string(rule.param.name); });
 
 }  // namespace
