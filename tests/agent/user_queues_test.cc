@@ -21,21 +21,26 @@ using agent::UserQueues;
 
 constexpr auto kDeadline = std::chrono::seconds(60);
 
-// Work that is stuck until it is let go.
+// Work that is stuck until it is let go. It may outlive this object.
 class Stuck {
  public:
   base::Work Work() {
-    return [this] {
-      begun_.set_value();
-      go_.get_future().wait();
+    return [state = state_] {
+      state->begun.set_value();
+      state->go.get_future().wait();
     };
   }
-  bool AwaitBegun() { return begun_.get_future().wait_for(kDeadline) == std::future_status::ready; }
-  void LetGo() { go_.set_value(); }
+  bool AwaitBegun() {
+    return state_->begun.get_future().wait_for(kDeadline) == std::future_status::ready;
+  }
+  void LetGo() { state_->go.set_value(); }
 
  private:
-  std::promise<void> begun_;
-  std::promise<void> go_;
+  struct State {
+    std::promise<void> begun;
+    std::promise<void> go;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 bool IsDone(UserQueues& queues, uid_t user) {
