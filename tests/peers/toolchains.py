@@ -102,8 +102,10 @@ def java(folder):
     libraries, classes = BUILT / "java/lib", BUILT / "java/classes"
     there, done = fresh(libraries, folder / "pom.xml")
     if not there:
-        run([maven, "-B", "-q", f"-DoutputDirectory={libraries}",
-             "dependency:copy-dependencies"], folder)
+        # With its version, or an unreachable registry looks like a mistake in the name.
+        copier = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+        run([maven, "-B", "-q", f"-DoutputDirectory={libraries}", f"{copier}:copy-dependencies"],
+            folder)
         done()
     there, done = fresh(classes, folder / "pom.xml", *sources)
     if not there:
@@ -120,7 +122,8 @@ def python(folder):
     there, done = fresh(target, folder / "requirements.txt")
     if not there:
         run([interpreter, "-m", "venv", target], folder)
-        run([target / "bin/python", "-m", "pip", "install", "--quiet", "--require-hashes",
-             "--only-binary", ":all:", "-r", "requirements.txt"], folder)
+        # pip says that it could not connect only where it tries again.
+        run([target / "bin/python", "-m", "pip", "install", "--quiet", "--retries", "2",
+             "--require-hashes", "--only-binary", ":all:", "-r", "requirements.txt"], folder)
         done()
     return target / "bin/python"
