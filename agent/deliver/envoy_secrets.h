@@ -50,7 +50,7 @@ extern const char kNobodysAnchor[];  // PEM
 struct EnvoyStyle {
   // Bundles are for Envoy's SPIFFE validator, which keeps trust domains apart; otherwise they are
   // anchors for its own.
-  bool spiffe_validator = true;
+  bool spiffe_validator = false;
   bool operator==(const EnvoyStyle&) const = default;
 };
 

@@ -308,6 +308,23 @@ TEST(WholeSecretStream, TrustIsAcceptedOnceTheWholeOfItIs) {
   EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{3, "digest 3"}));
 }
 
+TEST(WholeSecretStream, WhatWasReplacedMeanwhileMustBeAcceptedAgain) {
+  Whole caller;
+  caller.stream.Use(kNow, Web().Share());
+  ASSERT_THAT(caller.Ask({"peers:inbound"}), IsOk());
+  caller.Next();
+  ASSERT_THAT(caller.Ack({"peers:inbound"}), IsOk());
+  EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{1, "digest 1"}));
+  caller.stream.Use(kNow, Allowed().Epoch(2).Share());
+  caller.Next();  // which the caller may hold before anybody hears of it
+  caller.stream.Use(kNow, Web().Epoch(3).Share());
+  EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
+  EXPECT_THAT(caller.Next(), ElementsAre("peers:inbound"));
+  EXPECT_EQ(caller.stream.TakeAccepted(), std::nullopt);
+  ASSERT_THAT(caller.Ack({"peers:inbound"}), IsOk());
+  EXPECT_EQ(caller.stream.TakeAccepted(), (Accepted{3, "digest 3"}));
+}
+
 TEST(WholeSecretStream, ACertificateAloneIsNoTrust) {
   Whole caller;
   caller.stream.Use(kNow, Web().Share());
