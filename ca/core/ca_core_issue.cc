@@ -72,8 +72,13 @@ void CaCore::Begin(absl::Time now, event::IssueAsked asked, Actions* out) {
                   .places = {},
                   .issuer = authorities_.active().certificate.der()};
   // Again: it may have waited.
-  if (absl::Status status = CheckCaller(asked.caller); !status.ok()) {
+  absl::Status status = CheckCaller(asked.caller);
+  if (status.ok() && now >= asked.deadline) {
+    status = absl::DeadlineExceededError("the call's turn came after its deadline; ask again");
+  }
+  if (!status.ok()) {
     issue_queue_.Done(issuing.asked);
+    out->push_back(CountIssued("workload", status, static_cast<int64_t>(issuing.asked)));
     return ReplyError(asked.call, std::move(status), out);
   }
   std::vector<CertificateOrder> orders;

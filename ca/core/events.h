@@ -104,6 +104,7 @@ struct IssueAsked {
   CallId call = 0;
   NodeCaller caller;
   std::vector<IssueAskedItem> items;
+  absl::Time deadline = absl::InfiniteFuture();  // nobody waits for the answer from then on
 };
 // The first message of a stream. A later session of a node replaces an earlier one.
 struct NodeHello {

@@ -31,28 +31,36 @@ absl::Time HeldUntil(const event::IssueAsked& asked) {
 
 }  // namespace
 
-IssueQueue::Turn IssueQueue::TurnOf(const Nodes::value_type& node) const {
-  return {node.second.start, node.second.calls.begin()->first, node.first};
+void IssueQueue::List(const Nodes::value_type& node) {
+  const auto& [id, has] = node;
+  if (has.calls.empty()) return;
+  turns_.emplace(has.start, has.calls.begin()->first, id);
+  by_calls_.emplace(has.calls.size(), &node);
+  by_bytes_.emplace(has.bytes, &node);
+}
+
+void IssueQueue::Unlist(const Nodes::value_type& node) {
+  const auto& [id, has] = node;
+  if (has.calls.empty()) return;
+  turns_.erase({has.start, has.calls.begin()->first, id});
+  by_calls_.erase({has.calls.size(), &node});
+  by_bytes_.erase({has.bytes, &node});
 }
 
 std::vector<event::IssueAsked> IssueQueue::Add(event::IssueAsked asked) {
   std::vector<event::IssueAsked> out;
-  const std::string node_id = asked.caller.node_id;
-  const auto it = nodes_.try_emplace(node_id).first;
+  const auto it = nodes_.try_emplace(asked.caller.node_id).first;
   Node& node = it->second;
   const size_t bytes = BytesOf(asked);
-  if (node.calls.empty()) {
-    node.start = std::max(node.start, now_);
-  } else {
-    turns_.erase(TurnOf(*it));
-  }
+  Unlist(*it);
+  if (node.calls.empty()) node.start = std::max(node.start, now_);
   ++waiting_;
   certificates_ += CostOf(asked);
   bytes_ += bytes;
   node.bytes += bytes;
   const Urgency urgency{HeldUntil(asked), ++arrivals_};
   node.calls.emplace(urgency, std::move(asked));
-  turns_.insert(TurnOf(*it));
+  List(*it);
   while (node.calls.size() > kMaxCallsOfNode || node.bytes > kMaxBytesOfNode) {
     out.push_back(Take(it, std::prev(node.calls.end())));
   }
@@ -63,10 +71,10 @@ std::vector<event::IssueAsked> IssueQueue::Add(event::IssueAsked asked) {
   return out;
 }
 
-// Takes a call out of its node's; the node's turn follows.
+// Takes a call out of its node's.
 event::IssueAsked IssueQueue::Take(Nodes::iterator node,
                                    std::map<Urgency, event::IssueAsked>::iterator call) {
-  turns_.erase(TurnOf(*node));
+  Unlist(*node);
   event::IssueAsked asked = std::move(call->second);
   node->second.calls.erase(call);
   const size_t bytes = BytesOf(asked);
@@ -74,21 +82,15 @@ event::IssueAsked IssueQueue::Take(Nodes::iterator node,
   certificates_ -= CostOf(asked);
   bytes_ -= bytes;
   node->second.bytes -= bytes;
-  if (!node->second.calls.empty()) turns_.insert(TurnOf(*node));
+  List(*node);
   return asked;
 }
 
 // Where each node has one call, the one whose turn is last; of bytes, whoever holds most of them.
 IssueQueue::Nodes::iterator IssueQueue::Greediest() {
-  const bool by_bytes = bytes_ > kMaxBytes;
-  const auto share = [by_bytes](const Nodes::value_type& node) {
-    return by_bytes ? node.second.bytes : node.second.calls.size();
-  };
-  const auto most = std::max_element(
-      nodes_.begin(), nodes_.end(),
-      [&](const auto& one, const auto& other) { return share(one) < share(other); });
-  if (by_bytes || most->second.calls.size() > 1) return most;
-  return nodes_.find(std::get<std::string>(*turns_.rbegin()));
+  if (bytes_ > kMaxBytes) return nodes_.find(by_bytes_.rbegin()->second->first);
+  const auto& [calls, most] = *by_calls_.rbegin();
+  return nodes_.find(calls > 1 ? most->first : std::get<std::string>(*turns_.rbegin()));
 }
 
 std::optional<event::IssueAsked> IssueQueue::Next() {
@@ -98,9 +100,9 @@ std::optional<event::IssueAsked> IssueQueue::Next() {
   event::IssueAsked asked = Take(node, node->second.calls.begin());
   const size_t cost = CostOf(asked);
   under_way_ += cost;
-  if (!node->second.calls.empty()) turns_.erase(TurnOf(*node));
+  Unlist(*node);
   node->second.start += cost;
-  if (!node->second.calls.empty()) turns_.insert(TurnOf(*node));
+  List(*node);
   return asked;
 }
 

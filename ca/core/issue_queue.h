@@ -54,14 +54,24 @@ class IssueQueue {
     uint64_t start = 0;  // of its next call, in certificates that each busy node has had
   };
   using Nodes = std::map<std::string, Node>;
+  using Share = std::pair<size_t, const Nodes::value_type*>;
+  struct LessShare {
+    bool operator()(const Share& one, const Share& other) const {
+      return std::tie(one.first, one.second->first) < std::tie(other.first, other.second->first);
+    }
+  };
 
-  Turn TurnOf(const Nodes::value_type& node) const;
+  void List(const Nodes::value_type& node);    // a node that waits
+  void Unlist(const Nodes::value_type& node);  // before anything of it changes
   event::IssueAsked Take(Nodes::iterator node, std::map<Urgency, event::IssueAsked>::iterator call);
   Nodes::iterator Greediest();
 
-  Nodes nodes_;           // that wait, or have had more than the others
-  std::set<Turn> turns_;  // of the nodes that wait
-  uint64_t now_ = 0;      // start of the last call that was begun
+  Nodes nodes_;  // that wait, or have had more than the others
+  // Of the nodes that wait.
+  std::set<Turn> turns_;
+  std::set<Share, LessShare> by_calls_;
+  std::set<Share, LessShare> by_bytes_;
+  uint64_t now_ = 0;  // start of the last call that was begun
   uint64_t arrivals_ = 0;
   size_t waiting_ = 0;
   size_t certificates_ = 0;  // that wait

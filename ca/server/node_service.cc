@@ -118,8 +118,9 @@ grpc::ServerUnaryReactor* NodeServiceImpl::Issue(grpc::CallbackServerContext* co
          item.held_until() > 0 ? absl::FromUnixSeconds(item.held_until()) : absl::InfinitePast()});
   }
   driver_.Ask(
-      [node = *std::move(node), items = std::move(items)](CallId call) mutable {
-        return event::IssueAsked{call, std::move(node), std::move(items)};
+      [node = *std::move(node), items = std::move(items),
+       deadline = absl::FromChrono(context->deadline())](CallId call) mutable {
+        return event::IssueAsked{call, std::move(node), std::move(items), deadline};
       },
       AnswerTo(reactor, response));
   return reactor;

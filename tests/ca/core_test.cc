@@ -245,6 +245,38 @@ TEST(Issue, TellsEachItemItsOwnResult) {
   EXPECT_EQ(answer.results(2).message(), "certificate request: it is empty");
 }
 
+TEST(Issue, SignsNothingForACallerWhoHasGivenUp) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  world.hold_issues = true;
+  const auto ask = [&](size_t certificates, absl::Time deadline) {
+    ca::event::IssueAsked asked{
+        .call = world.next_call++, .caller = world.Caller(node), .items = {}, .deadline = deadline};
+    asked.items.resize(certificates,
+                       {identity.identity_id(), CoreWorld::RequestDer(world.node_key)});
+    const ca::CallId call = asked.call;
+    world.Step(std::move(asked));
+    return call;
+  };
+  std::vector<ca::CallId> first;
+  for (size_t asked = 0; asked < ca::IssueQueue::kMaxUnderWay;
+       asked += ca::CaCore::kMaxIssueItems) {
+    first.push_back(ask(ca::CaCore::kMaxIssueItems, absl::InfiniteFuture()));
+  }
+  const ca::CallId stale = ask(1, world.now + absl::Seconds(5));
+  const ca::CallId patient = ask(1, world.now + absl::Seconds(6));
+  world.now += absl::Seconds(5);
+  const size_t held = world.held_issues.size();
+  world.hold_issues = false;
+  world.CompleteAll();
+  EXPECT_EQ(held, first.size());
+  EXPECT_THAT(world.Answer<ca::v1::IssueResponse>(stale),
+              StatusIs(StatusCode::kDeadlineExceeded, "deadline"));
+  EXPECT_OK(world.Answer<ca::v1::IssueResponse>(patient));
+  EXPECT_TRUE(world.core->idle());
+}
+
 TEST(Issue, GivesACertificateThatJudgeAccepts) {
   CoreWorld world;
   const std::string node = world.Join("a");

@@ -180,6 +180,33 @@ TEST(IssueQueue, TakesNoMoreThanIsDoneBeforeCallersGiveUp) {
   EXPECT_THAT(queue.Add(Asked(calls, "late", 256, kNow)), SizeIs(1));
 }
 
+// Of nodes that come and go, and lose calls to bounds of each kind.
+TEST(IssueQueue, TheGreediestIsWhoHoldsMostWhenItIsAsked) {
+  ca::IssueQueue queue;
+  size_t waits = 0;
+  for (ca::CallId call = 0; call < 3; ++call, ++waits) queue.Add(Asked(call, "b", 1, kNow));
+  for (ca::CallId call = 10; call < 14; ++call, ++waits) queue.Add(Asked(call, "a", 1, kNow));
+  for (int i = 0; i < 2; ++i, --waits) {  // one of each
+    const auto next = queue.Next();
+    ASSERT_TRUE(next.has_value());
+    queue.Done(next->items.size());
+  }
+  queue.Add(Asked(20, "b", 1, kNow));
+  queue.Add(Asked(21, "b", 1, kNow));  // now b has four and a has three
+  for (waits += 2; waits < ca::IssueQueue::kMaxCalls; ++waits) {
+    ASSERT_THAT(queue.Add(Asked(100 + waits, absl::StrCat("n", waits), 1, kNow)), IsEmpty());
+  }
+  std::vector<ca::CallId> out;
+  for (ca::CallId call = 10'000; call < 10'005; ++call) {
+    for (auto& refused : queue.Add(Asked(call, absl::StrCat("m", call), 1, kNow))) {
+      out.push_back(refused.call);
+    }
+  }
+  // b's latest, then in turn; at two each they go on to one each.
+  EXPECT_THAT(out, ElementsAre(21, 20, 13, 2, 12));
+  EXPECT_EQ(queue.calls(), ca::IssueQueue::kMaxCalls);
+}
+
 TEST(IssueQueue, BeginsNothingTwiceAndLosesNothing) {
   ca::IssueQueue queue;
   size_t taken = 0, refused = 0, asked = 0;
