@@ -4,12 +4,14 @@
 // The stream from the CA: what it says is taken, what is held and enforced is acknowledged.
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
 #include "agent/core/alarms.h"
+#include "base/retry_after.h"
 #include "trust/text.h"
 
 namespace linchpin::agent {
@@ -91,6 +93,9 @@ void AgentCore::On(absl::Time now, const event::SyncClosed& event, Actions* out)
   }
   // However the CA refused, it may have been mended a moment later.
   Retry(now, absl::UnavailableError(""), &stream_tries_);
+  if (const std::optional<absl::Duration> wait = base::RetryAfter(event.status)) {
+    stream_tries_.at = std::max(stream_tries_.at, now + std::min(*wait, kMostComeBack));
+  }
 }
 
 void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* out) {

@@ -252,6 +252,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
   if (now >= prune_at_) {
     prune_at_ = now + kPruneEvery;
     PruneTokens(now, out);
+    hellos_.Tidy(now);
   }
 }
 

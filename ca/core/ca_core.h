@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "base/random.h"
 #include "ca/core/actions.h"
+#include "ca/core/allowance.h"
 #include "ca/core/authorities.h"
 #include "ca/core/coverage.h"
 #include "ca/core/events.h"
@@ -173,16 +174,15 @@ class CaCore {
   Registry registry_;
   Authorities authorities_;
   Coverage coverage_;
-
   struct Session {
     NodeCaller node;
     Revision sent = 0;  // of the last change, or the Hello's: what the next one changes
   };
   std::map<SessionId, Session> sessions_;
   std::map<std::string, SessionId> session_of_;  // by node id
+  Allowance hellos_{kHellosOfNode, kBetweenHellos};
   std::map<CallId, std::string> calls_;          // of nodes, not answered yet: node ids
   std::map<std::string, size_t> calls_of_;       // their number by node id
-
   std::deque<Queued> queue_;
   std::optional<UnderWay> under_way_;
   bool reload_due_ = false;  // the last Reload failed

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/retry_after.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/reply.h"
 #include "trust/text.h"
@@ -30,6 +31,14 @@ void PushAll(SessionId session, const Messages& messages, Actions* out) {
   for (const auto& message : messages) {
     out->push_back(action::Push{.session = session, .message = message});
   }
+}
+
+absl::Status TooOften(const std::string& node_id, absl::Duration wait) {
+  if (wait <= absl::ZeroDuration()) return absl::OkStatus();
+  return base::WithRetryAfter(
+      absl::ResourceExhaustedError(absl::StrCat(node_id, " begins a stream too often; try again in ",
+                                                absl::FormatDuration(wait))),
+      wait);
 }
 
 }  // namespace
@@ -76,6 +85,7 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   const std::string& node_id = event.caller.node_id;
   absl::Status status = CheckCaller(event.caller);
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
+  if (status.ok()) status = TooOften(node_id, hellos_.Take(node_id, now));
   if (status.ok()) {
     CloseSessionOf(node_id, absl::AbortedError("another stream of this node took over"), out);
   }

@@ -3,6 +3,7 @@
 
 // What nodes are sent and when, and what becomes of commits that fail.
 
+#include "base/retry_after.h"
 #include "ca/core/ca_core.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -53,6 +54,29 @@ trust::v1::PeerRule Rule(const std::string& from, const std::string& to) {
   rule.set_from(Id(from));
   rule.set_to(Id(to));
   return rule;
+}
+
+TEST(Sync, ANodeThatBeginsAgainAndAgainIsToldWhenToComeAndKeepsTheStreamItHas) {
+  CoreWorld world;
+  const std::string node = world.Join("a"), other = world.Join("b");
+  ca::SessionId session = 0;
+  for (int i = 0; i < ca::kHellosOfNode; ++i) world.Hello(++session, node);
+  const ca::SessionId last = session;
+  EXPECT_FALSE(world.closed.contains(last));
+  world.Hello(++session, node);
+  ASSERT_TRUE(world.closed.contains(session));
+  EXPECT_THAT(world.closed.at(session), StatusIs(StatusCode::kResourceExhausted, "too often"));
+  EXPECT_EQ(base::RetryAfter(world.closed.at(session)), ca::kBetweenHellos);
+  EXPECT_THAT(world.pushed[session], IsEmpty()) << "nothing was worked out for it";
+  EXPECT_FALSE(world.closed.contains(last));
+  EXPECT_EQ(world.core->connected_nodes(), 1u);
+
+  world.Hello(++session, other);
+  EXPECT_FALSE(world.closed.contains(session));
+  world.now += ca::kBetweenHellos;
+  world.Hello(++session, node);
+  EXPECT_FALSE(world.closed.contains(session));
+  EXPECT_TRUE(world.closed.contains(last));
 }
 
 TEST(Sync, GivesASnapshotFirstAndThenOnlyChanges) {
