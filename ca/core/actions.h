@@ -48,6 +48,7 @@ struct Push {
 struct CloseSession {  // after what was pushed; NodeGone need not follow
   SessionId session = 0;
   absl::Status status;
+  bool at_once = false;  // instead: what was pushed and not sent yet is dropped
 };
 struct MakeServingKey {};  // answer: ServingKeyMade
 // For the newest serving key: leaf, issuer, root.

@@ -132,7 +132,7 @@ class CaCore {
   void On(absl::Time now, event::NodeAck event, Actions* out);
   void On(absl::Time now, event::NodeVerdicts event, Actions* out);
   void On(absl::Time now, event::NodeGone event, Actions* out);
-  void CloseSessionOf(const std::string& node_id, const absl::Status& status, Actions* out);
+  void CloseSessionOf(const std::string& node, const absl::Status&, bool at_once, Actions* out);
   Slices SlicesOf(const Touched& touched) const;
   void PushChanges(absl::Time now, const Touched& touched, const Slices& before, Actions* out);
   void UseTrust(Actions* out);
@@ -181,8 +181,8 @@ class CaCore {
   std::map<SessionId, Session> sessions_;
   std::map<std::string, SessionId> session_of_;  // by node id
   Allowance hellos_{kHellosOfNode, kBetweenHellos};
-  std::map<CallId, std::string> calls_;          // of nodes, not answered yet: node ids
-  std::map<std::string, size_t> calls_of_;       // their number by node id
+  std::map<CallId, std::string> calls_;     // of nodes, not answered yet: node ids
+  std::map<std::string, size_t> calls_of_;  // their number by node id
   std::deque<Queued> queue_;
   std::optional<UnderWay> under_way_;
   bool reload_due_ = false;  // the last Reload failed

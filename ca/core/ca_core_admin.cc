@@ -138,7 +138,7 @@ void CaCore::Admin(absl::Time now, CallId call, const BanNode& asked, Actions* o
           CloseSessionOf(record.node_id(),
                          absl::PermissionDeniedError(
                              absl::StrCat("the node ", record.node_id(), " is banned")),
-                         then);
+                         false, then);
           ReplyWith(call, NodeMessage(record), then);
         };
         return change;
@@ -177,7 +177,7 @@ void CaCore::Admin(absl::Time now, CallId call, const ForgetNode& asked, Actions
           CloseSessionOf(record.node_id(),
                          absl::PermissionDeniedError(
                              absl::StrCat("the node ", record.node_id(), " was forgotten")),
-                         then);
+                         false, then);
           coverage_.Forget(record.node_id());
           ReplyWith(call, NodeMessage(record), then);
         };

@@ -245,7 +245,7 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
     const auto session = session_of_.find(caller.node_id);
     if (session != session_of_.end()) {
       const absl::Status still = CheckCaller(sessions_.at(session->second).node);
-      if (!still.ok()) CloseSessionOf(caller.node_id, still, then);
+      if (!still.ok()) CloseSessionOf(caller.node_id, still, false, then);
     }
     SignAndLog(
         {std::move(order)},

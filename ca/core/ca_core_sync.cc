@@ -36,8 +36,8 @@ void PushAll(SessionId session, const Messages& messages, Actions* out) {
 absl::Status TooOften(const std::string& node_id, absl::Duration wait) {
   if (wait <= absl::ZeroDuration()) return absl::OkStatus();
   return base::WithRetryAfter(
-      absl::ResourceExhaustedError(absl::StrCat(node_id, " begins a stream too often; try again in ",
-                                                absl::FormatDuration(wait))),
+      absl::ResourceExhaustedError(absl::StrCat(
+          node_id, " begins a stream too often; try again in ", absl::FormatDuration(wait))),
       wait);
 }
 
@@ -87,7 +87,7 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
   if (status.ok()) status = TooOften(node_id, hellos_.Take(node_id, now));
   if (status.ok()) {
-    CloseSessionOf(node_id, absl::AbortedError("another stream of this node took over"), out);
+    CloseSessionOf(node_id, absl::AbortedError("another stream of this node took over"), true, out);
   }
   if (status.ok() && sessions_.size() >= kMaxSessions) {
     status = absl::ResourceExhaustedError(
@@ -165,10 +165,11 @@ void CaCore::On(absl::Time now, event::NodeGone event, Actions*) {
   sessions_.erase(it);
 }
 
-void CaCore::CloseSessionOf(const std::string& node_id, const absl::Status& status, Actions* out) {
+void CaCore::CloseSessionOf(const std::string& node_id, const absl::Status& status, bool at_once,
+                            Actions* out) {
   const auto it = session_of_.find(node_id);
   if (it == session_of_.end()) return;
-  out->push_back(action::CloseSession{.session = it->second, .status = status});
+  out->push_back(action::CloseSession{.session = it->second, .status = status, .at_once = at_once});
   sessions_.erase(it->second);
   session_of_.erase(it);
 }

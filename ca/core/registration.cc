@@ -88,6 +88,15 @@ absl::Status CheckTtl(int64_t ttl_seconds, absl::Duration longest) {
                    "s (the issuer's life) are allowed, 0 for the default"));
 }
 
+// What is replaced is counted with what replaces it, which matters at the very end alone.
+absl::Status CheckSnapshot(size_t bytes) {
+  if (bytes <= kMaxSnapshotBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "a node would be sent more than ", kMaxSnapshotBytes,
+      " bytes of identities and policy, which no stream carries; name the nodes that need an "
+      "identity, and delete what nothing needs"));
+}
+
 absl::Status CheckNodes(const Registry& registry, const v1::Identity& identity) {
   if (identity.any_node() != identity.node_ids().empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -97,18 +106,22 @@ absl::Status CheckNodes(const Registry& registry, const v1::Identity& identity) 
   }
   const size_t own = registry.FindIdentity(identity.identity_id()) != nullptr ? 1 : 0;
   size_t count = identity.any_node() ? registry.GreatestIdentityCount() : 0;
+  size_t bytes = identity.any_node() ? registry.GreatestSnapshotBytes() : 0;
   for (const std::string& node : identity.node_ids()) {
     if (registry.FindNode(node) == nullptr) {
       return absl::NotFoundError(absl::StrCat(
           "the node ", Quoted(node), " is not known; see node list, or make a token for it"));
     }
     count = std::max(count, registry.IdentityCountOf(node));
+    bytes = std::max(bytes, registry.SnapshotBytesOf(node));
   }
-  if (count - std::min(own, count) < sync::kMaxIdentities) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("a node would have more than ",
-                                                   sync::kMaxIdentities,
-                                                   " identities; name the "
-                                                   "nodes that need this one"));
+  if (count - std::min(own, count) >= sync::kMaxIdentities) {
+    return absl::ResourceExhaustedError(absl::StrCat("a node would have more than ",
+                                                     sync::kMaxIdentities,
+                                                     " identities; name the "
+                                                     "nodes that need this one"));
+  }
+  return CheckSnapshot(bytes + identity.ByteSizeLong());
 }
 
 absl::Status CheckUnique(const Registry& registry, const v1::Identity& identity) {
@@ -217,6 +230,7 @@ absl::StatusOr<trust::v1::PeerRule> CheckRule(const Registry& registry, trust::v
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", sync::kMaxRules, " policy rules, which is the most"));
   }
+  RETURN_IF_ERROR(CheckSnapshot(registry.GreatestSnapshotBytes() + rule.ByteSizeLong()));
   return rule;
 }
 

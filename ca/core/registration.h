@@ -18,6 +18,10 @@
 
 namespace linchpin::ca {
 
+// Identities and policy that a node may be sent at once: with the trust state
+// (sync::kMaxTrustBytes) they are to fit what a stream holds for a node that is slow to read.
+inline constexpr size_t kMaxSnapshotBytes = size_t{40} << 20;
+
 // A SPIFFE ID that an operator may give to a workload: of this trust domain and not reserved.
 absl::StatusOr<trust::SpiffeId> CheckWorkloadId(const trust::TrustDomain& trust_domain,
                                                 absl::string_view text);

@@ -58,6 +58,17 @@ v1::NodeIdentity ForNode(const state::v1::IdentityRecord& record) {
   return shown;
 }
 
+// As part of a message.
+constexpr size_t kEntryOverhead = 32;
+
+size_t BytesToSend(const state::v1::IdentityRecord& record) {
+  return ForNode(record).ByteSizeLong() + kEntryOverhead;
+}
+
+size_t BytesToSend(const state::v1::PolicyRecord& record) {
+  return record.rule().ByteSizeLong() + kEntryOverhead;
+}
+
 }  // namespace
 
 std::string AuthorityKey(bool is_root, absl::string_view pin_bytes) {
@@ -162,8 +173,14 @@ void Registry::PutIdentity(state::v1::IdentityRecord record, Revision revision) 
   RemoveIdentity(id);
   record.mutable_identity()->set_revision(revision);
   by_spiffe_id_[record.identity().spiffe_id()].insert(id);
-  if (record.identity().any_node()) of_any_node_.insert(id);
-  for (const std::string& node : record.identity().node_ids()) by_node_[node].insert(id);
+  const size_t bytes = BytesToSend(record);
+  if (record.identity().any_node()) {
+    of_any_node_.insert(id);
+    bytes_of_any_node_ += bytes;
+  }
+  for (const std::string& node : record.identity().node_ids()) {
+    if (by_node_[node].insert(id).second) bytes_by_node_[node] += bytes;
+  }
   next_order_ = std::max(next_order_, record.order() + 1);
   identities_[id] = {std::move(record), revision};
 }
@@ -174,19 +191,27 @@ void Registry::RemoveIdentity(const std::string& identity_id) {
   const auto unlink = [&](std::map<std::string, std::set<std::string>>* index,
                           const std::string& name) {
     const auto entry = index->find(name);
-    if (entry == index->end()) return;
-    entry->second.erase(identity_id);
+    if (entry == index->end() || entry->second.erase(identity_id) == 0) return false;
     if (entry->second.empty()) index->erase(entry);
+    return true;
   };
+  const size_t bytes = BytesToSend(it->second.record);
   const v1::Identity& identity = it->second.record.identity();
   unlink(&by_spiffe_id_, identity.spiffe_id());
-  for (const std::string& node : identity.node_ids()) unlink(&by_node_, node);
-  of_any_node_.erase(identity_id);
+  for (const std::string& node : identity.node_ids()) {
+    if (!unlink(&by_node_, node)) continue;
+    const auto left = bytes_by_node_.find(node);
+    left->second -= bytes;
+    if (left->second == 0) bytes_by_node_.erase(left);
+  }
+  if (of_any_node_.erase(identity_id) > 0) bytes_of_any_node_ -= bytes;
   identities_.erase(it);
 }
 
 void Registry::PutRule(state::v1::PolicyRecord record, Revision revision) {
   const RuleKey key(record.rule().from(), record.rule().to());
+  RemoveRule(PolicyKey(key.first, key.second));
+  bytes_of_rules_ += BytesToSend(record);
   rules_by_key_[PolicyKey(key.first, key.second)] = key;
   rules_by_callee_.emplace(key.second, key.first);
   rules_[key] = {std::move(record), revision};
@@ -196,7 +221,9 @@ void Registry::RemoveRule(const std::string& key) {
   const auto it = rules_by_key_.find(key);
   if (it == rules_by_key_.end()) return;
   rules_by_callee_.erase({it->second.second, it->second.first});
-  rules_.erase(it->second);
+  const auto rule = rules_.find(it->second);
+  bytes_of_rules_ -= BytesToSend(rule->second.record);
+  rules_.erase(rule);
   rules_by_key_.erase(it);
 }
 
@@ -283,6 +310,17 @@ size_t Registry::GreatestIdentityCount() const {
   size_t most = 0;
   for (const auto& [node, ids] : by_node_) most = std::max(most, ids.size());
   return of_any_node_.size() + most;
+}
+
+size_t Registry::SnapshotBytesOf(const std::string& node_id) const {
+  const auto own = bytes_by_node_.find(node_id);
+  return bytes_of_rules_ + bytes_of_any_node_ + (own == bytes_by_node_.end() ? 0 : own->second);
+}
+
+size_t Registry::GreatestSnapshotBytes() const {
+  size_t most = 0;
+  for (const auto& [node, bytes] : bytes_by_node_) most = std::max(most, bytes);
+  return bytes_of_rules_ + bytes_of_any_node_ + most;
 }
 
 sync::Projection Registry::ProjectionFor(const std::string& node_id) const {

@@ -92,6 +92,9 @@ class Registry {
   const std::set<std::string>& IdentitiesNaming(const std::string& node_id) const;
   size_t IdentityCountOf(const std::string& node_id) const;
   size_t GreatestIdentityCount() const;  // of any node
+  // What a snapshot of the node's identities takes, with the rules of all, of which it sees some.
+  size_t SnapshotBytesOf(const std::string& node_id) const;
+  size_t GreatestSnapshotBytes() const;  // of any node
   sync::Projection ProjectionFor(const std::string& node_id) const;
   // The part of it that is among `touched`.
   sync::Projection SliceFor(const std::string& node_id, const Touched& touched) const;
@@ -123,6 +126,9 @@ class Registry {
   std::map<std::string, std::set<std::string>> by_spiffe_id_;  // identity ids
   std::map<std::string, std::set<std::string>> by_node_;       // identity ids
   std::set<std::string> of_any_node_;                          // identity ids
+  std::map<std::string, size_t> bytes_by_node_;                // of identities
+  size_t bytes_of_any_node_ = 0;
+  size_t bytes_of_rules_ = 0;
 };
 
 }  // namespace linchpin::ca

@@ -105,7 +105,8 @@ void CoreDriver::OpenSession(std::shared_ptr<SessionSink> sink, event::NodeHello
         Step(std::move(hello));
         next();
       });
-  if (!posted.ok()) sink->Close(absl::UnavailableError("the CA cannot take a node now; try again"));
+  if (!posted.ok())
+    sink->Close(absl::UnavailableError("the CA cannot take a node now; try again"), false);
 }
 
 void CoreDriver::SessionGone(SessionId session) {
@@ -157,7 +158,7 @@ void CoreDriver::Do(action::Push action) {
 void CoreDriver::Do(action::CloseSession action) {
   const auto it = sessions_.find(action.session);
   if (it == sessions_.end()) return;
-  it->second->Close(action.status);
+  it->second->Close(action.status, action.at_once);
   sessions_.erase(it);
 }
 

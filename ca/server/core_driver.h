@@ -35,7 +35,8 @@ class SessionSink {
  public:
   virtual ~SessionSink() = default;
   virtual void Send(std::shared_ptr<const v1::CaMessage> message) = 0;
-  virtual void Close(const absl::Status& status) = 0;  // after what was sent
+  // After what was sent, or at once.
+  virtual void Close(const absl::Status& status, bool at_once) = 0;
 };
 
 // Everything outlives the driver.

@@ -109,11 +109,12 @@ void SyncStream::CutOff() {
   if (!done_ && !queue_.empty()) context_->TryCancel();
 }
 
-void SyncStream::Close(const absl::Status& status) {
+void SyncStream::Close(const absl::Status& status, bool at_once) {
   base::MutexLock lock(mutex_);
   if (finished_ || ending_.has_value()) return;
-  End(status, kMaxLastWords);
+  End(status, at_once ? 0 : kMaxLastWords);
   if (queue_.empty()) return WriteNext();
+  if (at_once) return CutOff();
   std::weak_ptr<SyncStream> self = self_;
   driver_.RunSlowlyAfter(kLastWords, [self] {
     const std::shared_ptr<SyncStream> stream = self.lock();

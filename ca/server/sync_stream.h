@@ -38,7 +38,7 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::NodeMessage, v1::CaM
                             const absl::Status& status);
 
   void Send(std::shared_ptr<const v1::CaMessage> message) override;
-  void Close(const absl::Status& status) override;
+  void Close(const absl::Status& status, bool at_once) override;
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -48,6 +48,7 @@ class SyncStream final : public grpc::ServerBidiReactor<v1::NodeMessage, v1::CaM
  private:
   SyncStream(CoreDriver& driver, grpc::CallbackServerContext* context, NodeCaller node)
       : driver_(driver), context_(context), node_(std::move(node)) {}
+  void Close(const absl::Status& status) { Close(status, false); }
   void ReadNext();
   // With mutex_ held.
   void WriteNext();

@@ -449,6 +449,18 @@ TEST(AgentCore, RenewsItsOwnCertificateAndComesBackWithIt) {
   EXPECT_EQ(agent.CountLog("open"), 1u);
 }
 
+TEST(AgentCore, BeginsNoStreamBeforeTheTimeThatTheCaSaid) {
+  Serving agent;
+  agent.hellos.clear();
+  const absl::Status full = absl::ResourceExhaustedError("too often");
+  agent.Do(agent::event::SyncClosed{agent.stream, base::WithRetryAfter(full, absl::Seconds(40))});
+  agent.Advance(absl::Seconds(39));
+  EXPECT_THAT(agent.hellos, SizeIs(0));
+  agent.Advance(absl::Seconds(2));
+  EXPECT_THAT(agent.hellos, SizeIs(1));
+  EXPECT_TRUE(agent.core->connected());
+}
+
 TEST(AgentCore, AnExpiredNodeAttestsAgainWithItsOldCertificate) {
   Serving agent;
   const std::string old = *agent.core->model().node->chain[0];

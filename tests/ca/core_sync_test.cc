@@ -5,6 +5,7 @@
 
 #include "base/retry_after.h"
 #include "ca/core/ca_core.h"
+#include "ca/core/registration.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sync/projection.h"
@@ -77,6 +78,42 @@ TEST(Sync, ANodeThatBeginsAgainAndAgainIsToldWhenToComeAndKeepsTheStreamItHas) {
   world.Hello(++session, node);
   EXPECT_FALSE(world.closed.contains(session));
   EXPECT_TRUE(world.closed.contains(last));
+  EXPECT_TRUE(world.at_once.contains(last)) << "the stream that took over says it all";
+  EXPECT_FALSE(world.at_once.contains(session));
+}
+
+// A snapshot that no stream carries would never be sent: the write that would make it so is
+// refused.
+TEST(Sync, NothingIsRegisteredThatCouldNotBeSent) {
+  CoreWorld world;
+  const std::string full = world.Join("a"), other = world.Join("b");
+  size_t made = 0;
+  const auto large = [&](const std::string& node) {
+    ca::v1::Identity identity;
+    identity.set_spiffe_id(Id(absl::StrCat("/large/", ++made)));
+    for (int i = 0; i < 32; ++i) {
+      identity.add_selectors(absl::StrCat("unix:path:/", i, "/", std::string(2000, 'x')));
+    }
+    identity.add_node_ids(node);
+    return world.Admin<ca::v1::Identity>(ca::CreateIdentity{identity});
+  };
+  absl::StatusOr<ca::v1::Identity> last;
+  std::string one;
+  for (last = large(full); last.ok() && made < 1000; last = large(full)) one = last->identity_id();
+  EXPECT_THAT(last, StatusIs(StatusCode::kResourceExhausted, "no stream carries"));
+  EXPECT_GT(made, 600u);
+  size_t bytes = 0;
+  world.Hello(1, full);
+  for (const auto& message : world.pushed[1]) bytes += message.ByteSizeLong();
+  EXPECT_GT(bytes, ca::kMaxSnapshotBytes - (size_t{1} << 20));
+  EXPECT_LE(bytes, ca::kMaxSnapshotBytes + (size_t{1} << 20));
+
+  EXPECT_OK(large(other)) << "what others hold is not counted";
+  ca::v1::DeleteIdentityRequest deleted;
+  deleted.set_identity_id(one);
+  EXPECT_OK(world.Admin<ca::v1::Identity>(deleted));
+  EXPECT_OK(large(full)) << "there is room again";
+  EXPECT_THAT(large(full), StatusIs(StatusCode::kResourceExhausted));
 }
 
 TEST(Sync, GivesASnapshotFirstAndThenOnlyChanges) {

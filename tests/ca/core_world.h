@@ -201,6 +201,7 @@ class CoreWorld {
   std::map<ca::SessionId, std::vector<ca::v1::CaMessage>> pushed;
   std::map<ca::SessionId, std::vector<std::shared_ptr<const ca::v1::CaMessage>>> shared;
   std::map<ca::SessionId, absl::Status> closed;
+  std::set<ca::SessionId> at_once;
   std::vector<ca::v1::LogEntry> log;
   std::vector<x509::Chain> serving;
   std::vector<std::shared_ptr<const trust::TrustState>> trusts;
@@ -231,7 +232,10 @@ class CoreWorld {
     pushed[push.session].push_back(*push.message);
     shared[push.session].push_back(std::move(push.message));
   }
-  void Do(ca::action::CloseSession close) { closed.emplace(close.session, close.status); }
+  void Do(ca::action::CloseSession close) {
+    closed.emplace(close.session, close.status);
+    if (close.at_once) at_once.insert(close.session);
+  }
   void Do(ca::action::MakeServingKey) {
     Step(ca::event::ServingKeyMade{x509::PrivateKey::Generate(x509::KeyType::kP256)->public_key()});
   }
