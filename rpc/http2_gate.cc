@@ -17,9 +17,22 @@ constexpr uint8_t kEndHeaders = 4;
 
 }  // namespace
 
-bool Allowance::Take(size_t count, absl::Duration now) {
+void Allowance::Refill(absl::Duration now) {
   left_ = std::min(most_, left_ + a_second_ * absl::ToDoubleSeconds(now - last_));
   last_ = now;
+}
+
+void Allowance::Charge(size_t count, absl::Duration now) {
+  Refill(now);
+  left_ -= static_cast<double>(count);
+}
+
+absl::Duration Allowance::FreeAt() const {
+  return last_ + absl::Seconds(std::max(-left_, 0.0) / a_second_);
+}
+
+bool Allowance::Take(size_t count, absl::Duration now) {
+  Refill(now);
   if (left_ < static_cast<double>(count)) return false;
   left_ -= static_cast<double>(count);
   return true;
@@ -27,7 +40,6 @@ bool Allowance::Take(size_t count, absl::Duration now) {
 
 Http2Gate::Verdict Http2Gate::Look(absl::string_view bytes, absl::Duration now) {
   Verdict verdict;
-  size_t frames = 0;
   while (true) {
     const size_t skipped = std::min(skip_, bytes.size());
     skip_ -= skipped;
@@ -42,9 +54,9 @@ Http2Gate::Verdict Http2Gate::Look(absl::string_view bytes, absl::Duration now) 
     skip_ = size_t{byte(0)} << 16 | size_t{byte(1)} << 8 | byte(2);
     if (!Begin(skip_, byte(3), byte(4))) return verdict;
     if (byte(3) == kHeaders) ++verdict.opened;
-    ++frames;
+    ++verdict.frames;
   }
-  verdict.pass = frames == 0 || frames_.Take(frames, now);
+  verdict.pass = verdict.frames == 0 || frames_.Take(verdict.frames, now);
   return verdict;
 }
 

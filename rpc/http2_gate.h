@@ -21,8 +21,13 @@ class Allowance {
       : most_(at_once), a_second_(a_second), left_(at_once) {}
   // False: there are not as many. `now` never goes back.
   bool Take(size_t count, absl::Duration now);
+  // Takes them all the same: then nothing more is allowed before FreeAt().
+  void Charge(size_t count, absl::Duration now);
+  absl::Duration FreeAt() const;
 
  private:
+  void Refill(absl::Duration now);
+
   double most_;
   double a_second_;
   double left_;
@@ -43,6 +48,7 @@ class Http2Gate {
   struct Verdict {
     bool pass = false;
     size_t opened = 0;  // header blocks that began: calls
+    size_t frames = 0;  // that began
   };
   // Of the bytes that follow those of the last call. After a refusal there is no more.
   Verdict Look(absl::string_view bytes, absl::Duration now);

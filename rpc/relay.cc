@@ -72,7 +72,7 @@ Relay::State Relay::Up(const std::function<bool(absl::string_view)>& admit) {
     return State::kServerGone;
   }
   char bytes[kPiece];
-  for (int i = 0; i < kPiecesAtOnce && to_server_.empty() && to_caller_.empty(); ++i) {
+  for (int i = 0; i < kPiecesAtOnce && hears_ && to_server_.empty() && to_caller_.empty(); ++i) {
     const ssize_t size = Receive(caller_, bytes);
     if (size < 0 && WouldBlock()) break;
     if (size <= 0) return State::kCallerGone;
@@ -85,7 +85,7 @@ Relay::State Relay::Up(const std::function<bool(absl::string_view)>& admit) {
 
 uint32_t Relay::CallerEvents() const {
   if (!to_caller_.empty()) return kOut;
-  return to_server_.empty() ? kIn : 0;
+  return hears_ && to_server_.empty() ? kIn : 0;
 }
 
 uint32_t Relay::ServerEvents() const {

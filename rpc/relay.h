@@ -28,6 +28,10 @@ class Relay {
   // passed on; false is kRefused.
   State Pump(const std::function<bool(absl::string_view)>& admit);
 
+  // While false, nothing more is taken from the caller, also within Pump().
+  void Hear(bool hears) { hears_ = hears; }
+  bool hears() const { return hears_; }
+
   // What to wait for, as epoll's level-triggered events.
   uint32_t CallerEvents() const;
   uint32_t ServerEvents() const;
@@ -45,6 +49,7 @@ class Relay {
 
   int caller_;
   int server_;
+  bool hears_ = true;
   std::string to_caller_;
   std::string to_server_;
 };

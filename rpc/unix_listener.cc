@@ -161,7 +161,7 @@ int UnixListener::WaitMilliseconds() const {
   absl::Duration least = absl::InfiniteDuration();
   const absl::Duration now = Now();
   if (const auto overdue = places_.NextOverdue()) least = *overdue - now;
-  least = std::min(least, give_back_at_ - now);
+  least = std::min({least, give_back_at_ - now, hear_at_ - now});
   if (resting_ && accepting_) least = std::min(least, resting_until_ - now);
   if (least == absl::InfiniteDuration()) return -1;
   return static_cast<int>(absl::ToInt64Milliseconds(
@@ -299,6 +299,7 @@ void UnixListener::Housekeep() {
     ++counted_.overdue;
   }
   GiveMemoryBack(now);
+  HearAgain(now);
   if (accepting_ && resting_ && now >= resting_until_) {
     resting_ = false;
     if (spare_ < 0) spare_ = OpenSpare();

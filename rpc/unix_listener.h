@@ -10,6 +10,7 @@
 #include <grpcpp/server.h>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -84,6 +85,7 @@ class UnixListener {
     uint32_t caller_events;
     uint32_t server_events;
     bool closing = false;  // hung up on the caller; gRPC has not yet closed its end
+    bool waits = false;    // its user has sent too much
   };
   struct Connection {
     int fd = -1;
@@ -97,6 +99,13 @@ class UnixListener {
   static constexpr uint64_t kWakeKey = 0;
   static constexpr uint64_t kListenKey = 1;
 
+  // What a user who is not trusted sends, on all its connections. Of one who goes over it nothing
+  // is heard for a while: to hang up would hit whichever of its processes called last.
+  struct Spent {
+    Allowance calls;
+    Allowance frames;
+    absl::Duration FreeAt() const { return std::max(calls.FreeAt(), frames.FreeAt()); }
+  };
   // Whose handles were let go, in any thread.
   struct Released {
     base::Mutex mutex;
@@ -119,7 +128,8 @@ class UnixListener {
   void Serve(ConnectionId id, Connection& connection);
   void Pump(ConnectionId id, Served& served, bool server_gone);
   void Want(int fd, uint64_t key, uint32_t events, uint32_t& wanted);
-  Allowance& CallsOf(uid_t uid);
+  Spent& SpentBy(uid_t uid);
+  void HearAgain(absl::Duration now);
   void Drop(ConnectionId id);  // a parked one
   void Shed(const std::vector<ConnectionId>& evicted);
   void EndServed(ConnectionId id);
@@ -147,7 +157,9 @@ class UnixListener {
   SocketPlaces places_;
   ConnectionId last_ = 0;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Connection>> connections_;
-  absl::flat_hash_map<uid_t, Allowance> calls_;
+  absl::flat_hash_map<uid_t, Spent> spent_;
+  std::vector<ConnectionId> waiting_;
+  absl::Duration hear_at_ = absl::InfiniteDuration();
   size_t uses_ = 0;  // connections and calls since memory was given back
   absl::Duration give_back_at_ = absl::InfiniteDuration();
   absl::Duration resting_until_ = -absl::InfiniteDuration();

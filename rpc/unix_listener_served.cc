@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -23,6 +24,9 @@ namespace {
 // Of a user who is not trusted, on all its connections.
 constexpr double kCallsAtOnce = 4096;
 constexpr double kCallsASecond = 2048;
+constexpr double kFramesAtOnce = 65536;
+constexpr double kFramesASecond = 32768;
+constexpr absl::Duration kPause = absl::Milliseconds(20);  // at least
 constexpr size_t kMaxUsersRemembered = 65536;
 // For what the reader has not taken: the kernel's memory, beside one piece of ours.
 constexpr int kBytesToCaller = 65536;
@@ -86,12 +90,18 @@ void UnixListener::Serve(ConnectionId id, Connection& connection) {
 
 void UnixListener::Pump(ConnectionId id, Served& served, bool server_gone) {
   const uid_t uid = served.peer->uid();
+  const bool trusted = places_.Trusts(uid);
+  const absl::Duration now = base::SystemClock().Uptime();
+  served.relay.Hear(trusted || SpentBy(uid).FreeAt() <= now);
   const Relay::State state = served.relay.Pump([&](absl::string_view bytes) {
-    const absl::Duration now = base::SystemClock().Uptime();
     const Http2Gate::Verdict verdict = served.gate.Look(bytes, now);
     Used(verdict.opened);
-    if (!verdict.pass || verdict.opened == 0 || places_.Trusts(uid)) return verdict.pass;
-    return CallsOf(uid).Take(verdict.opened, now);
+    if (trusted) return verdict.pass;
+    Spent& spent = SpentBy(uid);
+    spent.calls.Charge(verdict.opened, now);
+    spent.frames.Charge(verdict.frames, now);
+    served.relay.Hear(spent.FreeAt() <= now);
+    return verdict.pass;
   });
   if (state == Relay::State::kRefused) {
     ++counted_.abusive;
@@ -100,6 +110,10 @@ void UnixListener::Pump(ConnectionId id, Served& served, bool server_gone) {
   // Not for ever tries to bring the last words of gRPC to one who does not listen.
   const bool last_words_stuck = server_gone && (served.relay.ServerEvents() & EPOLLIN) == 0;
   if (state != Relay::State::kOpen || last_words_stuck) return EndServed(id);
+  if (!served.relay.hears() && !std::exchange(served.waits, true)) {
+    waiting_.push_back(id);
+    hear_at_ = std::min(hear_at_, std::max(SpentBy(uid).FreeAt(), now + kPause));
+  }
   Want(served.relay.caller(), Key(id, kCaller), served.relay.CallerEvents(), served.caller_events);
   Want(served.relay.server(), Key(id, kServer), served.relay.ServerEvents(), served.server_events);
 }
@@ -110,9 +124,25 @@ void UnixListener::Want(int fd, uint64_t key, uint32_t events, uint32_t& wanted)
   WatchFor(EPOLL_CTL_MOD, fd, key, events);
 }
 
-Allowance& UnixListener::CallsOf(uid_t uid) {
-  if (calls_.size() >= kMaxUsersRemembered && !calls_.contains(uid)) calls_.clear();
-  return calls_.try_emplace(uid, kCallsAtOnce, kCallsASecond).first->second;
+void UnixListener::HearAgain(absl::Duration now) {
+  if (now < hear_at_) return;
+  hear_at_ = absl::InfiniteDuration();
+  for (const ConnectionId id : std::exchange(waiting_, {})) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end() || found->second->served->closing) continue;
+    found->second->served->waits = false;
+    Pump(id, *found->second->served, false);
+  }
+  // Whoever was heard first is last the next time.
+  if (!waiting_.empty()) std::rotate(waiting_.begin(), waiting_.begin() + 1, waiting_.end());
+}
+
+UnixListener::Spent& UnixListener::SpentBy(uid_t uid) {
+  if (spent_.size() >= kMaxUsersRemembered && !spent_.contains(uid)) spent_.clear();
+  return spent_
+      .try_emplace(uid, Spent{.calls = Allowance(kCallsAtOnce, kCallsASecond),
+                              .frames = Allowance(kFramesAtOnce, kFramesASecond)})
+      .first->second;
 }
 
 void UnixListener::EndServed(ConnectionId id) {

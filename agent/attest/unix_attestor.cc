@@ -25,6 +25,7 @@ namespace {
 
 constexpr size_t kChunk = 256 * 1024;
 constexpr size_t kNameBuffer = 64 * 1024;
+constexpr absl::Duration kCoarsestTick = absl::Seconds(2);
 
 class Descriptor {
  public:
@@ -117,8 +118,13 @@ std::optional<std::string> NameCache::NameOf(uint32_t id) {
   return answer.name;
 }
 
+bool HasSettled(absl::Time changed, absl::Time now) { return now - changed > kCoarsestTick; }
+
 UnixAttestor::UnixAttestor(const base::Clock& clock, int64_t max_hashed_bytes)
-    : max_hashed_bytes_(max_hashed_bytes), users_(clock, UserName), groups_(clock, GroupName) {}
+    : clock_(clock),
+      max_hashed_bytes_(max_hashed_bytes),
+      users_(clock, UserName),
+      groups_(clock, GroupName) {}
 
 std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer) {
   const auto look = [&](struct stat* file) -> std::optional<FileKey> {
@@ -134,6 +140,7 @@ std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer)
     const auto it = hashes_.find(*key);
     if (it != hashes_.end()) return it->second;
   }
+  const absl::Time begun = clock_.Now();
   x509::Sha256Stream hasher;
   std::string chunk(kChunk, '\0');
   for (off_t offset = 0; offset < file.st_size;) {
@@ -145,6 +152,7 @@ std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer)
   }
   const std::string hex = absl::BytesToHexString(hasher.Finish());
   if (look(&file) != key) return std::nullopt;  // written to meanwhile
+  if (!HasSettled(absl::TimeFromTimespec(file.st_ctim), begun)) return hex;
   base::MutexLock lock(mutex_);
   if (hashes_.size() >= kMaxHashes) hashes_.clear();
   hashes_[*key] = hex;

@@ -52,6 +52,10 @@ class NameCache {
   std::map<uint32_t, Known> names_;
 };
 
+// Whether a file that changed at `changed` has another time when it changes again: times are as
+// coarse as a clock's tick, on some file systems two seconds.
+bool HasSettled(absl::Time changed, absl::Time now);
+
 class UnixAttestor final : public WorkloadAttestor {
  public:
   static constexpr size_t kMaxHashes = 4096;
@@ -70,6 +74,7 @@ class UnixAttestor final : public WorkloadAttestor {
 
   std::optional<std::string> HashOf(int fd, const PeerProcess& peer);
 
+  const base::Clock& clock_;
   const int64_t max_hashed_bytes_;
   NameCache users_;
   NameCache groups_;

@@ -69,6 +69,11 @@ struct Deliver {
   ConsumerId consumer;
   std::shared_ptr<const agent::v1::MtlsContexts> contexts;
 };
+// Nothing will be delivered to this consumer: its stream ends with the status.
+struct EndConsumer {
+  ConsumerId consumer;
+  absl::Status status;
+};
 // TimerFired is due at `at`; replaces the timer set before.
 struct SetTimer {
   absl::Time at;
@@ -92,7 +97,7 @@ using Action =
     std::variant<action::MakeNodeKey, action::FirstContact, action::Attest, action::RenewNode,
                  action::UseNodeIdentity, action::Seal, action::Issue, action::OpenSync,
                  action::CloseSync, action::SendAck, action::SendVerdicts, action::Deliver,
-                 action::SetTimer, action::Alarm, action::Note>;
+                 action::EndConsumer, action::SetTimer, action::Alarm, action::Note>;
 using Actions = std::vector<Action>;
 
 }  // namespace linchpin::agent

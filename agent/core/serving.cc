@@ -66,6 +66,7 @@ void AgentCore::On(absl::Time, const event::ConsumerOpened& event, Actions* out)
   const absl::Status status = consumers_.Open(event);
   if (!status.ok()) {
     out->push_back(action::Alarm{std::string(status.message())});
+    out->push_back(action::EndConsumer{event.consumer, status});
     return;
   }
   undelivered_.insert(event.consumer);

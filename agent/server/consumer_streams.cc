@@ -257,6 +257,11 @@ void ConsumerStreams::WantHash(bool want) {
   }
 }
 
+void ConsumerStreams::End(const ConsumerId& id, const absl::Status& status) {
+  const StreamPtr stream = Find(id);
+  if (stream != nullptr) stream->sink->End(status);
+}
+
 void ConsumerStreams::EndAll(const absl::Status& status) {
   for (const StreamPtr& stream : Streams()) stream->sink->End(status);
 }

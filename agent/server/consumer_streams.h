@@ -79,6 +79,8 @@ class ConsumerStreams {
   // Any thread. Unless that was done a moment ago, attests again first: what was decided for
   // another program than the one that is there now is not sent.
   void Deliver(const ConsumerId& id, std::shared_ptr<const v1::MtlsContexts> contexts);
+  // The core has nothing for it.
+  void End(const ConsumerId& id, const absl::Status& status);
   // The process says that this delivery is in its hands (as far as its evidence goes).
   void Accepted(const ConsumerId& id, uint64_t trust_epoch, const std::string& trust_digest);
   // What it carries changed: this is the evidence that there can be of it from now on.

@@ -10,6 +10,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -192,8 +193,12 @@ Runtime::~Runtime() {
   if (listener_ != nullptr) listener_->Stop();
   streams_->EndAll(absl::UnavailableError("the agent is stopping"));
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(parts_.clock.Now() + kDrain));
-  attesting_.Stop();
+  const bool looked = attesting_.Stop(kDrain);
   worker_.Join();  // what was to be sealed is
+  if (!looked) {
+    base::LogWarning("ends while a file system or a directory service does not answer");
+    std::_Exit(0);  // a thread that is stuck there uses what would go now
+  }
   ca_.reset();
   server_.reset();
   workload_api_.reset();

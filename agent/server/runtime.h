@@ -81,6 +81,7 @@ class Runtime {
   void Do(const action::MakeNodeKey& action);
   void Do(const action::Seal& action);
   void Do(const action::Deliver& action);
+  void Do(const action::EndConsumer& action);
   void Do(const action::SetTimer& action);
   void Do(const action::Alarm& action);
   void Do(const action::Note& action);

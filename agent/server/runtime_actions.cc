@@ -36,6 +36,10 @@ void Runtime::Do(const action::Deliver& action) {
   streams_->Deliver(action.consumer, action.contexts);
 }
 
+void Runtime::Do(const action::EndConsumer& action) {
+  streams_->End(action.consumer, action.status);
+}
+
 void Runtime::Do(const action::SetTimer& action) {
   if (timer_.has_value()) loop_.Cancel(*timer_);
   const absl::Duration wait = std::min(action.at - parts_.clock.Now(), kLongestWait);

@@ -88,6 +88,12 @@ std::vector<IdentityInfo> Describe(const InForce& contexts) {
   return out;
 }
 
+void WipeKeysOf(Event* event) {
+  if (auto* received = std::get_if<event::ContextsReceived>(event)) {
+    trust::WipeKeys(&received->message);
+  }
+}
+
 std::shared_ptr<Runtime> Runtime::Make(Options options) {
   return std::shared_ptr<Runtime>(new Runtime(std::move(options)), [](Runtime* runtime) {
     // The loop's thread cannot wait for its own end.
@@ -105,12 +111,8 @@ Runtime::Runtime(Options options)
       core_(MakeCoreOptions(&memo_)) {
   stream_ = std::make_unique<AgentStream>(options_.socket, [this](Event event) {
     // gRPC's threads may not wait, and a lost event would be lost trust: kMaxExpendable keeps room.
-    (void)loop_.Post([this, event = std::move(event)]() mutable {
-      Step(event);
-      if (auto* used = std::get_if<event::ContextsReceived>(&event)) {
-        trust::WipeKeys(&used->message);
-      }
-    });
+    const auto held = x509::ShareWiped(std::move(event), WipeKeysOf);
+    (void)loop_.Post([this, held] { Step(*held); });
   });
   (void)loop_.Post([this] { Step(event::Started{}); });
   thread_ = std::thread([this] { loop_.Run(); });

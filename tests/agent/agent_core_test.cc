@@ -415,6 +415,17 @@ TEST(AgentCore, SaysWhyThereIsNoIdentityYet) {
   EXPECT_THAT(agent.Last("too late")->unavailable(), ::testing::HasSubstr("has expired"));
 }
 
+TEST(AgentCore, AConsumerForWhomThereIsNoRoomIsToldSo) {
+  Serving agent;
+  for (size_t i = 1; i < agent::ConsumerTable::kMaxConsumers; ++i) {
+    agent.Open(absl::StrCat("c", i), {});
+  }
+  EXPECT_TRUE(agent.ended.empty());
+  agent.Open("one too many", kWeb);
+  EXPECT_THAT(agent.ended["one too many"], StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(agent.Last("one too many"), nullptr);
+}
+
 TEST(AgentCore, TheClassOfEvidenceIsTheOneOfTheStreamsApi) {
   AgentHarness agent;
   agent.Join();

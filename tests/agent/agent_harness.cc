@@ -241,6 +241,10 @@ void AgentHarness::Act(const agent::action::Deliver& action) {
   deliveries[action.consumer].push_back(action.contexts);
 }
 
+void AgentHarness::Act(const agent::action::EndConsumer& action) {
+  ended[action.consumer] = action.status;
+}
+
 void AgentHarness::Act(const agent::action::SetTimer& action) { timer = action.at; }
 
 void AgentHarness::Act(const agent::action::Alarm& action) { alarms.push_back(action.text); }

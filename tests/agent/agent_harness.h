@@ -72,6 +72,7 @@ class AgentHarness {
   std::vector<ca::v1::Hello> hellos;
   std::vector<ca::v1::Ack> acks;
   std::map<std::string, std::vector<std::shared_ptr<const agent::v1::MtlsContexts>>> deliveries;
+  std::map<std::string, absl::Status> ended;
   std::vector<std::string> alarms;
   std::vector<std::vector<std::string>> issues;
   std::optional<agent::action::Attest> attest;
@@ -91,6 +92,7 @@ class AgentHarness {
   void Act(const agent::action::SendAck& action);
   void Act(const agent::action::SendVerdicts&);
   void Act(const agent::action::Deliver& action);
+  void Act(const agent::action::EndConsumer& action);
   void Act(const agent::action::SetTimer& action);
   void Act(const agent::action::Alarm& action);
   void Act(const agent::action::Note&);

@@ -309,6 +309,14 @@ TEST(UnixAttestor, AChildThatInheritsTheConnectionIsNotItsParent) {
   close(go[1]);
 }
 
+TEST(UnixAttestor, AHashIsRememberedOnlyIfALaterChangeWouldShow) {
+  const absl::Time changed = absl::FromUnixSeconds(1'700'000'000);
+  EXPECT_FALSE(agent::HasSettled(changed, changed));
+  EXPECT_FALSE(agent::HasSettled(changed, changed + absl::Seconds(2)));
+  EXPECT_TRUE(agent::HasSettled(changed, changed + absl::Seconds(3)));
+  EXPECT_FALSE(agent::HasSettled(changed, changed - absl::Hours(1))) << "the clock was set back";
+}
+
 agent::NameAnswer told;
 agent::NameAnswer Told(uint32_t) { return told; }
 

@@ -90,6 +90,42 @@ TEST(UserQueues, WhatWaitsForAStuckUserIsBounded) {
   EXPECT_EQ(last.get_future().wait_for(kDeadline), std::future_status::ready);
 }
 
+TEST(UserQueues, IdsThatOneUserMayHaveByTheThousandLeaveHalfOfTheThreadsToOthers) {
+  UserQueues queues;
+  std::vector<Stuck> crowd(UserQueues::kMaxThreads);
+  for (size_t i = 0; i < crowd.size(); ++i) {
+    ASSERT_OK(queues.Post(UserQueues::kCrowdBegins + static_cast<uid_t>(i), crowd[i].Work()));
+    if (i < UserQueues::kMaxThreadsOfCrowd) {
+      ASSERT_TRUE(crowd[i].AwaitBegun());
+    }
+  }
+  std::vector<Stuck> accounts(UserQueues::kMaxThreads - UserQueues::kMaxThreadsOfCrowd - 1);
+  for (size_t i = 0; i < accounts.size(); ++i) {
+    ASSERT_OK(queues.Post(static_cast<uid_t>(1000 + i), accounts[i].Work()));
+    ASSERT_TRUE(accounts[i].AwaitBegun());
+  }
+  EXPECT_TRUE(IsDone(queues, 0));
+  for (Stuck& one : crowd) one.LetGo();
+  for (Stuck& one : crowd) {
+    if (&one - crowd.data() >= static_cast<ptrdiff_t>(UserQueues::kMaxThreadsOfCrowd)) {
+      EXPECT_TRUE(one.AwaitBegun()) << "the crowd's turn comes";
+    }
+  }
+  for (Stuck& one : accounts) one.LetGo();
+  EXPECT_TRUE(IsDone(queues, UserQueues::kCrowdBegins));
+}
+
+TEST(UserQueues, AStopIsNotHeldUpForEverByOneWhoIsStuck) {
+  UserQueues queues;
+  Stuck first;
+  ASSERT_OK(queues.Post(7, first.Work()));
+  ASSERT_TRUE(first.AwaitBegun());
+  EXPECT_FALSE(queues.Stop(absl::Milliseconds(1)));
+  EXPECT_THAT(queues.Post(8, [] {}), StatusIs(absl::StatusCode::kCancelled));
+  first.LetGo();
+  EXPECT_TRUE(queues.Stop());
+}
+
 TEST(UserQueues, StopsAfterWhatIsBeingDoneAndDropsTheRest) {
   auto queues = std::make_unique<UserQueues>();
   Stuck first;

@@ -178,13 +178,38 @@ def test_an_endless_stream_is_hung_up_on(node, users, what):
 @pytest.mark.parametrize("api", APIS)
 def test_calls_that_are_reset_in_haste_are_hung_up_on(node, users, api):
     def flood():
+        connection = open_http2(node.path)
+        for i in range(20_000):
+            stream = 2 * i + 1
+            reset = frame(RESET, 0, stream, struct.pack(">I", 8))
+            connection.sendall(call(APIS[api], stream) + reset)
+    assert users(MALLORY, settled(flood)).answer() == "hung up"
+    node.check_given_back(memory=64 * MIB)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_user_whose_many_connections_reset_calls_in_haste_is_heard_more_slowly(node, users, api):
+    def flood():
         connections = [open_http2(node.path) for _ in range(20)]
+        for connection in connections:
+            connection.setblocking(False)
         for i in range(20_000):
             stream = 2 * i + 1
             reset = frame(RESET, 0, stream, struct.pack(">I", 8))
             for connection in connections:
-                connection.sendall(call(APIS[api], stream) + reset)
-    assert users(MALLORY, settled(flood)).answer() == "hung up"
+                connection.send(call(APIS[api], stream) + reset)
+
+    def until_it_must_wait():
+        try:
+            flood()
+        except BlockingIOError:
+            return "waits"
+        return "taken"
+    child = users(MALLORY, until_it_must_wait)
+    assert child.answer() == "waits"
+    assert node.serves_alice()
+    assert node.grown() < 64 * MIB
+    child.end()
     node.check_given_back(memory=64 * MIB)
 
 

@@ -2,9 +2,12 @@
 // Copyright The Linchpin Authors
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "rpc/channel.h"
@@ -161,6 +164,52 @@ TEST_F(HostileCallersTest, AUsersServedConnectionsAreLimitedAndGiveTheirPlacesBa
   open_.erase(open_.begin());
   EXPECT_TRUE(Await([&](const auto& counts) { return counts.served == served - 1; }));
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
+}
+
+// A call of no method, in as few bytes as can be.
+std::string EmptyCall(uint32_t stream) {
+  const std::string block = "\x83\x86\x84";  // POST, http, the path /
+  std::string frame{0, 0, static_cast<char>(block.size()), 1, 5};
+  for (int shift = 24; shift >= 0; shift -= 8) frame.push_back(static_cast<char>(stream >> shift));
+  return frame + block;
+}
+
+TEST_F(HostileCallersTest, AUserWhoCallsTooOftenIsHeardMoreSlowlyAndNobodyIsHungUpOn) {
+  if (getuid() != 0) GTEST_SKIP() << "another user is needed: run as root";
+  constexpr uid_t kUser = 54321;
+  ASSERT_EQ(chmod(dir_.path().c_str(), 0711), 0);
+  Connector first(path_, kUser);
+  Connector second(path_, kUser);
+  Connector innocent(path_, kUser);
+  Serve(60'000);
+  constexpr uint32_t kCalls = 3000;  // of each: together more than there may be at once
+  std::vector<std::thread> callers;
+  std::atomic<int> answered = 0;
+  for (const Connector* connector : {&first, &second}) {
+    const int fd = connector->TakeFd();
+    open_.push_back(fd);
+    callers.emplace_back([fd] {
+      std::string bytes = kPreface + kSettings;
+      for (uint32_t i = 0; i < kCalls; ++i) bytes += EmptyCall(2 * i + 1);
+      EXPECT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+                static_cast<ssize_t>(bytes.size()));
+    });
+    callers.emplace_back([fd, &answered] {
+      const std::string last = EmptyCall(2 * kCalls - 1).substr(5, 4);
+      std::string heard;
+      char bytes[4096];
+      while (heard.find(last) == std::string::npos) {
+        const ssize_t size = recv(fd, bytes, sizeof(bytes), 0);
+        if (size <= 0) return;
+        heard.append(bytes, static_cast<size_t>(size));
+      }
+      ++answered;
+    });
+  }
+  EXPECT_OK(CallGetTrust(ChannelOver(innocent.TakeFd())));
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(answered, 2) << "both had their answers";
+  EXPECT_EQ(listener_->counts().abusive, 0u);
 }
 
 TEST_F(HostileCallersTest, AFileThatIsSentAlongIsNotTaken) {

@@ -104,6 +104,18 @@ TEST_F(Http2GateTest, FramesAreAllowedSoManyASecond) {
   EXPECT_FALSE(Pass(ping, later));
 }
 
+TEST(Allowance, WhatWasTakenBeyondItIsWaitedFor) {
+  Allowance allowance(10, 2);
+  allowance.Charge(10, absl::Seconds(100));
+  EXPECT_LE(allowance.FreeAt(), absl::Seconds(100));
+  allowance.Charge(6, absl::Seconds(100));
+  EXPECT_EQ(allowance.FreeAt(), absl::Seconds(103));
+  allowance.Charge(0, absl::Seconds(102));
+  EXPECT_EQ(allowance.FreeAt(), absl::Seconds(103));
+  EXPECT_FALSE(allowance.Take(1, absl::Seconds(103)));
+  EXPECT_TRUE(allowance.Take(2, absl::Seconds(104)));
+}
+
 TEST(Allowance, NeverGrowsBeyondWhatIsAllowedAtOnce) {
   Allowance allowance(10, 1);
   EXPECT_TRUE(allowance.Take(10, kNow));

@@ -145,5 +145,19 @@ TEST_F(RelayTest, HangingUpEndsWhenTheServerHasClosed) {
   EXPECT_EQ(server_[0], -1);
 }
 
+TEST_F(RelayTest, FromACallerWhoIsNotHeardNothingIsTaken) {
+  ASSERT_EQ(send(caller_[0], "later", 5, 0), 5);
+  relay_->Hear(false);
+  EXPECT_EQ(Pump(), State::kOpen);
+  EXPECT_EQ(seen_, "");
+  EXPECT_EQ(relay_->CallerEvents(), 0u);
+  ASSERT_EQ(send(server_[0], "answer", 6, 0), 6);
+  EXPECT_EQ(Pump(), State::kOpen);
+  EXPECT_EQ(Read(caller_[0]), "answer");
+  relay_->Hear(true);
+  EXPECT_EQ(Pump(), State::kOpen);
+  EXPECT_EQ(seen_, "later");
+}
+
 }  // namespace
 }  // namespace linchpin::rpc

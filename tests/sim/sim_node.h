@@ -78,6 +78,7 @@ class SimNode {
   void Do(const agent::action::SendAck& action);
   void Do(const agent::action::SendVerdicts& action);
   void Do(const agent::action::Deliver& action);
+  void Do(const agent::action::EndConsumer& action);
   void Do(const agent::action::SetTimer& action);
   void Do(const agent::action::Alarm& action);
   void Do(const agent::action::Note& action);

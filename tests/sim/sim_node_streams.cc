@@ -106,6 +106,8 @@ void SimNode::Do(const agent::action::Alarm& action) {
   world_.Say(absl::StrCat(name(), ": ", action.text));
 }
 
+void SimNode::Do(const agent::action::EndConsumer&) {}
+
 void SimNode::Do(const agent::action::Note&) {}
 
 }  // namespace linchpin::sim
