@@ -200,9 +200,15 @@ bool ConsumerStreams::Attest(const StreamPtr& stream) {
   return true;
 }
 
-void ConsumerStreams::SendOffered(const StreamPtr& stream, bool attest_first) {
+bool ConsumerStreams::IsFresh(const Stream& stream) const {
+  const Stream::Sight seen = stream.seen();
+  return seen.attested != nullptr && parts_.clock.Uptime() - seen.at < kFresh &&
+         stream.process.is_alive();
+}
+
+void ConsumerStreams::SendOffered(const StreamPtr& stream, bool in_queue) {
   while (const std::shared_ptr<const v1::MtlsContexts> contexts = stream->TakeOffered()) {
-    if (attest_first && !Attest(stream)) return;
+    if (in_queue && !IsFresh(*stream) && !Attest(stream)) return;
     // Otherwise the core has been told, and decides anew.
     if (WasDecidedFor(*stream->seen().attested, *contexts)) stream->sink->Send(contexts);
   }
@@ -212,27 +218,37 @@ void ConsumerStreams::Deliver(const ConsumerId& id,
                               std::shared_ptr<const v1::MtlsContexts> contexts) {
   const StreamPtr stream = Find(id);
   if (stream == nullptr || !stream->Offer(std::move(contexts))) return;
-  const Stream::Sight seen = stream->seen();
-  if (seen.attested != nullptr && parts_.clock.Uptime() - seen.at < kFresh &&
-      stream->process.is_alive()) {
-    return SendOffered(stream, false);
-  }
+  if (stream->sink->SendsAtOnce() && IsFresh(*stream)) return SendOffered(stream, false);
   const absl::Status queued =
       parts_.attesting.Post(stream->process.uid, [this, stream] { SendOffered(stream, true); });
   if (!queued.ok()) stream->sink->End(queued);
 }
 
-void ConsumerStreams::Accepted(const ConsumerId& id, uint64_t trust_epoch,
-                               const std::string& trust_digest) {
-  v1::ReportRequest report;
-  report.set_consumer_id(id);
-  report.set_trust_epoch(trust_epoch);
-  report.set_trust_digest(trust_digest);
-  Post(event::ConsumerReported{std::move(report)});
-}
-
-void ConsumerStreams::Holds(const ConsumerId& id, ca::v1::Evidence evidence) {
-  Post(event::ConsumerHolds{id, evidence});
+absl::Status ConsumerStreams::Tell(const ConsumerId& id, const News& news,
+                                   std::function<void()> then) {
+  const StreamPtr stream = Find(id);
+  if (stream == nullptr) return absl::OkStatus();  // it is over
+  std::vector<Event> events;
+  if (news.holds.has_value()) events.push_back(event::ConsumerHolds{id, *news.holds});
+  if (news.accepted.has_value()) {
+    v1::ReportRequest report;
+    report.set_consumer_id(id);
+    report.set_trust_epoch(news.accepted->trust_epoch);
+    report.set_trust_digest(news.accepted->trust_digest);
+    events.push_back(event::ConsumerReported{std::move(report)});
+  }
+  std::function<void()> taken;
+  if (then != nullptr) {
+    taken = [this, stream, then = std::move(then)] {
+      const absl::Status queued = parts_.attesting.Post(stream->process.uid, then);
+      if (!queued.ok()) stream->sink->End(queued);
+    };
+  }
+  for (Event& event : events) {
+    const bool last = &event == &events.back();
+    RETURN_IF_ERROR(parts_.post(std::move(event), last ? taken : nullptr));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ConsumerStreams::CheckIsOf(const ConsumerId& id,

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ class ConsumerSink {
   // The caller's complete contexts; whatever waits to be sent is replaced. Nothing is sent after
   // the end.
   virtual void Send(std::shared_ptr<const v1::MtlsContexts> contexts) = 0;
+  // Whether Send() is short and waits for nobody. Otherwise it is called in the user's queue, never
+  // in the core's thread.
+  virtual bool SendsAtOnce() const { return true; }
   virtual void End(const absl::Status& status) = 0;  // may come more than once: the first counts
 };
 
@@ -81,10 +85,21 @@ class ConsumerStreams {
   void Deliver(const ConsumerId& id, std::shared_ptr<const v1::MtlsContexts> contexts);
   // The core has nothing for it.
   void End(const ConsumerId& id, const absl::Status& status);
-  // The process says that this delivery is in its hands (as far as its evidence goes).
-  void Accepted(const ConsumerId& id, uint64_t trust_epoch, const std::string& trust_digest);
-  // What it carries changed: this is the evidence that there can be of it from now on.
-  void Holds(const ConsumerId& id, ca::v1::Evidence evidence);
+  // What a process lets be known of the trust that it was given.
+  struct News {
+    // What it carries changed: this is the evidence that there can be of it from now on.
+    std::optional<ca::v1::Evidence> holds;
+    // This delivery is in its hands, as far as its evidence goes.
+    struct Delivery {
+      uint64_t trust_epoch = 0;
+      std::string trust_digest;
+    };
+    std::optional<Delivery> accepted;
+  };
+  // Tells the core, which calls `then` (may be null; in the user's queue) when it has taken all of
+  // it: until then there is to be no more. An error: it may not have been told, so the stream has
+  // to end, or what its process enforces would never be known.
+  absl::Status Tell(const ConsumerId& id, const News& news, std::function<void()> then);
   // Nobody speaks for another process: whether the one that makes this call opened that stream.
   // UNAUTHENTICATED as above, NOT_FOUND: no such stream of this process.
   absl::Status CheckIsOf(const ConsumerId& id, const grpc::ServerContextBase& context) const;
@@ -97,7 +112,6 @@ class ConsumerStreams {
   class Stream;
   using StreamPtr = std::shared_ptr<Stream>;
 
-  void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
   std::shared_ptr<const rpc::UnixPeer> PeerOf(const grpc::ServerContextBase& context) const;
   bool TakePlace(uid_t uid);
   void LeavePlace(uid_t uid);
@@ -106,7 +120,9 @@ class ConsumerStreams {
   void Begin(const StreamPtr& stream);
   // In the user's queue. False if the stream was ended.
   bool Attest(const StreamPtr& stream);
-  void SendOffered(const StreamPtr& stream, bool attest_first);
+  bool IsFresh(const Stream& stream) const;
+  // In the user's queue it is looked again where that was not done a moment ago.
+  void SendOffered(const StreamPtr& stream, bool in_queue);
 
   const Parts parts_;
   const rpc::UnixListener* listener_ = nullptr;

@@ -6,6 +6,7 @@
 #include <grpcpp/support/message_allocator.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -21,11 +22,13 @@ namespace linchpin::agent {
 namespace {
 
 // One StreamSecrets or DeltaSecrets. Reads only while nothing is being written, so that a caller
-// who does not read holds no more than that.
+// who does not read holds no more than that, and only while the core has taken what was told last,
+// so that a caller cannot fill its queue.
 template <typename Dialogue>
 class SecretCall final
     : public grpc::ServerBidiReactor<typename Dialogue::Request, typename Dialogue::Response>,
-      public ConsumerSink {
+      public ConsumerSink,
+      public std::enable_shared_from_this<SecretCall<Dialogue>> {
  public:
   using Request = typename Dialogue::Request;
   using Response = typename Dialogue::Response;
@@ -50,10 +53,12 @@ class SecretCall final
       contexts_ = std::move(contexts);
       return;
     }
+    if (finished_) return;
     dialogue_->Use(parts_.clock.Now(), std::move(contexts));
     TellNews();
     Next(lock);
   }
+  bool SendsAtOnce() const override { return false; }
   void End(const absl::Status& status) override {
     base::MutexLock lock(mutex_);
     if (!end_.has_value()) end_ = status;
@@ -86,16 +91,29 @@ class SecretCall final
     if (!id_.empty()) parts_.streams.Close(id_);
   }
 
-  // In order, so under the lock.
+  // Under the lock. One piece of news at a time: what changes meanwhile is told when it is taken.
   void TellNews() {
+    if (const auto why = dialogue_->TakeRefusal()) parts_.refused(id_, *why);
+    if (telling_ || end_.has_value()) return;
+    ConsumerStreams::News news;
     const bool holds = dialogue_->HoldsTrust();
     if (holds != std::exchange(holds_trust_, holds)) {
-      parts_.streams.Holds(id_, holds ? ca::v1::ACCEPTED : ca::v1::NONE);
+      news.holds = holds ? ca::v1::ACCEPTED : ca::v1::NONE;
     }
-    if (const auto accepted = dialogue_->TakeAccepted()) {
-      parts_.streams.Accepted(id_, accepted->epoch, accepted->digest);
+    if (auto accepted = dialogue_->TakeAccepted()) {
+      news.accepted = {.trust_epoch = accepted->epoch, .trust_digest = std::move(accepted->digest)};
     }
-    if (const auto why = dialogue_->TakeRefusal()) parts_.refused(id_, *why);
+    if (!news.holds.has_value() && !news.accepted.has_value()) return;
+    telling_ = true;
+    const absl::Status told =
+        parts_.streams.Tell(id_, news, [self = this->shared_from_this()] { self->Told(); });
+    if (!told.ok()) end_ = told;
+  }
+  void Told() {
+    base::MutexLock lock(mutex_);
+    telling_ = false;
+    if (!finished_) TellNews();
+    Next(lock);
   }
 
   void Next(base::MutexLock& lock) {
@@ -113,7 +131,7 @@ class SecretCall final
       const Response* response = writing_.get();
       lock.unlock();
       this->StartWrite(response);
-    } else if (request_ == nullptr && !silent_) {
+    } else if (request_ == nullptr && !silent_ && !telling_) {
       request_ = std::make_unique<Request>();
       Request* request = request_.get();
       lock.unlock();
@@ -131,6 +149,7 @@ class SecretCall final
   bool silent_ = false;                               // nothing more is read
   std::shared_ptr<const Response> writing_;
   bool holds_trust_ = false;
+  bool telling_ = false;
   std::optional<absl::Status> end_;
   bool finished_ = false;
 };
@@ -147,10 +166,8 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<FetchCall>& self) {
     self_ = self;
     if (!asked_.ok()) return End(asked_);
-    // Nobody hears what becomes of it: what was delivered is assumed to be in use.
-    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::DELIVERED, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::NONE, self);
     if (!opened.ok()) return End(opened.status());
-    base::MutexLock lock(mutex_);
     id_ = *std::move(opened);
   }
 
@@ -159,10 +176,13 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
       base::MutexLock lock(mutex_);
       if (finished_) return;
       dialogue_.Use(parts_.clock.Now(), contexts);
-      if (!dialogue_.HoldsTrust()) parts_.streams.Holds(id_, ca::v1::NONE);
       if (const auto whole = dialogue_.Next()) {
         *response_ = *whole;
         response_->clear_nonce();
+        if (dialogue_.HoldsTrust()) {
+          trust_ = {.trust_epoch = contexts->trust_epoch(),
+                    .trust_digest = contexts->trust_digest()};
+        }
       } else {
         asked_ = contexts->identities().empty()
                      ? absl::PermissionDeniedError(absl::StrCat(
@@ -173,6 +193,7 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
     }
     End(asked_);
   }
+  bool SendsAtOnce() const override { return false; }
   void End(const absl::Status& status) override {
     {
       base::MutexLock lock(mutex_);
@@ -182,10 +203,18 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   }
 
  private:
-  void OnCancel() override { End(absl::CancelledError("the caller has gone")); }
+  void OnCancel() override {
+    cancelled_ = true;
+    End(absl::CancelledError("the caller has gone"));
+  }
   void OnDone() override {
     const std::shared_ptr<FetchCall> self = std::move(self_);
-    if (!id_.empty()) parts_.streams.Close(id_);
+    if (id_.empty()) return;
+    // Nobody hears what becomes of it: what went out whole is assumed to be in use.
+    if (trust_.has_value() && !cancelled_) {
+      (void)parts_.streams.Tell(id_, {.holds = ca::v1::DELIVERED, .accepted = trust_}, nullptr);
+    }
+    parts_.streams.Close(id_);
   }
 
   const SecretDiscoveryService::Parts& parts_;
@@ -193,8 +222,10 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   discovery::DiscoveryResponse* const response_;
   absl::Status asked_;
   std::shared_ptr<FetchCall> self_;
-  ConsumerId id_;
+  ConsumerId id_;  // of the handler, then of OnDone()
+  std::atomic<bool> cancelled_ = false;
   base::Mutex mutex_;
+  std::optional<ConsumerStreams::News::Delivery> trust_;  // in the answer
   bool finished_ = false;
 };
 

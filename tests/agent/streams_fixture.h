@@ -10,6 +10,7 @@
 #include <grpcpp/server_builder.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -125,6 +126,8 @@ class StreamsTest : public ::testing::Test {
     }
     then();
   }
+  // Nothing more is taken.
+  void BeFull(bool full) { full_ = full; }
   void AwaitHeld(size_t count) {
     base::MutexLock lock(mutex_);
     EXPECT_TRUE(changed_.wait_for(lock, kStreamDeadline, [&] { return held_.size() == count; }));
@@ -166,11 +169,14 @@ class StreamsTest : public ::testing::Test {
   base::CondVar changed_;
   std::deque<agent::Event> events_;
   bool slow_core_ = false;
+  std::atomic<bool> full_ = false;
   std::vector<std::function<void()>> held_;
   FakeAttestor attestor_;
   FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
   agent::UserQueues attesting_;
-  const agent::PostThen taking_ = [this](agent::Event event, std::function<void()> then) {
+  const agent::PostThen taking_ = [this](agent::Event event,
+                                         std::function<void()> then) -> absl::Status {
+    if (full_) return absl::ResourceExhaustedError("too much waits");
     if (then != nullptr) TakenOrHeld(std::move(then));
     Put(std::move(event));
     return absl::OkStatus();
