@@ -17,7 +17,7 @@ check_cxx_compiler_flag(-fcf-protection=full LINCHPIN_HAS_CF_PROTECTION)
 if(LINCHPIN_HAS_CF_PROTECTION)
   add_compile_options(-fcf-protection=full)
 endif()
-add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections)
 
 if(LINCHPIN_SANITIZE)
   if(LINCHPIN_FUZZ)
