@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
@@ -28,6 +29,7 @@ namespace {
 
 constexpr char kCurrent[] = "current";
 constexpr char kNewLink[] = ".current.new";
+constexpr char kLock[] = ".lock";
 constexpr absl::string_view kPrefix = ".generation-";
 constexpr size_t kMostGenerations = 16;
 constexpr absl::Duration kKept = absl::Minutes(1);
@@ -43,6 +45,7 @@ class Fd {
     if (fd_ >= 0) close(fd_);
   }
   int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
   bool ok() const { return fd_ >= 0; }
 
  private:
@@ -100,7 +103,7 @@ absl::StatusOr<Contents> Look(int directory, const std::string& path) {
       contents.current = *GenerationOf(target);
     } else if (!target.empty() && target == absl::StrCat(kCurrent, "/", name)) {
       contents.links.insert(name);
-    } else if (name != kNewLink) {
+    } else if (name != kNewLink && (name != kLock || !target.empty())) {
       return absl::FailedPreconditionError(
           absl::StrCat(path, " holds something else, ", name, ": name a directory of its own"));
     }
@@ -138,10 +141,6 @@ absl::StatusOr<Fd> OpenOwn(const std::string& path) {
         absl::StrCat(path,
                      " is writable by others, who could put other files in place: chmod "
                      "go-w it"));
-  }
-  if (flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("another process writes to ", path, " now: one writer a directory"));
   }
   return directory;
 }
@@ -250,8 +249,39 @@ void RemoveOld(int directory, std::set<uint64_t> generations, absl::Time now) {
 
 }  // namespace
 
+WriterLock::~WriterLock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::Status WriterLock::Take(int directory, const std::string& path) {
+  Fd file(openat(directory, kLock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  struct stat found {};
+  if (!file.ok() || fstat(file.get(), &found) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("open ", path, "/", kLock));
+  }
+  if (!S_ISREG(found.st_mode) || found.st_uid != geteuid() || (found.st_mode & 0077) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, "/", kLock,
+                     " is no file that this process's user alone can open: remove it, or name "
+                     "another directory"));
+  }
+  struct stat held {};
+  if (fd_ >= 0 && fstat(fd_, &held) == 0 && held.st_dev == found.st_dev &&
+      held.st_ino == found.st_ino) {
+    return absl::OkStatus();
+  }
+  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("lock ", path, "/", kLock));
+    return absl::FailedPreconditionError(
+        absl::StrCat("another process writes to ", path, ": one writer a directory"));
+  }
+  if (fd_ >= 0) close(fd_);
+  fd_ = file.Release();
+  return absl::OkStatus();
+}
+
 absl::Status SwapFiles(const SwappedDirectoryOptions& options,
-                       const std::vector<SwappedFile>& files, absl::Time now) {
+                       const std::vector<SwappedFile>& files, absl::Time now, WriterLock* lock) {
   SwappedDirectoryOptions trimmed = options;
   std::string& path = trimmed.directory;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -260,6 +290,8 @@ absl::Status SwapFiles(const SwappedDirectoryOptions& options,
         absl::StrCat("the directory '", path, "' is relative: give the whole path"));
   }
   ASSIGN_OR_RETURN(const Fd directory, OpenOwn(path));
+  RETURN_IF_ERROR(Look(directory.get(), path).status());  // before anything in it is touched
+  RETURN_IF_ERROR(lock->Take(directory.get(), path));
   ASSIGN_OR_RETURN(Contents contents, Look(directory.get(), path));
   // Half a generation, of a writer that was killed.
   while (!contents.generations.empty() && *contents.generations.rbegin() > contents.current) {

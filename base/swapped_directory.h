@@ -35,14 +35,30 @@ struct SwappedDirectoryOptions {
   std::optional<gid_t> gid;
 };
 
+// Makes its holder the only writer of a directory, from the first SwapFiles() that finds the
+// directory as it must be, until it goes. It is of DIR/.lock, which its owner alone can open:
+// whoever can open a file, for reading too, can lock it.
+class WriterLock {
+ public:
+  WriterLock() = default;
+  WriterLock(const WriterLock&) = delete;
+  WriterLock& operator=(const WriterLock&) = delete;
+  ~WriterLock();
+  // Of the directory that is open as `directory`; of one that took its place, anew.
+  absl::Status Take(int directory, const std::string& path);
+
+ private:
+  int fd_ = -1;
+};
+
 // Makes `files` the ones in force, durably. At any failure or crash before that instant the old
 // ones stay. The directory is made (0755) if it is not there. Older generations go a minute after
 // they were replaced, at the next call, and those beyond the sixteenth at once. INVALID_ARGUMENT:
 // not absolute. FAILED_PRECONDITION: a symbolic link or no directory, not the caller's own,
-// writable by others, holding anything else, or another process writes there now.
+// writable by others, holding anything else, or another holds its lock.
 // RESOURCE_EXHAUSTED: disk full; PERMISSION_DENIED: also for an owner that only root may set.
-// Threads: any, but one call a directory at a time.
+// Threads: any, but one call a lock at a time.
 absl::Status SwapFiles(const SwappedDirectoryOptions& options,
-                       const std::vector<SwappedFile>& files, absl::Time now);
+                       const std::vector<SwappedFile>& files, absl::Time now, WriterLock* lock);
 
 }  // namespace linchpin::base

@@ -111,6 +111,7 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options, const Writ
   grpc::ClientContext context;
   SetCallDeadline(&context, timeout);
   absl::Status shown;
+  base::WriterLock lock;
   bool found = false;
   MtlsContexts unidentified;
   const bool for_files = !options.write.empty();
@@ -122,7 +123,7 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options, const Writ
           return true;
         }
         std::string said;
-        if (for_files) shown = WriteContexts(write, contexts, session.clock.Now(), &said);
+        if (for_files) shown = WriteContexts(write, contexts, session.clock.Now(), &lock, &said);
         if (!said.empty()) session.err << "linchpin: " << said << std::endl;
         if (shown.ok()) shown = Show(session, options, contexts);
         return false;

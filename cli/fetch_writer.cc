@@ -50,7 +50,7 @@ absl::StatusOr<gid_t> GroupOf(const std::string& name) {
 }
 
 absl::Status WriteFiles(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
-                        absl::Time now, std::string* said) {
+                        absl::Time now, base::WriterLock* lock, std::string* said) {
   ASSIGN_OR_RETURN(const trust::ContextFiles rendered,
                    trust::RenderContextFiles(contexts, options.id, options.bundle, now));
   std::vector<base::SwappedFile> files;
@@ -58,7 +58,7 @@ absl::Status WriteFiles(const WriteOptions& options, const agent::v1::MtlsContex
     files.push_back({.name = file.name, .contents = file.contents.Reveal(), .secret = file.secret});
   }
   *said = rendered.why_empty;
-  return base::SwapFiles(options.place, files, now);
+  return base::SwapFiles(options.place, files, now, lock);
 }
 
 }  // namespace
@@ -88,8 +88,8 @@ absl::Status ParseOwner(const std::string& text, base::SwappedDirectoryOptions* 
 }
 
 absl::Status WriteContexts(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
-                           absl::Time now, std::string* said) {
-  RETURN_IF_ERROR(WriteFiles(options, contexts, now, said));
+                           absl::Time now, base::WriterLock* lock, std::string* said) {
+  RETURN_IF_ERROR(WriteFiles(options, contexts, now, lock, said));
   if (options.command.empty()) return absl::OkStatus();
   return base::RunProgram(options.command, options.command_timeout);
 }
@@ -148,7 +148,7 @@ void FollowingWriter::Say(const absl::Status& failed) const {
 
 absl::Status FollowingWriter::Write(const agent::v1::MtlsContexts& contexts, int attempt) {
   std::string said;
-  absl::Status done = WriteContexts(parts_.options, contexts, parts_.clock.Now(), &said);
+  absl::Status done = WriteContexts(parts_.options, contexts, parts_.clock.Now(), &lock_, &said);
   if (!said.empty() && attempt == 0) parts_.err << "linchpin: " << Printable(said) << std::endl;
   if (done.ok()) {
     if (attempt > 0) parts_.err << "linchpin: written and loaded" << std::endl;

@@ -35,10 +35,11 @@ absl::StatusOr<mode_t> ParseSecretMode(const std::string& text);
 // "USER", "USER:GROUP" or ":GROUP", names or numbers. NOT_FOUND: no such user or group.
 absl::Status ParseOwner(const std::string& text, base::SwappedDirectoryOptions* place);
 
-// Writes the files, then runs the command. `said` gets a sentence that somebody should read though
+// Writes the files, then runs the command; who holds `lock` meanwhile keeps other writers out.
+// `said` gets a sentence that somebody should read though
 // nothing failed. The codes of trust::RenderContextFiles, base::SwapFiles and base::RunProgram.
 absl::Status WriteContexts(const WriteOptions& options, const agent::v1::MtlsContexts& contexts,
-                           absl::Time now, std::string* said);
+                           absl::Time now, base::WriterLock* lock, std::string* said);
 
 // Writes what was given last, in a thread of its own, and tries again until it succeeds or
 // something newer is there: a full disk or a service that does not load may be mended meanwhile.
@@ -66,6 +67,7 @@ class FollowingWriter {
   absl::Status Write(const agent::v1::MtlsContexts& contexts, int attempt);
 
   const Parts parts_;
+  base::WriterLock lock_;
   base::Mutex mutex_;
   base::CondVar changed_;
   std::shared_ptr<const agent::v1::MtlsContexts> next_;

@@ -10,11 +10,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "base/durable_file.h"
 #include "gmock/gmock.h"
@@ -36,7 +39,7 @@ class SwappedDirectoryTest : public testing::Test {
     return SwapFiles({.directory = path_},
                      {{.name = "chain.pem", .contents = contents},
                       {.name = "key.pem", .contents = contents, .secret = true}},
-                     now_);
+                     now_, &lock_);
   }
   std::string Read(const std::string& name) const {
     return ReadFile(path_ + "/" + name, 1 << 20).value_or("");
@@ -54,6 +57,7 @@ class SwappedDirectoryTest : public testing::Test {
   }
   test::TempDir directory_;
   std::string path_ = directory_.Join("tls");
+  WriterLock lock_;
   absl::Time now_ = absl::FromUnixMicros(
       std::chrono::duration_cast<std::chrono::microseconds>(
           std::chrono::file_clock::to_sys(fs::last_write_time(directory_.path()))
@@ -77,7 +81,7 @@ TEST_F(SwappedDirectoryTest, OnlySecretsAreClosedToOthers) {
   EXPECT_EQ(Mode("chain.pem"), 0644u);
   EXPECT_EQ(Mode("key.pem"), 0600u);
   ASSERT_OK(SwapFiles({.directory = path_, .secret_mode = 0640, .gid = getegid()},
-                      {{.name = "key.pem", .contents = "k", .secret = true}}, now_));
+                      {{.name = "key.pem", .contents = "k", .secret = true}}, now_, &lock_));
   EXPECT_EQ(Mode("key.pem"), 0640u);
 }
 
@@ -143,9 +147,9 @@ TEST_F(SwappedDirectoryTest, WhatCannotBeWrittenLeavesTheOldFilesInForce) {
 }
 
 TEST_F(SwappedDirectoryTest, ADirectoryThatIsNotItsOwnIsRefused) {
-  EXPECT_THAT(SwapFiles({.directory = "tls"}, {}, now_),
+  EXPECT_THAT(SwapFiles({.directory = "tls"}, {}, now_, &lock_),
               StatusIs(absl::StatusCode::kInvalidArgument, "relative"));
-  EXPECT_THAT(SwapFiles({.directory = directory_.Join("no/tls")}, {}, now_),
+  EXPECT_THAT(SwapFiles({.directory = directory_.Join("no/tls")}, {}, now_, &lock_),
               StatusIs(absl::StatusCode::kNotFound));
   fs::create_directory(directory_.Join("real"));
   fs::create_directory_symlink(directory_.Join("real"), path_);
@@ -158,6 +162,7 @@ TEST_F(SwappedDirectoryTest, ADirectoryThatIsNotItsOwnIsRefused) {
   std::ofstream(path_ + "/precious") << "data";
   EXPECT_THAT(Swap("x"), StatusIs(kPrecondition, "precious"));
   EXPECT_EQ(Read("precious"), "data");
+  EXPECT_FALSE(fs::exists(path_ + "/.lock"));
   fs::remove(path_ + "/precious");
   std::ofstream(path_ + "/key.pem") << "somebody's";
   EXPECT_THAT(Swap("x"), StatusIs(kPrecondition, "key.pem"));
@@ -166,13 +171,55 @@ TEST_F(SwappedDirectoryTest, ADirectoryThatIsNotItsOwnIsRefused) {
   EXPECT_THAT(Swap("x"), StatusIs(kPrecondition, "writable by others"));
 }
 
-TEST_F(SwappedDirectoryTest, OneWriterADirectory) {
-  ASSERT_OK(Swap("one"));
-  const int other = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  ASSERT_EQ(flock(other, LOCK_EX), 0);
+TEST_F(SwappedDirectoryTest, OneWriterADirectoryForAsLongAsItsLockLives) {
+  auto first = std::make_unique<WriterLock>();
+  const auto swap = [&](const std::string& contents, WriterLock* lock) {
+    return SwapFiles({.directory = path_}, {{.name = "key.pem", .contents = contents}}, now_, lock);
+  };
+  ASSERT_OK(swap("one", first.get()));
   EXPECT_THAT(Swap("two"), StatusIs(kPrecondition, "another process writes"));
-  close(other);
+  ASSERT_OK(swap("three", first.get()));
+  EXPECT_EQ(Read("key.pem"), "three");
+  first.reset();
   EXPECT_OK(Swap("two"));
+}
+
+TEST_F(SwappedDirectoryTest, WhoOnlyReadsCannotKeepTheWriterOut) {
+  ASSERT_OK(Swap("one"));
+  // Whatever others can open, they can lock.
+  std::vector<int> held;
+  for (const auto& entry : fs::recursive_directory_iterator(directory_.path())) {
+    struct stat found {};
+    ASSERT_EQ(stat(entry.path().c_str(), &found), 0);
+    if ((found.st_mode & 0004) == 0) continue;
+    held.push_back(open(entry.path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(flock(held.back(), LOCK_EX | LOCK_NB) == 0 || errno == EWOULDBLOCK);
+  }
+  EXPECT_GE(held.size(), 3u);
+  EXPECT_OK(Swap("two"));
+  WriterLock another;
+  EXPECT_THAT(SwapFiles({.directory = path_}, {}, now_, &another),
+              StatusIs(kPrecondition, "another process writes"));
+  for (const int fd : held) close(fd);
+  EXPECT_EQ(Mode(".lock"), 0600u);
+}
+
+TEST_F(SwappedDirectoryTest, ADirectoryThatWasMadeAnewIsLockedAnew) {
+  ASSERT_OK(Swap("one"));
+  fs::remove_all(path_);
+  ASSERT_OK(Swap("two"));
+  WriterLock another;
+  EXPECT_THAT(SwapFiles({.directory = path_}, {}, now_, &another),
+              StatusIs(kPrecondition, "another process writes"));
+}
+
+TEST_F(SwappedDirectoryTest, ALockThatOthersCanOpenIsRefused) {
+  ASSERT_OK(Swap("one"));
+  fs::permissions(path_ + "/.lock", fs::perms::owner_read | fs::perms::others_read);
+  EXPECT_THAT(Swap("two"), StatusIs(kPrecondition, "alone can open"));
+  fs::remove(path_ + "/.lock");
+  fs::create_symlink("current/key.pem", path_ + "/.lock");
+  EXPECT_THAT(Swap("two"), StatusIs(kPrecondition, "something else"));
 }
 
 }  // namespace

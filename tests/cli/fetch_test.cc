@@ -35,10 +35,11 @@ class FetchWriterTest : public testing::Test {
   absl::Status Write(const agent::v1::MtlsContexts& contexts, const std::string& command = "") {
     options_.place.directory = out_;
     if (!command.empty()) options_.command = *base::SplitCommand(command);
-    return WriteContexts(options_, contexts, world_.now, &said_);
+    return WriteContexts(options_, contexts, world_.now, &lock_, &said_);
   }
   test::TempDir directory_;
   std::string out_ = directory_.Join("tls");
+  base::WriterLock lock_;
   ContextsWorld world_;
   WriteOptions options_{.bundle = trust::BundleKind::kRoots};
   std::string said_;
@@ -126,6 +127,15 @@ TEST_F(FollowingWriterTest, ADirectoryThatIsNotOneToWriteToIsSaidAtOnce) {
   Follow("true");
   EXPECT_THAT(writer_->Give(Epoch(1)),
               StatusIs(absl::StatusCode::kFailedPrecondition, "no directory"));
+}
+
+TEST_F(FollowingWriterTest, IsTheDirectorysOnlyWriterUntilItEnds) {
+  Follow("true");
+  ASSERT_OK(writer_->Give(Epoch(1)));
+  EXPECT_THAT(Write(world_.contexts),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "another process writes"));
+  writer_.reset();
+  EXPECT_OK(Write(world_.contexts));
 }
 
 TEST_F(FollowingWriterTest, KeepsTheFilesWhenTheIdentityIsWithdrawn) {

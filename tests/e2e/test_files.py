@@ -2,6 +2,7 @@
 # Copyright The Linchpin Authors
 """Files that `linchpin fetch --write --watch` keeps current, and who reads them meanwhile."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -137,6 +138,22 @@ def test_a_directory_that_is_not_its_own_is_refused_with_words(short):
         watch = follow(short, folder / name, name=f"watch-{name}")
         assert watch.wait() == 1 and words in watch.text()
     assert (folder / "full/precious").read_text() == "data"
+
+
+def test_a_directory_has_one_writer_whom_nobody_else_keeps_out(short):
+    out = short.folder / "tls"
+    writer = follow(short, out, "--exec", "true")
+    wait_for("the files", (out / "current").exists)
+    second = follow(short, out, "--id", f"spiffe://{TRUST_DOMAIN}/web", name="second")
+    assert second.wait() == 1 and "another process writes" in second.text()
+    held = [os.open(place, os.O_RDONLY) for place in (out, out / "current", out / "chain.pem")]
+    for place in held:  # as any user could
+        fcntl.flock(place, fcntl.LOCK_EX)
+    first = load(out)
+    wait_for("the next generations", lambda: load(out) > first + 1)
+    for place in held:
+        os.close(place)
+    assert writer.alive() and (out / ".lock").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("arguments, words", [
