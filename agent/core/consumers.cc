@@ -22,6 +22,11 @@ bool HoldsOn(const Consumer& consumer) {
 
 bool CanExpire(const Consumer& consumer) { return !consumer.open || HoldsOn(consumer); }
 
+// Stands for the readers of files whose writer has exited.
+ProcessId FilesOf(const Consumer& consumer) {
+  return absl::StrCat("<files ", consumer.identities.front().first, ">");
+}
+
 // What one stream shows, into the row that speaks for all of its process.
 void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
   const bool lower = consumer.epoch < row->trust_epoch() || !consumer.shown;
@@ -62,7 +67,7 @@ void ConsumerTable::LetGo(const Selectors* selectors) {
 }
 
 absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
-  if (consumers_.size() >= kMaxConsumers) {
+  if (open_ >= kMaxConsumers) {
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxConsumers, " consumers already"));
   }
@@ -71,6 +76,7 @@ absl::Status ConsumerTable::Open(const event::ConsumerOpened& event) {
     return absl::AlreadyExistsError(absl::StrCat("a stream ", event.consumer, " is open"));
   it->second.process = event.process;
   it->second.evidence = event.evidence;
+  it->second.carries = event.carries;
   it->second.selectors = Keep(event.selectors);
   of_process_[event.process].insert(event.consumer);
   ++open_;
@@ -93,30 +99,54 @@ void ConsumerTable::Erase(Entry entry) {
     LetGo(entry->second.selectors);
     --open_;
   }
+  Leave(entry);
+  consumers_.erase(entry);
+}
+
+void ConsumerTable::Leave(Entry entry) {
   const auto process = of_process_.find(entry->second.process);
   process->second.erase(entry->first);
   if (process->second.empty()) of_process_.erase(process);
   Touch(entry->second);
-  consumers_.erase(entry);
 }
 
 void ConsumerTable::Close(const ConsumerId& id) {
   const auto it = consumers_.find(id);
   if (it == consumers_.end() || !it->second.open) return;
   if (it->second.identities.empty() || it->second.evidence == ca::v1::NONE) return Erase(it);
-  LetGo(std::exchange(it->second.selectors, nullptr));
-  it->second.open = false;
-  --open_;
-  MayExpire(it->second.expires_at);
-  const EndedOf ended = Ended(it->second.process);
-  if (ended.size() > kMaxEnded) EraseNewest(ended);
+  End(it);
+}
+
+void ConsumerTable::End(Entry entry) {
+  if (entry->second.open) {
+    LetGo(std::exchange(entry->second.selectors, nullptr));
+    entry->second.open = false;
+    --open_;
+  }
+  MayExpire(entry->second.expires_at);
+  // Who fills the table loses what it says of itself, and keeps nobody else out.
+  const EndedOf ended = Ended(entry->second.process);
+  const bool full = consumers_.size() - open_ > kMaxConsumers;
+  if (full || ended.size() > kMaxEnded) EraseNewest(ended);
 }
 
 void ConsumerTable::Exited(const ProcessId& process) {
   const auto found = of_process_.find(process);
   if (found == of_process_.end()) return;
   const std::set<ConsumerId> ids = found->second;
-  for (const ConsumerId& id : ids) Erase(consumers_.find(id));
+  for (const ConsumerId& id : ids) {
+    const auto it = consumers_.find(id);
+    Consumer& consumer = it->second;
+    if (consumer.evidence != ca::v1::RELOADED || consumer.identities.empty()) {
+      Erase(it);
+      continue;
+    }
+    Leave(it);
+    consumer.process = FilesOf(consumer);
+    of_process_[consumer.process].insert(id);
+    Touch(consumer);
+    End(it);
+  }
 }
 
 void ConsumerTable::ForgetExpired(absl::Time now) {
@@ -166,8 +196,13 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
 
 void ConsumerTable::CameBack(Consumer* consumer) {
   if (consumer->evidence == ca::v1::NONE || consumer->identities.empty()) return;
+  const bool files = consumer->evidence == ca::v1::RELOADED;
+  if (files && !consumer->shown) return;  // the old ones are still in use
   if (std::exchange(consumer->came_back, true)) return;
   EndedOf ended = Ended(consumer->process);
+  if (files) {
+    for (const Entry before : Ended(FilesOf(*consumer))) ended.push_back(before);
+  }
   std::erase_if(ended, [consumer](Entry before) {
     return before->second.evidence != consumer->evidence ||
            before->second.carries != consumer->carries;
@@ -177,7 +212,9 @@ void ConsumerTable::CameBack(Consumer* consumer) {
 
 ConsumerTable::EndedOf ConsumerTable::Ended(const ProcessId& process) {
   EndedOf ended;
-  for (const ConsumerId& id : of_process_[process]) {
+  const auto found = of_process_.find(process);
+  if (found == of_process_.end()) return ended;
+  for (const ConsumerId& id : found->second) {
     const auto it = consumers_.find(id);
     if (!it->second.open) ended.push_back(it);
   }
@@ -223,6 +260,7 @@ void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   if (consumer == nullptr) return;
   Touch(*consumer);
   consumer->Show(report.trust_epoch(), report.trust_digest());
+  CameBack(consumer);
 }
 
 ConsumerTable::Rows ConsumerTable::RowsOf(const ProcessId& process) const {

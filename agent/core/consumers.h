@@ -59,7 +59,7 @@ struct Consumer {
 
 class ConsumerTable {
  public:
-  static constexpr size_t kMaxConsumers = 20000;
+  static constexpr size_t kMaxConsumers = 20000;  // open ones, and as many that ended
   static constexpr size_t kMaxDeliveries = 16;
   static constexpr size_t kMaxEnded = 64;  // streams of a process that are over and still count
 
@@ -68,7 +68,7 @@ class ConsumerTable {
   void Restarted(std::map<std::string, std::string> identities, absl::Time settled);
   void SettleBy(absl::Time latest);
 
-  // RESOURCE_EXHAUSTED with kMaxConsumers.
+  // RESOURCE_EXHAUSTED with kMaxConsumers that are open.
   absl::Status Open(const event::ConsumerOpened& event);
   Consumer* Find(const ConsumerId& id);
   // One that holds no trust (NONE) has no rows, and stands in for nobody who had.
@@ -78,6 +78,8 @@ class ConsumerTable {
   // leaf ends, or until the same process opens another that carries the same: one for one, since
   // what the others hold is still there.
   void Close(const ConsumerId& id);
+  // What wrote files (RELOADED) is not what reads them: those count on until their leaf expires, or
+  // until another has seen them read.
   void Exited(const ProcessId& process);
   void ForgetExpired(absl::Time now);
   // Of those whose stream ended, or have not come back: not before this.
@@ -115,6 +117,8 @@ class ConsumerTable {
   void EraseNewest(const EndedOf& ended);
   void Touch(const Consumer& consumer) { touched_.insert(consumer.process); }
   void Erase(Entry entry);
+  void End(Entry entry);
+  void Leave(Entry entry);  // its process's list
   void MayExpire(absl::Time at) { soonest_ = std::min(soonest_, at); }
 
   std::map<ConsumerId, Consumer> consumers_;

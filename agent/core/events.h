@@ -102,6 +102,7 @@ struct ConsumerOpened {
   ProcessId process;
   std::vector<std::string> selectors;
   ca::v1::Evidence evidence = ca::v1::IN_FORCE;
+  std::string carries;  // of ConsumerHolds
 };
 struct ConsumerChanged {  // attested again, with another result
   ConsumerId consumer;

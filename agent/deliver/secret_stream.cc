@@ -161,6 +161,15 @@ bool SecretStream::HoldsTrust() const {
                      [](const auto& entry) { return entry.second.carried_trust; });
 }
 
+std::string SecretStream::Carries() const {
+  if (!HoldsTrust()) return "";
+  x509::FieldHasher hasher("linchpin carried secrets v1");
+  for (const auto& [name, entry] : entries_) {
+    if (entry.carried_trust) hasher.Add(name);
+  }
+  return hasher.Finish();
+}
+
 std::optional<SecretStream::Accepted> SecretStream::TakeAccepted() {
   if (contexts_ == nullptr || contexts_->trust_digest().empty()) return std::nullopt;
   bool any = false;

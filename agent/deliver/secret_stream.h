@@ -58,6 +58,8 @@ class SecretStream {
   // Whether peers are judged by what this stream carries: a stream of certificates only holds no
   // trust that somebody could wait for.
   bool HoldsTrust() const;
+  // Which secrets that is, as a digest of their names; empty if there is none.
+  std::string Carries() const;
   // News, once: the caller has accepted every secret asked for here that carries trust, as it is
   // at this epoch and digest.
   struct Accepted {

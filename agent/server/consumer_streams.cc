@@ -37,16 +37,16 @@ PeerProcess ToProcess(const std::shared_ptr<const rpc::UnixPeer>& peer) {
 // What is known of one, and what waits until somebody has looked at its process.
 class ConsumerStreams::Stream {
  public:
-  Stream(ConsumerId name, ca::v1::Evidence best, std::shared_ptr<const rpc::UnixPeer> caller,
+  Stream(ConsumerId name, Trust carried, std::shared_ptr<const rpc::UnixPeer> caller,
          std::shared_ptr<ConsumerSink> to)
       : id(std::move(name)),
-        evidence(best),
+        trust(std::move(carried)),
         peer(std::move(caller)),
         process(ToProcess(peer)),
         sink(std::move(to)) {}
 
   const ConsumerId id;
-  const ca::v1::Evidence evidence;
+  const Trust trust;
   const std::shared_ptr<const rpc::UnixPeer> peer;
   const PeerProcess process;
   const std::shared_ptr<ConsumerSink> sink;
@@ -114,8 +114,7 @@ std::vector<ConsumerStreams::StreamPtr> ConsumerStreams::Streams() const {
 }
 
 absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& context,
-                                                 ca::v1::Evidence evidence,
-                                                 std::shared_ptr<ConsumerSink> sink) {
+                                                 Trust trust, std::shared_ptr<ConsumerSink> sink) {
   const std::shared_ptr<const rpc::UnixPeer> peer = PeerOf(context);
   if (peer == nullptr) return Unknown();
   if (!TakePlace(peer->uid())) {
@@ -127,7 +126,7 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
   {
     base::MutexLock lock(mutex_);
     const ConsumerId id = absl::StrCat(run_, "-", ++last_);
-    stream = std::make_shared<Stream>(id, evidence, peer, std::move(sink));
+    stream = std::make_shared<Stream>(id, std::move(trust), peer, std::move(sink));
     streams_[id] = stream;
   }
   const absl::Status queued = parts_.attesting.Post(peer->uid(), [this, stream] { Begin(stream); });
@@ -138,9 +137,11 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
 void ConsumerStreams::Begin(const StreamPtr& stream) {
   if (Find(stream->id) == nullptr || !Attest(stream)) return;
   const std::shared_ptr<const Attested> attested = stream->seen().attested;
-  (void)parts_.take(
-      event::ConsumerOpened{stream->id, attested->process, attested->selectors, stream->evidence},
-      nullptr);
+  const absl::Status taken =
+      parts_.take(event::ConsumerOpened{stream->id, attested->process, attested->selectors,
+                                        stream->trust.evidence, stream->trust.carries},
+                  nullptr);
+  if (!taken.ok()) return stream->sink->End(taken);
   exits_.Watch(attested->process, stream->peer);  // an exit is told after the beginning
   // The end that came meanwhile was told before the beginning.
   if (Find(stream->id) == nullptr) {
@@ -229,7 +230,8 @@ absl::Status ConsumerStreams::Tell(const ConsumerId& id, const News& news,
   const StreamPtr stream = Find(id);
   if (stream == nullptr) return absl::OkStatus();  // it is over
   std::vector<Event> events;
-  if (news.holds.has_value()) events.push_back(event::ConsumerHolds{id, *news.holds});
+  if (news.holds.has_value())
+    events.push_back(event::ConsumerHolds{id, news.holds->evidence, news.holds->carries});
   if (news.accepted.has_value()) {
     v1::ReportRequest report;
     report.set_consumer_id(id);

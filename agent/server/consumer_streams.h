@@ -71,11 +71,16 @@ class ConsumerStreams {
   // Once, before the first call.
   void UseListener(const rpc::UnixListener* listener) { listener_ = listener; }
 
+  // What a stream carries of it, as event::ConsumerHolds says.
+  struct Trust {
+    ca::v1::Evidence evidence = ca::v1::NONE;
+    std::string carries;
+  };
   // Begins a stream of the process that makes this call: attests it and tells the core, which
   // answers with Deliver(). Returns its name. The sink is kept until Close(), and ended if
   // something fails later. UNAUTHENTICATED: it did not come over the socket; RESOURCE_EXHAUSTED:
   // too many.
-  absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, ca::v1::Evidence evidence,
+  absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, Trust trust,
                                   std::shared_ptr<ConsumerSink> sink);
   // The call is over. Once for each Open() that succeeded. Hold no lock that a sink takes.
   void Close(const ConsumerId& id);
@@ -88,7 +93,7 @@ class ConsumerStreams {
   // What a process lets be known of the trust that it was given.
   struct News {
     // What it carries changed: this is the evidence that there can be of it from now on.
-    std::optional<ca::v1::Evidence> holds;
+    std::optional<Trust> holds;
     // This delivery is in its hands, as far as its evidence goes.
     struct Delivery {
       uint64_t trust_epoch = 0;

@@ -20,7 +20,7 @@ class WatchStream final : public NewestWriter<v1::MtlsContexts>, public Consumer
   void Begin(const grpc::CallbackServerContext& context, ca::v1::Evidence evidence,
              const std::shared_ptr<WatchStream>& self) {
     Keep(self);
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, evidence, self);
+    absl::StatusOr<ConsumerId> opened = streams_.Open(context, {evidence, ""}, self);
     if (!opened.ok()) return Close(opened.status());
     id_ = *std::move(opened);
   }

@@ -229,13 +229,15 @@ absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
 void Runtime::Step(const Event& event) {
   ++steps_;
   const absl::Time now = parts_.clock.Now();
-  for (const Action& action : core_.Step(now, event)) {
-    std::visit([this](const auto& one) { Do(one); }, action);
-  }
+  const Actions actions = core_.Step(now, event);
+  // First: who is entitled by a hash is not to be told that it is nothing, for want of a look.
   const std::shared_ptr<const sync::Projection>& projection = core_.model().projection;
   if (projection != hash_checked_) {
     hash_checked_ = projection;
     streams_->WantHash(AsksForHashes(*projection));
+  }
+  for (const Action& action : actions) {
+    std::visit([this](const auto& one) { Do(one); }, action);
   }
   UpdateMetrics();
   if (std::holds_alternative<event::Sealed>(event)) UpdateExpiries();

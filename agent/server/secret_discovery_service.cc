@@ -38,7 +38,7 @@ class SecretCall final
   void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<SecretCall>& self) {
     self_ = self;
     // Until it is known what it carries it holds no trust.
-    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::NONE, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, {}, self);
     if (!opened.ok()) return End(opened.status());
     base::MutexLock lock(mutex_);
     id_ = *std::move(opened);
@@ -96,9 +96,10 @@ class SecretCall final
     if (const auto why = dialogue_->TakeRefusal()) parts_.refused(id_, *why);
     if (telling_ || end_.has_value()) return;
     ConsumerStreams::News news;
-    const bool holds = dialogue_->HoldsTrust();
-    if (holds != std::exchange(holds_trust_, holds)) {
-      news.holds = holds ? ca::v1::ACCEPTED : ca::v1::NONE;
+    std::string carries = dialogue_->Carries();
+    if (carries != carries_) {
+      news.holds = {carries.empty() ? ca::v1::NONE : ca::v1::ACCEPTED, carries};
+      carries_ = std::move(carries);
     }
     if (auto accepted = dialogue_->TakeAccepted()) {
       news.accepted = {.trust_epoch = accepted->epoch, .trust_digest = std::move(accepted->digest)};
@@ -148,7 +149,7 @@ class SecretCall final
   std::unique_ptr<Request> request_;                  // being read; made anew, for it may be large
   bool silent_ = false;                               // nothing more is read
   std::shared_ptr<const Response> writing_;
-  bool holds_trust_ = false;
+  std::string carries_;  // as the core was told last
   bool telling_ = false;
   std::optional<absl::Status> end_;
   bool finished_ = false;
@@ -166,7 +167,7 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
   void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<FetchCall>& self) {
     self_ = self;
     if (!asked_.ok()) return End(asked_);
-    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, ca::v1::NONE, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, {}, self);
     if (!opened.ok()) return End(opened.status());
     id_ = *std::move(opened);
   }
@@ -212,7 +213,8 @@ class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
     if (id_.empty()) return;
     // Nobody hears what becomes of it: what went out whole is assumed to be in use.
     if (trust_.has_value() && !cancelled_) {
-      (void)parts_.streams.Tell(id_, {.holds = ca::v1::DELIVERED, .accepted = trust_}, nullptr);
+      (void)parts_.streams.Tell(
+          id_, {.holds = {{ca::v1::DELIVERED, dialogue_.Carries()}}, .accepted = trust_}, nullptr);
     }
     parts_.streams.Close(id_);
   }

@@ -40,7 +40,8 @@ class FetchCall final : public NewestWriter<Response>, public ConsumerSink {
     this->Keep(self);
     const absl::Status header = CheckHeader(context);
     if (!header.ok()) return this->Close(header);
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, ca::v1::DELIVERED, self);
+    absl::StatusOr<ConsumerId> opened =
+        streams_.Open(context, {ca::v1::DELIVERED, Response::descriptor()->name()}, self);
     if (!opened.ok()) return this->Close(opened.status());
     id_ = *std::move(opened);
   }

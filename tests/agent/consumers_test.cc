@@ -131,6 +131,26 @@ TEST(Consumers, AfterARestartNobodyWhoComesBackSpeaksForAllWhoWereServed) {
   EXPECT_EQ(table.epoch(), 1u);
 }
 
+TEST(Consumers, WhatReadsFilesIsWaitedForWhenTheirWriterExitsUntilAnotherHasSeenThemRead) {
+  Table table;
+  table.Serve("writer", 5, ca::v1::RELOADED);
+  table.Exited("p");
+  EXPECT_THAT(table.RowsOf("p"), IsEmpty());
+  const ConsumerTable::Rows readers = table.RowsOf("<files i1>");
+  ASSERT_THAT(readers, SizeIs(1));
+  EXPECT_EQ(readers.begin()->second.trust_epoch(), 5u);
+  ASSERT_TRUE(table.Open({"again", "q", {"unix:uid:1"}, ca::v1::RELOADED}).ok());
+  table.Deliver("again", {.epoch = 6, .trust_digest = "d", .contents = "", .has_identities = true},
+                {{"i1", "spiffe://example.org/web"}}, kExpiry);
+  EXPECT_THAT(table.RowsOf("<files i1>"), SizeIs(1)) << "its command has not succeeded";
+  table.Say("again", 6);
+  EXPECT_THAT(table.RowsOf("<files i1>"), IsEmpty());
+  table.Exited("q");
+  EXPECT_THAT(table.RowsOf("<files i1>"), SizeIs(1));
+  table.ForgetExpired(kExpiry);
+  EXPECT_THAT(table.all(), IsEmpty());
+}
+
 TEST(Consumers, AProcessThatOpensStreamAfterStreamIsBoundedAndItsOldestTrustIsNotForgotten) {
   Table table;
   for (uint64_t i = 1; i <= 1000; ++i) {

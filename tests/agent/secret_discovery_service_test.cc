@@ -85,7 +85,9 @@ TEST_F(SecretServiceTest, AStreamHasEvidenceWhileItCarriesTrust) {
   ASSERT_TRUE(stream->Read(&response));
   ASSERT_TRUE(stream->Write(Request("peers:inbound", response)));
   ASSERT_TRUE(stream->Read(&response));
-  EXPECT_EQ(Await<ConsumerHolds>()->evidence, ca::v1::ACCEPTED);
+  const auto holds = Await<ConsumerHolds>();
+  EXPECT_EQ(holds->evidence, ca::v1::ACCEPTED);
+  EXPECT_NE(holds->carries, "");
   ASSERT_TRUE(stream->Write(Request("peers:inbound", response)));
   const auto reported = Await<ConsumerReported>();
   EXPECT_EQ(reported->report.consumer_id(), opened->consumer);

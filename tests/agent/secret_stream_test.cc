@@ -279,6 +279,19 @@ TEST(WholeSecretStream, WhatWasRefusedIsNotSentAgainAndSaidOnce) {
   EXPECT_THAT(caller.Next(), UnorderedElementsAre("default", "ROOTCA"));
 }
 
+TEST(WholeSecretStream, SaysByWhichSecretsItsPeersAreJudged) {
+  const auto carries = [](const std::vector<std::string>& names) {
+    Whole caller;
+    caller.stream.Use(kNow, Web().Share());
+    EXPECT_THAT(caller.Ask(names), IsOk());
+    return caller.stream.Carries();
+  };
+  EXPECT_EQ(carries({"default"}), "");
+  EXPECT_NE(carries({"peers:inbound"}), "");
+  EXPECT_EQ(carries({"peers:inbound", "default"}), carries({"peers:inbound"}));
+  EXPECT_NE(carries({"peers:inbound"}), carries({"peers:outbound"}));
+}
+
 TEST(WholeSecretStream, TrustIsAcceptedOnceTheWholeOfItIs) {
   Whole caller;
   caller.stream.Use(kNow, Web().Share());
