@@ -44,9 +44,12 @@ func serve(ctx context.Context, source *workloadapi.X509Source, address string,
 		return err
 	}
 	callers := tlsconfig.AuthorizeOneOf(allowed...)
+	config := tlsconfig.MTLSServerConfig(source, source, callers)
+	// Go does not call go-spiffe's checks for a session that is resumed.
+	config.SessionTicketsDisabled = true
 	server := &http.Server{
 		Handler:           http.HandlerFunc(greet),
-		TLSConfig:         tlsconfig.MTLSServerConfig(source, source, callers),
+		TLSConfig:         config,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       5 * time.Minute,

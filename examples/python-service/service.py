@@ -43,7 +43,7 @@ class Credentials:
                 if newest != self.seen:
                     self.current = self.load(newest)
                     self.seen = newest
-            except (OSError, ssl.SSLError):  # the old ones serve once more
+            except FileNotFoundError:  # replaced meanwhile: the old ones serve once more
                 if self.current is None:
                     raise
             return self.current

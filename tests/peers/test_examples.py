@@ -3,6 +3,9 @@
 """The examples in other languages, as somebody who copies them runs them."""
 
 import pathlib
+import shutil
+import socket
+import ssl
 
 import pytest
 import toolchains
@@ -53,6 +56,23 @@ def test_python_service_refuses_another_caller_and_another_server(node, files):
     assert code == 1 and lines == [f"the server is {spiffe_id('web')}, not {spiffe_id('payments')}"]
 
 
+@pytest.mark.parametrize("bundle", ["", "# nothing\n"])
+def test_python_service_does_not_go_on_with_anchors_that_were_replaced(node, files, bundle):
+    copy = node.folder / "copy"
+    for generation in ("1", "2"):
+        shutil.copytree((files / "current").resolve(), copy / generation)
+    (copy / "2/bundle.pem").write_text(bundle)
+    (copy / "current").symlink_to("1")
+    server = node.start("server", [*PYTHON, "serve", copy, "127.0.0.1:0", spiffe_id("web")])
+    url = f"https://{address(server)}/"
+    assert node.once(*PYTHON, "get", files, url, spiffe_id("web"))[0] == 0
+    (copy / "next").symlink_to("2")
+    (copy / "next").replace(copy / "current")
+    code, lines = node.once(*PYTHON, "get", files, url, spiffe_id("web"))
+    assert code == 1 and "Hello" not in "".join(lines)
+    assert "refused" in server.text()
+
+
 @pytest.fixture(scope="session")
 def go_service():
     return toolchains.go(EXAMPLES / "go-service")
@@ -69,3 +89,30 @@ def test_go_service_greets_whom_it_is_told_to(node, go_service):
     assert code == 1 and "Hello" not in "".join(lines)
     code, lines = node.once(web, "get", url, spiffe_id("other"))
     assert code == 1 and "unexpected ID" in "".join(lines)
+
+
+def answer(tls, where, session=None):
+    """Of a GET: what it says, whether its session was resumed, and the session to resume."""
+    host, port = where.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=10) as plain, \
+            tls.wrap_socket(plain, session=session) as conn:
+        conn.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        said = b"".join(iter(lambda: conn.recv(4096), b"")).decode()
+        return said, conn.session_reused, conn.session
+
+
+@pytest.mark.peers
+def test_go_service_judges_who_comes_back_anew(node, go_service, files):
+    """It resumes no session: Go would not call go-spiffe's checks."""
+    server = node.start("server", [node.installed(go_service, "api"), "serve", "127.0.0.1:0",
+                                   spiffe_id("web")])
+    where = address(server)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname = False
+    generation = (files / "current").resolve()
+    tls.load_cert_chain(generation / "chain.pem", generation / "key.pem")
+    tls.load_verify_locations(generation / "bundle.pem")
+    said, _, session = answer(tls, where)
+    assert f"Hello, {spiffe_id('web')}" in said
+    said, resumed, _ = answer(tls, where, session)
+    assert f"Hello, {spiffe_id('web')}" in said and not resumed
