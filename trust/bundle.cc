@@ -4,6 +4,7 @@
 #include "trust/bundle.h"
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "trust/text.h"
 
@@ -16,7 +17,34 @@ bool Block(const v1::EffectivePins& pins, bool expired) {
   return pins.mode() == v1::PinSet::ENFORCE && !relaxed && !pins.any_under_anchor();
 }
 
+Bundle Of(BundleKind holds, const google::protobuf::RepeatedPtrField<std::string>& certificates,
+          const std::string& why_none) {
+  if (certificates.empty()) {
+    return {.holds = holds, .certificates = {NobodysAnchor()}, .why_empty = why_none};
+  }
+  return {
+      .holds = holds, .certificates = {certificates.begin(), certificates.end()}, .why_empty = ""};
+}
+
 }  // namespace
+
+const std::string& NobodysAnchor() {
+  static const auto* const kDer = [] {
+    auto* der = new std::string;
+    absl::Base64Unescape(
+        "MIIBbjCCARSgAwIBAgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFub2JvZHkg"
+        "aXMgdHJ1c3RlZDAgFw0yMDAxMDEwMDAwMDBaGA85OTk5MTIzMTIzNTk1OVowHDEa"
+        "MBgGA1UEAwwRbm9ib2R5IGlzIHRydXN0ZWQwWTATBgcqhkjOPQIBBggqhkjOPQMB"
+        "BwNCAAS5g7MSnukvnx+RmqDrqvjEfCjcvugz8do/oKbuCpj221rJKRaiSqR1JoDv"
+        "BmqQ3tAD/h6E6/IGBmXv7A7GwY1io0UwQzASBgNVHRMBAf8ECDAGAQH/AgEAMA4G"
+        "A1UdDwEB/wQEAwICBDAdBgNVHQ4EFgQUdaCZrr9wtcNuORE9TCg/ojImlC8wCgYI"
+        "KoZIzj0EAwIDSAAwRQIgbbcXUmjGJS2NOgFQrtjmipify0X7I/jMZU2Fio5C3FgC"
+        "IQDuCtKyITsNdvLq43+rLZFmWIB39GBQN5BpHI6OHc5qGw==",
+        der);
+    return der;
+  }();
+  return *kDer;
+}
 
 absl::Time PinsExpireAt(const v1::EffectivePins& pins) {
   return pins.expires_at() == 0 ? absl::InfiniteFuture() : absl::FromUnixSeconds(pins.expires_at());
@@ -39,28 +67,21 @@ Bundle BundleOf(const agent::v1::TrustDomainContext& context, BundleKind kind, a
   const bool expired = now >= PinsExpireAt(pins);
   if (expired && pins.on_expiry() == v1::PinSet::FAIL_CLOSED &&
       pins.mode() == v1::PinSet::ENFORCE) {
-    return {.holds = kind,
-            .certificates = {},
-            .why_empty = absl::StrCat("the bundle of ", context.trust_domain(),
-                                      " is empty: pin set version ", pins.version(), " expired at ",
-                                      TimeText(PinsExpireAt(pins)),
-                                      " and says fail_closed; publish a newer set")};
+    return Of(
+        kind, {},
+        absl::StrCat("the bundle of ", context.trust_domain(), " accepts nobody: pin set version ",
+                     pins.version(), " expired at ", TimeText(PinsExpireAt(pins)),
+                     " and says fail_closed; publish a newer set"));
   }
   if (kind == BundleKind::kRoots || !Block(pins, expired)) {
-    return {.holds = BundleKind::kRoots,
-            .certificates = {context.anchors().begin(), context.anchors().end()},
-            .why_empty = context.anchors().empty()
-                             ? absl::StrCat("the bundle of ", context.trust_domain(),
-                                            " is empty: it has no anchor")
-                             : ""};
+    return Of(BundleKind::kRoots, context.anchors(),
+              absl::StrCat("the bundle of ", context.trust_domain(),
+                           " accepts nobody: it has no anchor"));
   }
-  return {.holds = BundleKind::kPinned,
-          .certificates = {context.twins().begin(), context.twins().end()},
-          .why_empty = context.twins().empty()
-                           ? absl::StrCat("the pinned bundle of ", context.trust_domain(),
-                                          " is empty: no twin of a pinned issuer is known; until "
-                                          "the CA sends one nobody is accepted")
-                           : ""};
+  return Of(BundleKind::kPinned, context.twins(),
+            absl::StrCat("the pinned bundle of ", context.trust_domain(),
+                         " accepts nobody: no twin of a pinned issuer is known, until the CA "
+                         "sends one"));
 }
 
 }  // namespace linchpin::trust

@@ -116,8 +116,9 @@ absl::StatusOr<ContextFiles> RenderContextFiles(const MtlsContexts& contexts,
     out.files.push_back({.name = name, .contents = x509::SecretBytes(contents)});
   };
   add("chain.pem", chain_pem);
-  add("bundle.pem",
-      anchors.empty() ? absl::StrCat("# ", bundle.why_empty, "\n") : x509::ToPem(anchors));
+  const std::string why =
+      bundle.why_empty.empty() ? "" : absl::StrCat("# ", bundle.why_empty, "\n");
+  add("bundle.pem", absl::StrCat(why, x509::ToPem(anchors)));
   add("trust.json", trust);
   add("peers.json", peers);
   out.files.push_back({.name = "key.pem", .contents = key_pem, .secret = true});

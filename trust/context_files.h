@@ -28,8 +28,8 @@ struct ContextFiles {
 };
 
 // chain.pem, key.pem, combined.pem (key, then chain), bundle.pem, trust.json and peers.json of the
-// identity `spiffe_id`, or of the first if that is empty. An empty bundle is a comment that says
-// why, so that whoever loads it fails. NOT_FOUND: no such identity; DATA_LOSS: no bundle of its
+// identity `spiffe_id`, or of the first if that is empty. Where nobody can be accepted, a comment
+// in the bundle says why. NOT_FOUND: no such identity; DATA_LOSS: no bundle of its
 // trust domain, or a key that is not its certificate's.
 absl::StatusOr<ContextFiles> RenderContextFiles(const agent::v1::MtlsContexts& contexts,
                                                 absl::string_view spiffe_id, BundleKind kind,

@@ -54,18 +54,6 @@ std::string DomainOf(absl::string_view id) {
 
 }  // namespace
 
-const char kNobodysAnchor[] =
-    "-----BEGIN CERTIFICATE-----\n"
-    "MIIBbjCCARSgAwIBAgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFub2JvZHkg\n"
-    "aXMgdHJ1c3RlZDAgFw0yMDAxMDEwMDAwMDBaGA85OTk5MTIzMTIzNTk1OVowHDEa\n"
-    "MBgGA1UEAwwRbm9ib2R5IGlzIHRydXN0ZWQwWTATBgcqhkjOPQIBBggqhkjOPQMB\n"
-    "BwNCAAS5g7MSnukvnx+RmqDrqvjEfCjcvugz8do/oKbuCpj221rJKRaiSqR1JoDv\n"
-    "BmqQ3tAD/h6E6/IGBmXv7A7GwY1io0UwQzASBgNVHRMBAf8ECDAGAQH/AgEAMA4G\n"
-    "A1UdDwEB/wQEAwICBDAdBgNVHQ4EFgQUdaCZrr9wtcNuORE9TCg/ojImlC8wCgYI\n"
-    "KoZIzj0EAwIDSAAwRQIgbbcXUmjGJS2NOgFQrtjmipify0X7I/jMZU2Fio5C3FgC\n"
-    "IQDuCtKyITsNdvLq43+rLZFmWIB39GBQN5BpHI6OHc5qGw==\n"
-    "-----END CERTIFICATE-----\n";
-
 EnvoyStyle StyleOf(const envoy::config::core::v3::Node& node) {
   const auto& version = node.user_agent_build_version().version();
   EnvoyStyle style;
@@ -97,8 +85,7 @@ EnvoySecrets::EnvoySecrets(std::shared_ptr<const v1::MtlsContexts> contexts, Env
     const trust::Bundle bundle = trust::BundleOf(context, anchors.kind, anchors.now);
     domain.pinned = bundle.holds == trust::BundleKind::kPinned;
     domain.anchors = Pem(bundle.certificates);
-    domain.has_anchors = !domain.anchors.empty();
-    if (!domain.has_anchors) domain.anchors = kNobodysAnchor;
+    domain.has_anchors = bundle.why_empty.empty();
   }
 }
 

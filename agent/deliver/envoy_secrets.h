@@ -42,10 +42,6 @@ inline constexpr char kInboundPeersSecret[] = "peers:inbound";
 inline constexpr char kOutboundPeersSecret[] = "peers:outbound";
 // What nobody is called: not a SPIFFE ID, and not a URI either.
 inline constexpr char kNobody[] = "nobody: the policy allows no peer";
-// A CA whose public key is a point that was found by hashing these words: no private key is known
-// to anybody. x is the hash; y the smaller of the two.
-inline constexpr char kNobodysWords[] = "linchpin: nobody has this key (0)";
-extern const char kNobodysAnchor[];  // PEM
 
 struct EnvoyStyle {
   // Bundles are for Envoy's SPIFFE validator, which keeps trust domains apart; otherwise they are

@@ -51,17 +51,6 @@ absl::string_view Telling(const v1::MtlsContexts& contexts) {
   return contexts.selectors().empty() ? "SELECTOR" : absl::string_view(contexts.selectors(0));
 }
 
-// "Clients receiving a message in which a mandatory field has a default value SHOULD report an
-// error and discard the message" (4.5): one without a bundle is no beginning.
-absl::Status CheckHasBundles(const v1::MtlsContexts& contexts, trust::BundleKind kind,
-                             absl::Time now) {
-  for (const v1::TrustDomainContext& domain : contexts.trust_domains()) {
-    const trust::Bundle bundle = trust::BundleOf(domain, kind, now);
-    if (bundle.certificates.empty()) return absl::UnavailableError(bundle.why_empty);
-  }
-  return absl::OkStatus();
-}
-
 // Without certificates, as where all have expired, there is none to send.
 bool SaysSomething(const X509SVIDResponse& response) { return response.svids_size() > 0; }
 bool SaysSomething(const X509BundlesResponse& response) { return response.bundles_size() > 0; }
@@ -146,8 +135,7 @@ template <typename Response>
 absl::StatusOr<std::shared_ptr<const Response>> WorkloadStream<Response>::Next(
     const v1::MtlsContexts& contexts, absl::Time now) {
   const bool begun = !content_.empty();
-  absl::Status status = CheckHasIdentity(contexts, trust_domain_);
-  if (status.ok() && !begun) status = CheckHasBundles(contexts, kind_, now);
+  const absl::Status status = CheckHasIdentity(contexts, trust_domain_);
   if (!status.ok() && !(begun && absl::IsUnavailable(status))) return status;
   std::shared_ptr<const Response> message =
       Render(contexts, kind_, now, static_cast<const Response*>(nullptr));

@@ -10,7 +10,6 @@
 #include "tests/agent/secrets_fixture.h"
 #include "tests/support/status_matchers.h"
 #include "x509/certificate.h"
-#include "x509/digest.h"
 #include "x509/pem.h"
 
 namespace linchpin::test {
@@ -211,21 +210,14 @@ TEST(EnvoySecrets, WithoutAnAnchorThereIsOneThatNobodyHasTheKeyOf) {
       for (const std::string name : {"ROOTCA", "spiffe://example.org", "peers:inbound"}) {
         ASSERT_TRUE(secrets.Look(name).has_value()) << name;
         EXPECT_TRUE(secrets.Look(name)->is_trust);
-        EXPECT_EQ(AnchorsOf(secrets.Render(name)), agent::kNobodysAnchor) << name;
+        EXPECT_THAT(DersOf(AnchorsOf(secrets.Render(name))), ElementsAre(trust::NobodysAnchor()))
+            << name;
       }
       EXPECT_THAT(Matchers(secrets.Render("peers:inbound")), ElementsAre(agent::kNobody));
     }
-    EXPECT_EQ(AnchorsOf(Secrets(*contexts).Render("ALL")), agent::kNobodysAnchor);
+    EXPECT_THAT(DersOf(AnchorsOf(Secrets(*contexts).Render("ALL"))),
+                ElementsAre(trust::NobodysAnchor()));
   }
-}
-
-TEST(EnvoySecrets, NobodysKeyIsAHashOfWords) {
-  const std::vector<std::string> ders = DersOf(agent::kNobodysAnchor);
-  ASSERT_THAT(ders, SizeIs(1));
-  const auto certificate = x509::Certificate::FromDer(ders[0]);
-  ASSERT_THAT(certificate, IsOk());
-  const std::string point = "\x04" + x509::Sha256(agent::kNobodysWords);
-  EXPECT_THAT(ders[0], ::testing::HasSubstr(point));
 }
 
 TEST(EnvoySecrets, TheCallersOfEachOwnIdentityCanBeNamed) {

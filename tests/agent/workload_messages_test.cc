@@ -176,16 +176,22 @@ TEST(WorkloadStream, EndsWhenTheLastIdentityIsWithdrawn) {
   EXPECT_EQ(bundles.Next(contexts, kNow).status().code(), absl::StatusCode::kPermissionDenied);
 }
 
-TEST(WorkloadStream, DoesNotBeginWithoutABundleButWithdrawsOne) {
+// Clients keep their old anchors rather than take an empty bundle, or none.
+TEST(WorkloadStream, WhereNobodyCanBeAcceptedIsToldSoAtItsBeginningAndLater) {
   v1::MtlsContexts without = Contexts();
   without.mutable_trust_domains(0)->clear_twins();
-  SvidStream fresh(kDomain, BundleKind::kPinned);
-  EXPECT_EQ(fresh.Next(without, kNow).status().code(), absl::StatusCode::kUnavailable);
-  SvidStream begun(kDomain, BundleKind::kPinned);
-  EXPECT_NE(*begun.Next(Contexts(), kNow), nullptr);
-  const auto next = begun.Next(without, kNow);
-  ASSERT_NE(*next, nullptr);
-  EXPECT_EQ((*next)->svids(0).bundle(), "");
+  SvidStream svids(kDomain, BundleKind::kPinned);
+  BundleStream bundles(kDomain, BundleKind::kPinned);
+  for (const v1::MtlsContexts& contexts : {without, Contexts(), without}) {
+    const bool nobody = contexts.trust_domains(0).twins().empty();
+    const std::string expected = nobody ? trust::NobodysAnchor() : "twin;twin of the backup;";
+    const auto svid = svids.Next(contexts, kNow);
+    const auto bundle = bundles.Next(contexts, kNow);
+    ASSERT_OK(svid);
+    ASSERT_OK(bundle);
+    EXPECT_EQ((*svid)->svids(0).bundle(), expected);
+    EXPECT_EQ((*bundle)->bundles().at("spiffe://example.org"), expected);
+  }
 }
 
 }  // namespace

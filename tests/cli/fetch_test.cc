@@ -53,7 +53,7 @@ TEST_F(FetchWriterTest, WritesTheFilesThenRunsTheCommand) {
   EXPECT_EQ(said_, "");
 }
 
-TEST_F(FetchWriterTest, SaysWhyABundleIsEmpty) {
+TEST_F(FetchWriterTest, SaysWhyNobodyCanBeAccepted) {
   options_.bundle = trust::BundleKind::kPinned;
   ASSERT_OK(Write(world_.contexts));
   EXPECT_THAT(said_, HasSubstr("no twin of a pinned issuer"));

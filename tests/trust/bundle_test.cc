@@ -8,6 +8,8 @@
 #include "tests/support/status_matchers.h"
 #include "tests/trust/test_authority.h"
 #include "trust/trust_codec.h"
+#include "x509/certificate.h"
+#include "x509/digest.h"
 
 namespace linchpin::trust {
 namespace {
@@ -18,7 +20,6 @@ using test::TestAuthority;
 using test::TwinOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 class BundleTest : public testing::Test {
  protected:
@@ -69,17 +70,23 @@ TEST_F(BundleTest, FollowsWhatTheSetSaysOfItsExpiry) {
   ExpectRoots(BundleKind::kRoots, before);
   for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
     const Bundle bundle = BundleOf(context_, kind, kNow);
-    EXPECT_THAT(bundle.certificates, IsEmpty());
+    EXPECT_EQ(bundle.holds, kind);
+    EXPECT_THAT(bundle.certificates, ElementsAre(NobodysAnchor()));
     EXPECT_THAT(bundle.why_empty, HasSubstr("fail_closed"));
   }
 }
 
-TEST_F(BundleTest, IsEmptyRatherThanOfRootsWhereNoTwinIsKnown) {
+TEST_F(BundleTest, AcceptsNobodyRatherThanThoseOfRootsWhereNoTwinIsKnown) {
   context_.clear_twins();
   const Bundle bundle = BundleOf(context_, BundleKind::kPinned, kNow);
   EXPECT_EQ(bundle.holds, BundleKind::kPinned);
-  EXPECT_THAT(bundle.certificates, IsEmpty());
+  EXPECT_THAT(bundle.certificates, ElementsAre(NobodysAnchor()));
   EXPECT_THAT(bundle.why_empty, HasSubstr("no twin of a pinned issuer"));
+}
+
+TEST(NobodysAnchor, IsOfAKeyThatIsAHashOfWords) {
+  ASSERT_OK(x509::Certificate::FromDer(NobodysAnchor()));
+  EXPECT_THAT(NobodysAnchor(), HasSubstr("\x04" + x509::Sha256(kNobodysWords)));
 }
 
 TEST(BundleKind, IsReadFromItsName) {

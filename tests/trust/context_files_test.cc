@@ -19,9 +19,12 @@ using test::kNow;
 using test::StatusIs;
 using test::TestAuthority;
 using test::TwinOf;
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 class ContextFilesTest : public testing::Test {
  protected:
@@ -69,10 +72,12 @@ TEST_F(ContextFilesTest, TheBundleIsOfTwinsOrOfRoots) {
   EXPECT_EQ(Render("", BundleKind::kRoots)["bundle.pem"], authority_.root().certificate.ToPem());
 }
 
-TEST_F(ContextFilesTest, AnEmptyBundleSaysWhyAndHoldsNoCertificate) {
+TEST_F(ContextFilesTest, WhereNobodyCanBeAcceptedTheBundleSaysWhyAndCanBeLoaded) {
   contexts_.mutable_trust_domains(0)->clear_twins();
-  EXPECT_THAT(Render()["bundle.pem"], HasSubstr("# the pinned bundle of example.org is empty"));
-  EXPECT_FALSE(x509::ParsePemChain(Render()["bundle.pem"], 8).ok());
+  const std::string nobody = x509::Certificate::FromDer(NobodysAnchor())->ToPem();
+  EXPECT_THAT(Render()["bundle.pem"],
+              AllOf(StartsWith("# the pinned bundle of example.org accepts nobody"),
+                    EndsWith("\n" + nobody)));
 }
 
 TEST_F(ContextFilesTest, AreOfTheIdentityThatIsNamed) {
