@@ -4,6 +4,7 @@
 // fetch: what this process would get of its agent.
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "cli/fetch_writer.h"
 #include "cli/output.h"
 #include "cli/pause.h"
+#include "cli/table.h"
 #include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/channel.h"
 #include "trust/context_files.h"
@@ -144,8 +146,9 @@ absl::Status FetchOnce(Session& session, const FetchOptions& options, const Writ
       absl::StrCat(none, "register one of these selectors with linchpin identity create"));
 }
 
-// Evidence that the service has loaded these. An agent that cannot be told will deliver again.
-void ReportLoaded(MtlsContextService::StubInterface& stub, const MtlsContexts& contexts) {
+// Evidence that the service has loaded these.
+absl::Status ReportLoaded(MtlsContextService::StubInterface& stub, const std::string& socket,
+                          const MtlsContexts& contexts) {
   agent::v1::ReportRequest report;
   report.set_consumer_id(contexts.consumer_id());
   report.set_trust_epoch(contexts.trust_epoch());
@@ -153,19 +156,29 @@ void ReportLoaded(MtlsContextService::StubInterface& stub, const MtlsContexts& c
   grpc::ClientContext context;
   SetCallDeadline(&context, absl::Seconds(5));
   agent::v1::ReportResponse answer;
-  stub.Report(&context, report, &answer);
+  const absl::Status told = CallStatus(stub.Report(&context, report, &answer), "the agent", socket);
+  return told.ok() ? told
+                   : absl::Status(told.code(), absl::StrCat("loaded, but the agent was not told: ",
+                                                            told.message()));
 }
 
-// Until interrupted; an agent that restarts is found again.
+// The agent will never answer this.
+bool IsHopeless(const absl::Status& ended) {
+  return absl::IsUnimplemented(ended) || absl::IsInvalidArgument(ended);
+}
+
+// Until interrupted: an agent that restarts is found again, and one that refuses is asked again.
 absl::Status FetchForEver(Session& session, const FetchOptions& options, const WriteOptions& write,
                           MtlsContextService::StubInterface& stub) {
   const bool for_files = !options.write.empty();
-  FollowingWriter writer(
-      {.options = write,
-       .clock = session.clock,
-       .err = session.err,
-       .loaded = [&stub](const MtlsContexts& contexts) { ReportLoaded(stub, contexts); }});
+  FollowingWriter writer({.options = write,
+                          .clock = session.clock,
+                          .err = session.err,
+                          .loaded = [&](const MtlsContexts& contexts) {
+                            return ReportLoaded(stub, session.agent_socket, contexts);
+                          }});
   int attempt = 0;
+  std::optional<absl::StatusCode> said;  // why there is no stream
   while (true) {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
@@ -173,6 +186,7 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options, const W
     const grpc::Status status =
         WatchOnce(stub, context, for_files, [&](const MtlsContexts& contexts) {
           attempt = 0;
+          said.reset();
           if (for_files) shown = writer.Give(contexts);
           if (shown.ok()) shown = Show(session, options, contexts);
           return shown.ok() && session.out.good();
@@ -180,9 +194,13 @@ absl::Status FetchForEver(Session& session, const FetchOptions& options, const W
     RETURN_IF_ERROR(shown);
     if (!session.out.good()) return absl::OkStatus();  // nobody reads any more
     const absl::Status ended = CallStatus(status, "the agent", session.agent_socket);
-    if (!ended.ok() && ended.code() != absl::StatusCode::kUnavailable) return ended;
-    if (attempt == 0) {
-      session.err << "linchpin: the agent at " << session.agent_socket << " is gone; waiting for it"
+    if (IsHopeless(ended)) return ended;
+    if (std::exchange(said, ended.code()) != ended.code()) {
+      session.err << "linchpin: "
+                  << (ended.ok() || absl::IsUnavailable(ended)
+                          ? absl::StrCat("the agent at ", session.agent_socket,
+                                         " is gone; waiting for it")
+                          : absl::StrCat(Printable(std::string(ended.message())), "; trying again"))
                   << std::endl;
     }
     PauseAfter(attempt++);

@@ -108,14 +108,16 @@ FollowingWriter::~FollowingWriter() {
 
 absl::Status FollowingWriter::Give(const agent::v1::MtlsContexts& contexts) {
   if (contexts.identities().empty()) return absl::OkStatus();
+  Work work{.contexts = x509::ShareWiped(agent::v1::MtlsContexts(contexts), trust::WipeKeys)};
   if (!std::exchange(begun_, true)) {
-    const absl::Status first = Write(contexts, 0);
-    if (first.ok() || IsMistake(first)) return first;
-    Say(first);
+    const absl::Status first = Do(&work);
+    if (first.ok()) return first;
+    if (!work.loaded && IsMistake(first)) return first;
+    if (!work.loaded) Say(first);
   }
   {
     const base::MutexLock lock(mutex_);
-    next_ = x509::ShareWiped(agent::v1::MtlsContexts(contexts), trust::WipeKeys);
+    next_ = std::move(work);
   }
   changed_.notify_all();
   return absl::OkStatus();
@@ -124,19 +126,19 @@ absl::Status FollowingWriter::Give(const agent::v1::MtlsContexts& contexts) {
 void FollowingWriter::Run() {
   base::MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stop_ || next_ != nullptr; });
+    changed_.wait(lock, [this] { return stop_ || next_.has_value(); });
     if (stop_) return;
-    const std::shared_ptr<const agent::v1::MtlsContexts> contexts = std::exchange(next_, nullptr);
-    for (int attempt = 0; !stop_ && next_ == nullptr; ++attempt) {
+    Work work = *std::exchange(next_, std::nullopt);
+    while (!stop_ && !next_.has_value()) {
       lock.unlock();
-      const absl::Status done = Write(*contexts, attempt);
-      if (!done.ok()) Say(done);
+      const absl::Status done = Do(&work);
+      if (!done.ok() && !work.loaded) Say(done);
       lock.lock();
       if (done.ok()) break;
       const absl::Duration pause = base::Backoff(
-          attempt, base::RandomFraction(base::SystemRandom()), kFirstPause, kMostPause);
+          work.attempt - 1, base::RandomFraction(base::SystemRandom()), kFirstPause, kMostPause);
       changed_.wait_for(lock, absl::ToChronoMilliseconds(pause),
-                        [this] { return stop_ || next_ != nullptr; });
+                        [this] { return stop_ || next_.has_value(); });
     }
   }
 }
@@ -146,15 +148,22 @@ void FollowingWriter::Say(const absl::Status& failed) const {
              << std::endl;
 }
 
-absl::Status FollowingWriter::Write(const agent::v1::MtlsContexts& contexts, int attempt) {
-  std::string said;
-  absl::Status done = WriteContexts(parts_.options, contexts, parts_.clock.Now(), &lock_, &said);
-  if (!said.empty() && attempt == 0) parts_.err << "linchpin: " << Printable(said) << std::endl;
-  if (done.ok()) {
+absl::Status FollowingWriter::Do(Work* work) {
+  const int attempt = work->attempt++;
+  if (!work->loaded) {
+    std::string said;
+    const absl::Status written =
+        WriteContexts(parts_.options, *work->contexts, parts_.clock.Now(), &lock_, &said);
+    if (!said.empty() && attempt == 0) parts_.err << "linchpin: " << Printable(said) << std::endl;
+    if (!written.ok()) return written;
     if (attempt > 0) parts_.err << "linchpin: written and loaded" << std::endl;
-    if (!parts_.options.command.empty()) parts_.loaded(contexts);
+    if (parts_.options.command.empty()) return absl::OkStatus();
+    const absl::Status told = parts_.loaded(*work->contexts);
+    if (!told.ok()) Say(told);  // once
+    *work = {.contexts = work->contexts, .attempt = 1, .loaded = true};
+    return told;
   }
-  return done;
+  return parts_.loaded(*work->contexts);
 }
 
 }  // namespace linchpin::cli

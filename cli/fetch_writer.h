@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -49,8 +50,9 @@ class FollowingWriter {
     const WriteOptions& options;
     const base::Clock& clock;
     std::ostream& err;  // what fails is said here, by the thread
-    // After the command exited with 0. Called by the thread.
-    std::function<void(const agent::v1::MtlsContexts&)> loaded;
+    // After the command exited with 0: tells the agent. At an error it is called again, alone,
+    // until it succeeds or something newer is given.
+    std::function<absl::Status(const agent::v1::MtlsContexts&)> loaded;
   };
   // `parts` must outlive this object.
   explicit FollowingWriter(Parts parts);
@@ -62,15 +64,20 @@ class FollowingWriter {
   absl::Status Give(const agent::v1::MtlsContexts& contexts);
 
  private:
+  struct Work {
+    std::shared_ptr<const agent::v1::MtlsContexts> contexts;
+    int attempt = 0;
+    bool loaded = false;  // all that is left is to tell the agent
+  };
   void Run();
   void Say(const absl::Status& failed) const;
-  absl::Status Write(const agent::v1::MtlsContexts& contexts, int attempt);
+  absl::Status Do(Work* work);
 
   const Parts parts_;
   base::WriterLock lock_;
   base::Mutex mutex_;
   base::CondVar changed_;
-  std::shared_ptr<const agent::v1::MtlsContexts> next_;
+  std::optional<Work> next_;
   bool stop_ = false;
   bool begun_ = false;  // of the one who gives
   std::thread thread_;

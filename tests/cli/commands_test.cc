@@ -147,6 +147,9 @@ class StrawAgent final : public agent::v1::MtlsContextService::Service {
  public:
   grpc::Status Watch(grpc::ServerContext* context, const agent::v1::WatchRequest*,
                      grpc::ServerWriter<agent::v1::MtlsContexts>* writer) override {
+    if (const size_t call = calls++; call < refusals.size()) {
+      return grpc::Status(refusals[call], absl::StrCat("refusal ", call));
+    }
     agent::v1::MtlsContexts unidentified;
     unidentified.add_selectors("unix:uid:1000");
     writer->Write(unidentified);
@@ -157,6 +160,8 @@ class StrawAgent final : public agent::v1::MtlsContextService::Service {
 
   ContextsWorld world;
   bool registered = true;
+  std::vector<grpc::StatusCode> refusals;  // of the first calls
+  std::atomic<size_t> calls{0};
 };
 
 class Commands : public ::testing::Test {
@@ -398,6 +403,18 @@ TEST_F(Commands, ShowsItsSelectorsToAProcessWithoutAnIdentity) {
   EXPECT_EQ(RunLine("fetch --timeout 1s"), 1);
   EXPECT_THAT(out(), HasSubstr("unix:uid:1000"));
   EXPECT_THAT(err(), HasSubstr("linchpin identity create"));
+}
+
+TEST_F(Commands, GoesOnWatchingUntilTheAgentCanNeverAnswer) {
+  agent_.refusals = {grpc::StatusCode::RESOURCE_EXHAUSTED, grpc::StatusCode::RESOURCE_EXHAUSTED,
+                     grpc::StatusCode::PERMISSION_DENIED, grpc::StatusCode::INTERNAL,
+                     grpc::StatusCode::UNIMPLEMENTED};
+  EXPECT_EQ(RunLine("fetch --watch"), 1);
+  EXPECT_EQ(agent_.calls, 5u);
+  EXPECT_THAT(err(), StartsWith("linchpin: refusal 0; trying again\n"
+                                "linchpin: refusal 2; trying again\n"
+                                "linchpin: refusal 3; trying again\n"));
+  EXPECT_THAT(err(), HasSubstr("does not know this call"));
 }
 
 TEST_F(Commands, CompletesItsOwnCommands) {

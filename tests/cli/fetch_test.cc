@@ -3,6 +3,7 @@
 
 // What fetch writes and says; the calls themselves are in commands_test.cc.
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -79,8 +80,11 @@ class FollowingWriterTest : public FetchWriterTest {
                                .err = err_,
                                .loaded = [this](const auto& contexts) {
                                  const base::MutexLock lock(mutex_);
+                                 if (deaf_ > 0 && deaf_-- > 0)
+                                   return absl::UnavailableError("deaf");
                                  loaded_.push_back(contexts.trust_epoch());
                                  changed_.notify_all();
+                                 return absl::OkStatus();
                                }});
   }
   agent::v1::MtlsContexts Epoch(uint64_t epoch) const {
@@ -97,6 +101,7 @@ class FollowingWriterTest : public FetchWriterTest {
   base::Mutex mutex_;
   base::CondVar changed_;
   std::vector<uint64_t> loaded_;
+  int deaf_ = 0;                             // how often the agent cannot be told
   std::unique_ptr<FollowingWriter> writer_;  // ends first
 };
 
@@ -120,6 +125,25 @@ TEST_F(FollowingWriterTest, TriesAFailingCommandAgainAndSaysNothingLoadedBefore)
   WaitForLoaded(1);
   writer_.reset();
   EXPECT_THAT(err_.str(), HasSubstr("test exited with 1; trying again"));
+}
+
+TEST_F(FollowingWriterTest, TellsAnAgentThatCouldNotBeToldWithoutLoadingAgain) {
+  const std::string runs = directory_.Join("runs");
+  deaf_ = 2;
+  Follow("sh -c 'echo run >> " + runs + "'");
+  ASSERT_OK(writer_->Give(Epoch(1)));
+  WaitForLoaded(1);
+  EXPECT_EQ(Contents(runs), "run\n");
+  {
+    const base::MutexLock lock(mutex_);
+    deaf_ = 1;
+  }
+  ASSERT_OK(writer_->Give(Epoch(2)));
+  WaitForLoaded(2);
+  writer_.reset();
+  EXPECT_EQ(Contents(runs), "run\nrun\n");
+  EXPECT_EQ(std::filesystem::read_symlink(out_ + "/current"), ".generation-2");
+  EXPECT_EQ(err_.str(), "linchpin: deaf; trying again\nlinchpin: deaf; trying again\n");
 }
 
 TEST_F(FollowingWriterTest, ADirectoryThatIsNotOneToWriteToIsSaidAtOnce) {
