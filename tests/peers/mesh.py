@@ -67,11 +67,11 @@ class Node(Deployment):
             raise AssertionError(f"{error}; {last}") from None
         return last[0][1]
 
-    def publish_pins(self):
+    def publish_pins(self, *how):
         """The first signed pin set: a change of trust that reaches every client."""
         key, draft = self.folder / "signer.key", self.folder / "pins.json"
         self.out("pins", "keygen", "--out", key)
-        self.out("pins", "draft", "--signer", key, "--threshold", "1", "--out", draft)
+        self.out("pins", "draft", "--signer", key, "--threshold", "1", "--out", draft, *how)
         self.out("pins", "sign", "--key", key, draft)
         self.out("pins", "publish", draft)
 

@@ -24,16 +24,19 @@ def address(server):
     return server.text().split("serving on ")[1].split()[0]
 
 
-@pytest.fixture
-def files(node):
+def kept_current(node):
     """A directory that the operator's command keeps current."""
-    node.begin(short_lives=True)
     node.identity("/web", ANYBODY)
     directory = node.folder / "tls"
     node.start("fetch", [BIN / "linchpin", "fetch", "--write", directory, "--watch"],
                {"LINCHPIN_AGENT_SOCKET": f"unix://{node.socket('node')}"})
     wait_for("the files", (directory / "current").exists)
     return directory
+
+
+@pytest.fixture
+def files(node):
+    return kept_current(node.begin(short_lives=True))
 
 
 def test_python_service_greets_callers_through_three_certificates(node, files):
@@ -116,3 +119,22 @@ def test_go_service_judges_who_comes_back_anew(node, go_service, files):
     assert f"Hello, {spiffe_id('web')}" in said
     said, resumed, _ = answer(tls, where, session)
     assert f"Hello, {spiffe_id('web')}" in said and not resumed
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("language", ["go", "python"])
+def test_nobody_is_accepted_once_pins_have_expired_that_fail_closed(node, go_service, language):
+    """The servers take the bundle that says so; the caller's own anchors are those of before."""
+    files = kept_current(node.begin())
+    serve = [go_service, "serve"] if language == "go" else [*PYTHON, "serve", files]
+    server = node.start("server", [*serve, "127.0.0.1:0", spiffe_id("web")])
+    before = node.folder / "before"
+    shutil.copytree((files / "current").resolve(), before / "current")
+    call = [*PYTHON, "get", before, f"https://{address(server)}/", spiffe_id("web")]
+    assert node.once(*call)[0] == 0
+    node.publish_pins("--expires", "5s", "--on-expiry", "fail_closed")
+    wait_for("the refusal of everybody", lambda: node.once(*call)[0] == 1)
+    assert server.alive()
+    bundle = files / "bundle.pem"
+    wait_for("the reason", lambda: "accepts nobody" in bundle.read_text())
+    ssl.create_default_context(cafile=bundle)  # it can be loaded
