@@ -24,6 +24,7 @@ namespace {
 
 constexpr absl::Duration kBetweenLooks = absl::Seconds(10);  // at gauges that change with time
 constexpr size_t kBurst = 32;  // steps between two looks, after which memory is given back
+constexpr absl::Duration kAfterSeal = absl::Seconds(1);  // memory is given back
 constexpr absl::Duration kDrain = absl::Seconds(2);
 constexpr int kMaxCallsOfConnection = 64;
 constexpr int kIdleMilliseconds = 20'000;  // without a call: then a connection ends
@@ -240,7 +241,10 @@ void Runtime::Step(const Event& event) {
     std::visit([this](const auto& one) { Do(one); }, action);
   }
   UpdateMetrics();
-  if (std::holds_alternative<event::Sealed>(event)) UpdateExpiries();
+  if (std::holds_alternative<event::Sealed>(event)) {
+    UpdateExpiries();
+    GiveMemoryBackSoon();
+  }
 }
 
 void Runtime::Report(v1::ReportRequest report, std::function<void(absl::Status)> done) {
@@ -259,6 +263,15 @@ void Runtime::SecretRefused(const ConsumerId& consumer, const std::string& why) 
   if (!unsaid.has_value()) return;
   base::LogWarning("secrets were refused; the caller goes on with what it had",
                    {{"consumer", consumer}, {"why", why}, {"unsaid", absl::StrCat(*unsaid)}});
+}
+
+// What was sealed was built, encoded and delivered before: most of that is free now.
+void Runtime::GiveMemoryBackSoon() {
+  if (std::exchange(giving_back_, true)) return;
+  loop_.PostAfter(kAfterSeal, [this] {
+    giving_back_ = false;
+    base::GiveMemoryBack();
+  });
 }
 
 void Runtime::Tick() {

@@ -75,6 +75,7 @@ class Runtime {
   void SecretRefused(const ConsumerId& consumer, const std::string& why);
   void UpdateMetrics();
   void UpdateExpiries();
+  void GiveMemoryBackSoon();
   void Tick();
   void ServeMetrics();
 
@@ -118,6 +119,7 @@ class Runtime {
   };
   std::optional<Shown> shown_;  // in the metrics
   size_t steps_ = 0;            // since the last look
+  bool giving_back_ = false;
   base::Mutex ready_mutex_;
   std::string not_ready_ = "starting";
 };

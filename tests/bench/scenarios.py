@@ -176,6 +176,7 @@ def memory(how):
         for row in (idle, after, many):
             row.floor, row.floor_name = rss_kib(bare.popen.pid) / 1024, "bare gRPC server"
         pid = place.agent.popen.pid
+        pause(how.settle)
         before = rss_kib(pid)
         idle.samples = Samples([before / 1024])
         each.samples = Samples([per_subscriber(pid, place.socket("a"), how)])
@@ -188,6 +189,7 @@ def memory(how):
         with Load("many", "--admin-socket", place.admin, "--socket", place.socket("a"), "--count",
                   how.many_identities) as load:
             load.prepared()
+            pause(how.settle)
             many.samples = Samples([rss_kib(pid) / 1024])
     return [idle, many, each, after]
 
