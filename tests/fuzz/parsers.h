@@ -63,6 +63,7 @@ void Log(const LogCase& written);
 void StoreRecords(const StoreCase& stored);
 
 // sync_targets.cc
+void SecretDialogue(const DialogueCase& said);
 void SyncMessages(const SyncCase& sent);
 void AgentSync(const SyncCase& sent);
 void NodeMessages(const NodeCase& said);

@@ -167,6 +167,27 @@ def store():
         records { key: "revocation/1" revocation { revocation { serial: "1" } } }""")
 
 
+def dialogues():
+    kind = 'type_url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"'
+    node = 'node { id: "e" }'
+    case("secret_dialogue", "whole", "DialogueCase", f"""
+        steps {{ contexts: 5 }}
+        steps {{ whole {{ {node} {kind} resource_names: "default"
+                          resource_names: "peers:inbound" }} }}
+        steps {{ whole {{ {kind} resource_names: "default" resource_names: "peers:inbound"
+                          response_nonce: "last" error_detail {{ code: 3 message: "no" }} }} }}
+        steps {{ whole {{ {kind} resource_names: "*" response_nonce: "last" }} }}
+        steps {{ contexts: 19 }} steps {{ contexts: 0 }}""")
+    case("secret_dialogue", "delta", "DialogueCase", f"""
+        steps {{ delta {{ {node} {kind} resource_names_subscribe: "ROOTCA"
+                          resource_names_subscribe: "peers:outbound:spiffe://example.org/callee"
+                          initial_resource_versions {{ key: "default" value: "1" }} }} }}
+        steps {{ contexts: 9 }} steps {{ delta {{ {kind} response_nonce: "last" }} }}
+        steps {{ delta {{ {kind} resource_names_subscribe: "*"
+                          resource_names_unsubscribe: "ROOTCA" }} }}
+        steps {{ contexts: 33 }}""")
+
+
 def make():
-    for group in (pin_sets, trust_states, chains, sync, nodes, logs, store):
+    for group in (pin_sets, trust_states, chains, sync, nodes, dialogues, logs, store):
         group()

@@ -91,6 +91,7 @@ const std::map<std::string, Target>& Targets() {
       {"pin_set_document", PinSetDocument},
       {"pin_sets", Of(PinSets)},
       {"sealed", Sealed},
+      {"secret_dialogue", Of(SecretDialogue)},
       {"settings", Settings},
       {"signed_request", SignedRequest},
       {"signers_file", SignersFile},
