@@ -88,8 +88,8 @@ class ConsumerStreams::Stream {
 ConsumerStreams::ConsumerStreams(Parts parts)
     : parts_(std::move(parts)),
       run_(absl::BytesToHexString(base::RandomBytes(base::SystemRandom(), 6))),
-      exits_([post = parts_.post](const std::string& process) {
-        (void)post(event::ProcessExited{process}, nullptr);
+      exits_([end = parts_.end](const std::string& process) {
+        end(event::ProcessExited{process}, nullptr);
       }) {}
 
 ConsumerStreams::~ConsumerStreams() = default;
@@ -145,7 +145,7 @@ void ConsumerStreams::Begin(const StreamPtr& stream) {
   exits_.Watch(attested->process, stream->peer);  // an exit is told after the beginning
   // The end that came meanwhile was told before the beginning.
   if (Find(stream->id) == nullptr) {
-    (void)parts_.take(event::ConsumerClosed{stream->id}, nullptr);
+    parts_.end(event::ConsumerClosed{stream->id}, nullptr);
   }
 }
 
@@ -176,9 +176,9 @@ void ConsumerStreams::Close(const ConsumerId& id) {
     streams_.erase(it);
   }
   const uid_t uid = stream->process.uid;
-  const absl::Status taken =
-      parts_.take(event::ConsumerClosed{id}, [this, uid] { LeavePlace(uid); });
-  if (!taken.ok()) LeavePlace(uid);
+  const auto leave = [this, uid] { LeavePlace(uid); };
+  const absl::Status taken = parts_.take(event::ConsumerClosed{id}, leave);
+  if (!taken.ok()) parts_.end(event::ConsumerClosed{id}, leave);
 }
 
 bool ConsumerStreams::Attest(const StreamPtr& stream) {

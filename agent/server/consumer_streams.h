@@ -63,6 +63,8 @@ class ConsumerStreams {
     PostThen post;
     // As `post`, but may be done with it at once, in the calling thread, which holds no lock.
     PostThen take;
+    // As `post`, of what has begun and ends: taken however much waits.
+    std::function<void(Event, std::function<void()> then)> end;
   };
   // `parts` must outlive this object, and this object the sinks and the server that calls it.
   explicit ConsumerStreams(Parts parts);

@@ -113,6 +113,10 @@ Runtime::Runtime(Parts parts)
       .take =
           [this](Event event, std::function<void()> then) {
             return Told(loop_.RunOrPost(Taking(std::move(event), std::move(then))));
+          },
+      .end =
+          [this](Event event, std::function<void()> then) {
+            loop_.PostEnd(Taking(std::move(event), std::move(then)));
           }});
   contexts_ = std::make_unique<ContextService>(
       *streams_, [this](v1::ReportRequest report, std::function<void(absl::Status)> done) {

@@ -108,6 +108,15 @@ TEST_F(ContextServiceTest, AStreamWhoseProcessHasEndedIsEnded) {
   EXPECT_EQ(Await<agent::event::ConsumerClosed>()->consumer, opened->consumer);
 }
 
+TEST_F(ContextServiceTest, TheEndOfAStreamIsToldHoweverMuchWaits) {
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  BeFull(true);
+  context.TryCancel();
+  EXPECT_EQ(Await<agent::event::ConsumerClosed>()->consumer, opened->consumer);
+}
+
 TEST_F(ContextServiceTest, ACallerThatLeavesWhileItIsLookedAtLeavesNoConsumer) {
   attestor_.Hold(true);
   grpc::ClientContext context;

@@ -90,7 +90,8 @@ class StreamsTest : public ::testing::Test {
                   .attesting = attesting_,
                   .clock = clock_,
                   .post = taking_,
-                  .take = taking_}) {}
+                  .take = taking_,
+                  .end = ending_}) {}
 
   std::string path() const { return dir_.Join("agent.sock"); }
   void Serve(grpc::Service* service) {
@@ -177,10 +178,14 @@ class StreamsTest : public ::testing::Test {
   const agent::PostThen taking_ = [this](agent::Event event,
                                          std::function<void()> then) -> absl::Status {
     if (full_) return absl::ResourceExhaustedError("too much waits");
-    if (then != nullptr) TakenOrHeld(std::move(then));
-    Put(std::move(event));
+    ending_(std::move(event), std::move(then));
     return absl::OkStatus();
   };
+  const std::function<void(agent::Event, std::function<void()>)> ending_ =
+      [this](agent::Event event, std::function<void()> then) {
+        if (then != nullptr) TakenOrHeld(std::move(then));
+        Put(std::move(event));
+      };
   agent::ConsumerStreams streams_;
   std::unique_ptr<rpc::UnixListener> listener_;
   std::unique_ptr<grpc::Server> server_;
