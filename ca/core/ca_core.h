@@ -20,20 +20,16 @@
 #include "absl/time/time.h"
 #include "base/random.h"
 #include "ca/core/actions.h"
+#include "ca/core/admin.h"
 #include "ca/core/allowance.h"
 #include "ca/core/authorities.h"
+#include "ca/core/core_options.h"
 #include "ca/core/coverage.h"
 #include "ca/core/events.h"
 #include "ca/core/issue_queue.h"
-#include "ca/core/profile.h"
 #include "ca/core/registry.h"
 
 namespace linchpin::ca {
-
-struct CoreOptions {
-  Profile profile;                                   // lifetimes and backdating
-  absl::Duration reattest_grace = absl::Hours(168);  // of an expired node certificate
-};
 
 // Not thread-safe.
 class CaCore {
@@ -138,36 +134,17 @@ class CaCore {
   void UseTrust(Actions* out);
   sync::Stamp StampNow(absl::Time now, uint64_t base_revision) const;
 
-  // ca_core_admin.cc, ca_core_registry.cc, ca_core_trust.cc
+  // ca_core_admin.cc: runs what admin.h decides.
+  Tables TablesNow() const {
+    return {options_, registry_, authorities_, coverage_, keys_, session_of_, random_};
+  }
   void On(absl::Time now, event::AdminAsked event, Actions* out);
   void On(absl::Time now, event::PossessionProved event, Actions* out);
   void On(absl::Time now, event::KeysSeen event, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::GetAuthoritiesRequest&, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::CreateJoinTokenRequest& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::ListNodesRequest&, Actions* out);
-  void Admin(absl::Time now, CallId call, const BanNode& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const ForgetNode& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const CreateIdentity& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::ListIdentitiesRequest&, Actions* out);
-  void Admin(absl::Time now, CallId call, const UpdateIdentity& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::DeleteIdentityRequest& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const AllowPeer& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::ListPolicyRequest&, Actions* out);
-  void Admin(absl::Time now, CallId call, const DeletePolicy& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::GetTrustStateRequest&, Actions* out);
-  void Admin(absl::Time now, CallId call, const PublishPinSet& asked, Actions* out);
+  template <typename Asked>
+  void Admin(absl::Time now, CallId call, const Asked& asked, Actions* out);
   void Admin(absl::Time now, CallId call, const v1::ProvePossessionRequest& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::CoverageRequest& asked, Actions* out);
-  absl::StatusOr<const Row<state::v1::NodeRecord>*> ResolveNode(const std::string& node) const;
-  absl::StatusOr<const Row<state::v1::IdentityRecord>*> ResolveIdentity(
-      const std::string& identity_id, const std::string& spiffe_id) const;
-  v1::Node NodeMessage(const state::v1::NodeRecord& node) const;
-  absl::StatusOr<Change> PrepareToken(absl::Time now, CallId call,
-                                      const v1::CreateJoinTokenRequest& asked);
-  absl::StatusOr<Change> PreparePublish(absl::Time now, CallId call,
-                                        const trust::v1::SignedPinSet& set);
-  absl::Duration GateLife(const std::string& node_id) const;
-  std::string WarningOf(const Authority& authority, absl::Time now) const;
+  Change ChangeFor(CallId call, AdminRequest asked, Decision decision);
 
   const CoreOptions options_;
   base::Random& random_;

@@ -1,189 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// What operators ask of nodes and tokens.
+// Runs what admin.h decides.
 
+#include <algorithm>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/reply.h"
-#include "trust/text.h"
-#include "x509/digest.h"
 
 namespace linchpin::ca {
-namespace {
-
-constexpr int64_t kDefaultTokenTtl = 600;
-constexpr int64_t kLongestTokenTtl = 7 * 24 * 3600;
-constexpr size_t kMaxTokens = 100000;
-constexpr size_t kMaxNodes = 100000;
-
-}  // namespace
 
 void CaCore::On(absl::Time now, event::AdminAsked event, Actions* out) {
   std::visit([&](const auto& asked) { Admin(now, event.call, asked, out); }, event.request);
 }
 
-void CaCore::Admin(absl::Time now, CallId call, const v1::CreateJoinTokenRequest& asked,
-                   Actions* out) {
-  Enqueue(
-      now, call, [this, call, asked](absl::Time then) { return PrepareToken(then, call, asked); },
-      out);
+template <typename Asked>
+void CaCore::Admin(absl::Time now, CallId call, const Asked& asked, Actions* out) {
+  if constexpr (requires { Answer(TablesNow(), now, asked); }) {
+    auto answer = Answer(TablesNow(), now, asked);
+    if (!answer.ok()) return ReplyError(call, answer.status(), out);
+    ReplyWith(call, *std::move(answer), out);
+  } else {
+    Enqueue(
+        now, call,
+        [this, call, asked](absl::Time then) -> absl::StatusOr<Change> {
+          ASSIGN_OR_RETURN(Decision decision, Decide(TablesNow(), then, asked));
+          return ChangeFor(call, asked, std::move(decision));
+        },
+        out);
+  }
 }
 
-absl::StatusOr<CaCore::Change> CaCore::PrepareToken(absl::Time now, CallId call,
-                                                    const v1::CreateJoinTokenRequest& asked) {
-  const int64_t ttl = asked.ttl_seconds() == 0 ? kDefaultTokenTtl : asked.ttl_seconds();
-  if (ttl < 1 || ttl > kLongestTokenTtl) {
-    return absl::InvalidArgumentError(absl::StrCat("a token ttl of ", ttl, "s; 1s to ",
-                                                   kLongestTokenTtl, "s (7 days) are allowed"));
-  }
-  if (registry_.tokens().size() >= kMaxTokens || registry_.nodes().size() >= kMaxNodes) {
-    return absl::ResourceExhaustedError(absl::StrCat("there are ", registry_.tokens().size(),
-                                                     " tokens and ", registry_.nodes().size(),
-                                                     " nodes; forget nodes that are gone"));
-  }
-  const std::string name = asked.node_name().empty()
-                               ? absl::BytesToHexString(base::RandomBytes(random_, 8))
-                               : asked.node_name();
-  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::NodeId(options_.profile.trust_domain, name));
-  const std::string node_id = id.ToString();
-
+CaCore::Change CaCore::ChangeFor(CallId call, AdminRequest asked, Decision decision) {
   Change change;
-  const auto* row = registry_.FindNode(node_id);
-  if (row == nullptr) {
-    state::v1::NodeRecord node;
-    node.set_node_id(node_id);
-    node.set_state("invited");
-    change.batch.push_back(
-        {.key = NodeKey(node_id), .value = node.SerializeAsString(), .expected = 0});
-  } else if (row->record.state() == "banned") {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the node ", node_id, " is banned; forget it first, or choose another name"));
-  }
-  // The prefix lets a leaked token be recognised; 192 random bits follow.
-  const std::string secret =
-      absl::StrCat("lpt_", absl::WebSafeBase64Escape(base::RandomBytes(random_, 24)));
-  state::v1::TokenRecord token;
-  token.set_node_id(node_id);
-  token.set_expires_at(absl::ToUnixSeconds(now) + ttl);
-  change.batch.push_back(
-      {.key = TokenKey(x509::Sha256(secret)), .value = token.SerializeAsString(), .expected = 0});
-  v1::JoinToken answer;
-  answer.set_token(secret);
-  answer.set_node_id(node_id);
-  answer.set_expires_at(token.expires_at());
-  change.then = [call, answer = std::move(answer)](absl::Time, Actions* then) {
-    ReplyWith(call, answer, then);
+  change.batch = std::move(decision.batch);
+  change.then = [this, call, asked = std::move(asked), answer = std::move(decision.answer),
+                 disconnect = std::move(decision.disconnect),
+                 again = decision.again](absl::Time now, Actions* out) mutable {
+    if (again) return On(now, event::AdminAsked{call, std::move(asked)}, out);
+    if (disconnect.has_value()) {
+      CloseSessionOf(disconnect->node_id, disconnect->why, false, out);
+      if (registry_.FindNode(disconnect->node_id) == nullptr) {
+        coverage_.Forget(disconnect->node_id);
+      }
+    }
+    out->push_back(action::Reply{
+        .call = call, .status = absl::OkStatus(), .message = answer(TablesNow(), now)});
   };
   return change;
 }
 
-v1::Node CaCore::NodeMessage(const state::v1::NodeRecord& node) const {
-  v1::Node message;
-  message.set_node_id(node.node_id());
-  message.set_state(node.state());
-  message.set_attested_by(node.attested_by());
-  message.set_attested_at(node.attested_at());
-  message.set_certificate_expires_at(node.certificate_expires_at());
-  message.set_connected(session_of_.count(node.node_id()) > 0);
-  if (const NodeHolds* holds = coverage_.Find(node.node_id())) {
-    message.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
-    message.set_revision_held(holds->revision);
-    message.set_epoch_held(holds->trust_epoch);
-    message.set_pin_set_version(holds->pin_set_version);
-    message.set_refused_trust(holds->refused);
+std::vector<std::string> CaCore::Warnings(absl::Time now) const {
+  std::vector<std::string> warnings;
+  for (const Authority& authority : authorities_.all()) {
+    const std::string warning = WarningOf(authority, keys_, now);
+    if (warning.empty()) continue;
+    warnings.push_back(absl::StrCat(authority.certificate.fields().subject, ": ", warning));
   }
-  return message;
+  return warnings;
 }
 
-void CaCore::Admin(absl::Time, CallId call, const v1::ListNodesRequest&, Actions* out) {
-  v1::NodeList list;
-  for (const auto& [id, row] : registry_.nodes()) *list.add_nodes() = NodeMessage(row.record);
-  ReplyWith(call, std::move(list), out);
-}
-
-// A node by its SPIFFE ID or by its name alone.
-absl::StatusOr<const Row<state::v1::NodeRecord>*> CaCore::ResolveNode(
-    const std::string& node) const {
-  std::string node_id = node;
-  if (!absl::StartsWith(node, "spiffe://")) {
-    ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::NodeId(options_.profile.trust_domain, node));
-    node_id = id.ToString();
+void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
+  const std::vector<std::string> before = Warnings(now);
+  keys_ = std::move(event.key_names);
+  for (const std::string& warning : Warnings(now)) {
+    if (std::find(before.begin(), before.end(), warning) != before.end()) continue;
+    out->push_back(action::Note{
+        .warning = true, .message = warning, .fields = {}, .counter = "", .labels = {}});
   }
-  const auto* row = registry_.FindNode(node_id);
-  if (row != nullptr) return row;
-  return absl::NotFoundError(
-      absl::StrCat("the node ", trust::Quoted(node_id), " is not known; see node list"));
 }
 
-void CaCore::Admin(absl::Time now, CallId call, const BanNode& asked, Actions* out) {
-  Enqueue(
-      now, call,
-      [this, call, node = asked.node_id](absl::Time) -> absl::StatusOr<Change> {
-        ASSIGN_OR_RETURN(const auto* row, ResolveNode(node));
-        state::v1::NodeRecord record = row->record;
-        Change change;
-        if (record.state() != "banned") {
-          record.set_state("banned");
-          change.batch.push_back({.key = NodeKey(record.node_id()),
-                                  .value = record.SerializeAsString(),
-                                  .expected = row->revision});
-        }
-        change.then = [this, call, record](absl::Time, Actions* then) {
-          CloseSessionOf(record.node_id(),
-                         absl::PermissionDeniedError(
-                             absl::StrCat("the node ", record.node_id(), " is banned")),
-                         false, then);
-          ReplyWith(call, NodeMessage(record), then);
-        };
-        return change;
-      },
-      out);
+void CaCore::Admin(absl::Time, CallId call, const v1::ProvePossessionRequest& asked, Actions* out) {
+  const Authority* issuer = authorities_.FindIssuer(asked.spki_sha256());
+  if (issuer == nullptr) {
+    return ReplyError(call,
+                      absl::NotFoundError("no issuer of this CA has the key with that pin; see "
+                                          "linchpin ca pins"),
+                      out);
+  }
+  out->push_back(action::Prove{.call = call, .key_name = issuer->key_name});
 }
 
-void CaCore::Admin(absl::Time now, CallId call, const ForgetNode& asked, Actions* out) {
-  Enqueue(
-      now, call,
-      [this, call, node = asked.node_id](absl::Time) -> absl::StatusOr<Change> {
-        ASSIGN_OR_RETURN(const auto* row, ResolveNode(node));
-        const state::v1::NodeRecord record = row->record;
-        const std::set<std::string>& naming = registry_.IdentitiesNaming(record.node_id());
-        if (!naming.empty()) {
-          return absl::FailedPreconditionError(
-              absl::StrCat("the registration ", *naming.begin(), " and ", naming.size() - 1,
-                           " others name ", record.node_id(),
-                           ", and a new node of that name would have them; update or delete "
-                           "them first"));
-        }
-        Change change;
-        for (const auto& [key, token] : registry_.tokens()) {
-          if (token.record.node_id() != record.node_id()) continue;
-          change.batch.push_back({.key = key, .value = std::nullopt, .expected = token.revision});
-          if (change.batch.size() < Store::kMaxBatch) continue;
-          // Those of so many first: none may be left for a new node of that name.
-          change.then = [this, call, node](absl::Time then, Actions* more) {
-            Admin(then, call, ForgetNode{node}, more);
-          };
-          return change;
-        }
-        change.batch.push_back(
-            {.key = NodeKey(record.node_id()), .value = std::nullopt, .expected = row->revision});
-        change.then = [this, call, record](absl::Time, Actions* then) {
-          CloseSessionOf(record.node_id(),
-                         absl::PermissionDeniedError(
-                             absl::StrCat("the node ", record.node_id(), " was forgotten")),
-                         false, then);
-          coverage_.Forget(record.node_id());
-          ReplyWith(call, NodeMessage(record), then);
-        };
-        return change;
-      },
-      out);
+void CaCore::On(absl::Time, event::PossessionProved event, Actions* out) {
+  if (!event.proof.ok()) return ReplyError(event.call, event.proof.status(), out);
+  ReplyWith(event.call, *std::move(event.proof), out);
 }
 
 }  // namespace linchpin::ca

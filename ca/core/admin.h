@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// How the CA decides what an operator asks for. Each request has one function, found by its type:
+//   Answer(tables, now, asked)   for what only looks: the answer;
+//   Decide(tables, now, asked)   for what changes something: what to store, and what follows.
+// CaCore runs them: Answer at once, Decide when the change's turn has come, and what follows when
+// the batch is durable. Pure; one thread.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/random.h"
+#include "ca/core/actions.h"
+#include "ca/core/authorities.h"
+#include "ca/core/core_options.h"
+#include "ca/core/coverage.h"
+#include "ca/core/events.h"
+#include "ca/core/registry.h"
+
+namespace linchpin::ca {
+
+// What a decision may look at, as it is now. Good for one call.
+struct Tables {
+  const CoreOptions& options;
+  const Registry& registry;
+  const Authorities& authorities;
+  const Coverage& coverage;
+  const std::set<std::string>& keys;                 // names that the key manager has
+  const std::map<std::string, SessionId>& sessions;  // connected nodes, by node id
+  base::Random& random;
+};
+
+// What is to be done about a request.
+struct Decision {
+  std::vector<Write> batch;  // committed whole, or not at all; empty: nothing is to be stored
+  // Made when the batch is durable and the tables show it.
+  std::function<std::shared_ptr<const google::protobuf::Message>(const Tables&, absl::Time)> answer;
+  struct Disconnect {
+    std::string node_id;
+    absl::Status why;
+  };
+  std::optional<Disconnect> disconnect;  // then
+  bool again = false;                    // then, instead of an answer: the same is asked once more
+};
+
+// An answer that does not depend on what the tables are then.
+template <typename Message>
+auto AnswerWith(Message message) {
+  return [made = std::make_shared<const Message>(std::move(message))](
+             const Tables&, absl::Time) -> std::shared_ptr<const google::protobuf::Message> {
+    return made;
+  };
+}
+
+// admin_authorities.cc
+absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
+                                       const v1::GetAuthoritiesRequest&);
+// What an operator should do something about; empty if nothing.
+std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
+                      absl::Time now);
+
+// admin_nodes.cc
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::CreateJoinTokenRequest&);
+absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time now,
+                                    const v1::ListNodesRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const BanNode& asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const ForgetNode& asked);
+// A node by its SPIFFE ID or by its name alone. NOT_FOUND.
+absl::StatusOr<const Row<state::v1::NodeRecord>*> ResolveNode(const Tables& tables,
+                                                              const std::string& node);
+
+// admin_registry.cc
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const CreateIdentity& asked);
+absl::StatusOr<v1::IdentityList> Answer(const Tables& tables, absl::Time now,
+                                        const v1::ListIdentitiesRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const UpdateIdentity& asked);
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::DeleteIdentityRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AllowPeer& asked);
+absl::StatusOr<v1::PolicyList> Answer(const Tables& tables, absl::Time now,
+                                      const v1::ListPolicyRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const DeletePolicy& asked);
+
+// admin_trust.cc
+absl::StatusOr<trust::v1::TrustState> Answer(const Tables&, absl::Time,
+                                             const v1::GetTrustStateRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked);
+
+// admin_coverage.cc
+absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);
+
+}  // namespace linchpin::ca

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What operators ask of authorities.
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "ca/core/admin.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+
+std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
+                      absl::Time now) {
+  if (authority.state == kBackup && keys.count(authority.key_name) > 0) {
+    return absl::StrCat("the key of the backup issuer (", authority.key_name,
+                        ") is still kept beside the CA; move it away, to where only you reach it");
+  }
+  const x509::CertificateFields& fields = authority.certificate.fields();
+  if (now >= fields.not_after) {
+    return absl::StrCat("expired at ", trust::TimeText(fields.not_after));
+  }
+  if (fields.not_after - now < (fields.not_after - fields.not_before) / 4) {
+    return absl::StrCat("less than a quarter of its life is left, it expires at ",
+                        trust::TimeText(fields.not_after));
+  }
+  return "";
+}
+
+absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
+                                       const v1::GetAuthoritiesRequest&) {
+  v1::Authorities answer;
+  answer.set_trust_domain(tables.registry.meta().trust_domain());
+  for (const Authority& authority : tables.authorities.all()) {
+    const x509::CertificateFields& fields = authority.certificate.fields();
+    v1::Authority* message = answer.add_authorities();
+    message->set_kind(authority.is_root ? "root" : "issuer");
+    message->set_state(authority.state);
+    message->set_subject(fields.subject);
+    message->set_spki_sha256(authority.certificate.public_key().pin().bytes());
+    message->set_certificate(authority.certificate.der());
+    message->set_not_before(absl::ToUnixSeconds(fields.not_before));
+    message->set_not_after(absl::ToUnixSeconds(fields.not_after));
+    message->set_key_present(tables.keys.count(authority.key_name) > 0);
+    message->set_warning(WarningOf(authority, tables.keys, now));
+  }
+  return answer;
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What the CA is told at its start. Pure values.
+#pragma once
+
+#include "absl/time/time.h"
+#include "ca/core/profile.h"
+
+namespace linchpin::ca {
+
+struct CoreOptions {
+  Profile profile;                                   // lifetimes and backdating
+  absl::Duration reattest_grace = absl::Hours(168);  // of an expired node certificate
+};
+
+}  // namespace linchpin::ca
