@@ -2,29 +2,17 @@
 # Copyright The Linchpin Authors
 """How long after a renewal an Envoy serves the new certificate."""
 
-import contextlib
 import pathlib
 import socket
 import ssl
-import tempfile
 import time
 
-from measure import Deployment, Samples, pause, wait_for
+from measure import Samples, deployment, pause, wait_for
 from table import Row
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE = 60.0
 BETWEEN = 0.001  # seconds, between two handshakes
-
-
-@contextlib.contextmanager
-def own_place():
-    with tempfile.TemporaryDirectory(prefix="linchpin-bench-") as folder:
-        made = Deployment(folder)
-        try:
-            yield made
-        finally:
-            made.stop()
 
 
 def free_port():
@@ -89,7 +77,7 @@ def envoy(how):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     # The server's certificate comes before it asks for the caller's.
-    with own_place() as place:
+    with deployment() as place:
         config = place.folder / "ca.yaml"
         config.write_text("authority:\n  leaf_ttl: 12s\n  backdate: 0s\n", encoding="utf-8")
         place.start_ca("--config", config)

@@ -2,6 +2,7 @@
 # Copyright The Linchpin Authors
 """What the kernel says of a process, and the programs that put load on it."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -9,11 +10,23 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from deployment import BIN, Deployment, wait_for  # noqa: E402,F401  pylint: disable=C0413
+
+
+@contextlib.contextmanager
+def deployment():
+    """A place of its own for programs, which are stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="linchpin-bench-") as folder:
+        made = Deployment(folder)
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 def cpu_ns(pid):

@@ -5,10 +5,9 @@
 import contextlib
 import os
 import re
-import tempfile
 
 from envoy import envoy
-from measure import (BIN, Deployment, Load, Samples, cpu_ns, fsync_ms, micro, pause, rss_kib,
+from measure import (BIN, Load, Samples, cpu_ns, deployment, fsync_ms, micro, pause, rss_kib,
                      wait_for)
 from table import Row
 
@@ -16,16 +15,6 @@ UID = os.getuid()
 WORKLOAD_API = ("--path", "/SpiffeWorkloadAPI/FetchX509SVID", "--header", "workload.spiffe.io",
                 "--value", "true", "--least", 100)
 ECHO = ("--path", "/bench.Echo/Echo", "--message", "x")
-
-
-@contextlib.contextmanager
-def deployment():
-    with tempfile.TemporaryDirectory(prefix="linchpin-bench-") as folder:
-        made = Deployment(folder)
-        try:
-            yield made
-        finally:
-            made.stop()
 
 
 @contextlib.contextmanager

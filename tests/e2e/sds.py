@@ -5,16 +5,15 @@
 import queue
 import subprocess
 import tempfile
-import threading
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from deployment import DEADLINE, ROOT
+from grpc_stream import GrpcStream
 
 SERVICE = "/envoy.service.secret.v3.SecretDiscoveryService/"
 TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-SILENCE = 1.0  # seconds in which a response that should not be sent would have come
 
 
 def _factory():
@@ -67,21 +66,14 @@ class Channel:
         return call(Request(resource_names=names), timeout=DEADLINE, wait_for_ready=True)
 
 
-class Stream:
-    """Requests go out when they are said; a thread of its own reads the responses."""
+class Stream(GrpcStream):
+    """Requests go out when they are said."""
 
     def __init__(self, call):
-        self.asked, self.got = queue.Queue(), queue.Queue()
-        self.call = call(iter(self.asked.get, None), timeout=5 * DEADLINE, wait_for_ready=True)
+        self.asked = queue.Queue()
         self.last = None
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        try:
-            for response in self.call:
-                self.got.put(response)
-        except grpc.RpcError as error:
-            self.got.put(error)
+        super().__init__(call(iter(self.asked.get, None), timeout=5 * DEADLINE,
+                              wait_for_ready=True))
 
     def say(self, request):
         self.asked.put(request)
@@ -99,28 +91,12 @@ class Stream:
         self.say(request)
 
     def next(self):
-        got = self.got.get(timeout=DEADLINE)
-        if isinstance(got, grpc.RpcError):
-            raise AssertionError(f"the stream ended: {got.code()} {got.details()}")
-        self.last = got
-        return got
+        self.last = super().next()
+        return self.last
 
     def secrets(self):
         """Those of the next response, by name."""
         return secrets(self.next())
-
-    def end(self):
-        while True:
-            got = self.got.get(timeout=DEADLINE)
-            if isinstance(got, grpc.RpcError):
-                return got.code(), got.details()
-
-    def is_silent(self):
-        try:
-            self.unexpected = self.got.get(timeout=SILENCE)
-        except queue.Empty:
-            return True
-        return False
 
 
 def secrets(response):

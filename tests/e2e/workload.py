@@ -4,19 +4,17 @@
 
 import importlib
 import pathlib
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
 
 import grpc
 
 from deployment import DEADLINE, ROOT
+from grpc_stream import GrpcStream
 
 SVIDS, BUNDLES = "FetchX509SVID", "FetchX509Bundles"
 HEADER = ("workload.spiffe.io", "true")
-SILENCE = 1.5  # seconds in which a message that should not be sent would have come
 
 
 def _messages():
@@ -46,7 +44,7 @@ class Client:
         call = self.channel.unary_stream(
             f"/SpiffeWorkloadAPI/{method}", request_serializer=lambda empty: empty,
             response_deserializer=RESPONSES[method].FromString)
-        return Stream(call(b"", metadata=metadata, timeout=5 * DEADLINE, wait_for_ready=True))
+        return GrpcStream(call(b"", metadata=metadata, timeout=5 * DEADLINE, wait_for_ready=True))
 
     def call(self, method, metadata=(HEADER,)):
         """The status of a unary call that fails."""
@@ -67,46 +65,6 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
-
-
-class Stream:
-    """Messages as they come; a thread of its own reads them."""
-
-    def __init__(self, call):
-        self.call = call
-        self.got = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        try:
-            for message in self.call:
-                self.got.put(message)
-        except grpc.RpcError as error:
-            self.got.put(error)
-
-    def next(self):
-        """The next message; fails if the stream ends instead."""
-        got = self.got.get(timeout=DEADLINE)
-        if isinstance(got, grpc.RpcError):
-            raise AssertionError(f"the stream ended: {got.code()} {got.details()}")
-        return got
-
-    def end(self):
-        """How the stream ends, messages before that dropped."""
-        while True:
-            got = self.got.get(timeout=DEADLINE)
-            if isinstance(got, grpc.RpcError):
-                return got.code(), got.details()
-
-    def is_silent(self):
-        try:
-            self.unexpected = self.got.get(timeout=SILENCE)
-        except queue.Empty:
-            return True
-        return False
-
-    def cancel(self):
-        self.call.cancel()
 
 
 def certificates(der):
