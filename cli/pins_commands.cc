@@ -25,11 +25,11 @@ struct PinsOptions {
   std::string file;
   std::string key;
   std::vector<std::string> signers;
-  uint32_t threshold = 1;
+  std::optional<uint32_t> threshold;
   std::string out;
-  std::string expires = "8760h";
-  trust::v1::PinSet::Mode mode = trust::v1::PinSet::ENFORCE;
-  trust::v1::PinSet::OnExpiry on_expiry = trust::v1::PinSet::KEEP;
+  std::string expires;
+  std::optional<trust::v1::PinSet::Mode> mode;
+  std::optional<trust::v1::PinSet::OnExpiry> on_expiry;
   bool any_under_anchor = false;
   bool urgent = false;
   std::vector<std::string> backup_keys;
@@ -67,18 +67,21 @@ absl::Status Keygen(Session& session, const PinsOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<trust::v1::Signers> SignersOf(const PinsOptions& options,
-                                             const std::optional<PinSetDocument>& published) {
-  if (options.signers.empty()) {
-    if (published.has_value()) return published->set.message.signers();
+// None: those of the set before.
+absl::StatusOr<std::optional<trust::v1::Signers>> SignersOf(
+    const PinsOptions& options, const std::optional<trust::v1::PinSet>& before) {
+  if (options.signers.empty() && !before.has_value()) {
     return UsageError("who signs? name each signer's public key with --signer");
   }
   trust::v1::Signers signers;
-  signers.set_threshold(options.threshold);
+  if (before.has_value()) signers = before->signers();
+  if (!options.signers.empty()) signers.clear_keys();
   for (const std::string& file : options.signers) {
     ASSIGN_OR_RETURN(const x509::PublicKey key, ReadPublicKeyFile(file));
     signers.add_keys(key.spki());
   }
+  if (options.threshold.has_value()) signers.set_threshold(*options.threshold);
+  if (signers.threshold() == 0) signers.set_threshold(1);
   return signers;
 }
 
@@ -129,13 +132,15 @@ absl::Status Draft(Session& session, const PinsOptions& options) {
   ASSIGN_OR_RETURN(const trust::v1::TrustState state, GetTrust(session));
   ASSIGN_OR_RETURN(const std::optional<PinSetDocument> published, Published(state));
   DraftRequest request;
-  ASSIGN_OR_RETURN(request.signers, SignersOf(options, published));
-  ASSIGN_OR_RETURN(request.life, base::ParseDuration(options.expires, "--expires"));
-  request.version = published.has_value() ? published->set.message.version() + 1 : 1;
-  request.mode = options.mode;
-  request.on_expiry = options.on_expiry;
-  request.any_under_anchor = options.any_under_anchor;
-  request.urgent = options.urgent;
+  if (published.has_value()) request.before = published->set.message;
+  ASSIGN_OR_RETURN(request.changes.signers, SignersOf(options, request.before));
+  if (!options.expires.empty()) {
+    ASSIGN_OR_RETURN(request.changes.life, base::ParseDuration(options.expires, "--expires"));
+  }
+  request.changes.mode = options.mode;
+  request.changes.on_expiry = options.on_expiry;
+  request.changes.any_under_anchor = options.any_under_anchor;
+  request.changes.urgent = options.urgent;
   if (!options.any_under_anchor) {
     RETURN_IF_ERROR(AddProofs(session, options, authorities, published, &request));
   }
@@ -214,21 +219,26 @@ void AddDraft(CLI::App& group, Session& session, const std::shared_ptr<PinsOptio
                                [&session, options] { return Draft(session, *options); });
   draft->add_option("--signer", options->signers,
                     "A signer's .pub file; default: the signers of the published set");
-  draft->add_option("--threshold", options->threshold, "How many of them must sign")
-      ->capture_default_str();
+  draft->add_option("--threshold", options->threshold,
+                    "How many of them must sign; default: as in the published set, else 1");
   draft->add_option("--out", options->out, "The file to write")->required();
-  draft->add_option("--expires", options->expires, "Life of the set")
-      ->check(CheckDuration)
-      ->capture_default_str();
+  draft
+      ->add_option("--expires", options->expires,
+                   "Life of the set; default: that of the published set, else 8760h")
+      ->check(CheckDuration);
   const std::map<std::string, trust::v1::PinSet::Mode> modes = {
       {"enforce", trust::v1::PinSet::ENFORCE}, {"report_only", trust::v1::PinSet::REPORT_ONLY}};
-  draft->add_option("--mode", options->mode, "enforce (default) or report_only")
+  draft
+      ->add_option("--mode", options->mode,
+                   "enforce or report_only; default: as the published set, else enforce")
       ->transform(CLI::CheckedTransformer(modes).description(""));
   const std::map<std::string, trust::v1::PinSet::OnExpiry> ends = {
       {"keep", trust::v1::PinSet::KEEP},
       {"report_only", trust::v1::PinSet::RELAX},
       {"fail_closed", trust::v1::PinSet::FAIL_CLOSED}};
-  draft->add_option("--on-expiry", options->on_expiry, "keep (default), report_only, fail_closed")
+  draft
+      ->add_option("--on-expiry", options->on_expiry,
+                   "keep, report_only or fail_closed; default: as the published set, else keep")
       ->transform(CLI::CheckedTransformer(ends).description(""));
   draft->add_flag("--any-under-anchor", options->any_under_anchor,
                   "Pin the roots only: any issuer under them may sign leaves");

@@ -5,24 +5,22 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/pins_document.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "linchpin/trust/v1/trust.pb.h"
+#include "trust/pin_set_draft.h"
 
 namespace linchpin::cli {
 
 struct DraftRequest {
-  trust::v1::Signers signers;
-  uint64_t version = 1;
-  trust::v1::PinSet::Mode mode = trust::v1::PinSet::ENFORCE;
-  trust::v1::PinSet::OnExpiry on_expiry = trust::v1::PinSet::KEEP;
-  absl::Duration life = absl::Hours(24 * 365);
-  bool any_under_anchor = false;
-  bool urgent = false;
+  std::optional<trust::v1::PinSet> before;  // in force
+  trust::DraftChanges changes;
   // Of backup issuers, by pin: that their keys are held.
   std::map<std::string, trust::v1::PossessionProof> proofs;
 };
@@ -30,7 +28,7 @@ struct DraftRequest {
 // The pins (bytes) of the issuers that need a proof.
 std::vector<std::string> BackupPins(const ca::v1::Authorities& authorities);
 
-// Pins all roots and issuers that are not retired. INVALID_ARGUMENT as trust::ParsePinSet.
+// Pins all roots and issuers that are not retired. INVALID_ARGUMENT as trust::DraftPinSet.
 absl::StatusOr<PinSetDocument> DraftPinSet(const DraftRequest& request,
                                            const ca::v1::Authorities& authorities, absl::Time now);
 

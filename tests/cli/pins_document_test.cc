@@ -163,7 +163,7 @@ TEST(PinsDraft, GivesEachAuthorityItsRoleAndLeavesOutTheRetired) {
 
 TEST(PinsDraft, PinsRootsOnlyWhereAnyIssuerUnderThemMaySign) {
   PinsWorld world;
-  world.request.any_under_anchor = true;
+  world.request.changes.any_under_anchor = true;
   const PinSetDocument document = world.Draft();
   EXPECT_TRUE(document.set.message.issuers().empty());
   EXPECT_THAT(DescribePinSet(document), ::testing::HasSubstr("root-pin"));
@@ -175,11 +175,11 @@ TEST(PinsDraft, RefusesWhatNoAgentWouldAccept) {
   EXPECT_THAT(DraftPinSet(world.request, world.authorities, world.now),
               StatusIs(absl::StatusCode::kInvalidArgument, "proof"));
   PinsWorld ca_signs;
-  ca_signs.request.signers.add_keys(ca_signs.active.public_key().spki());
+  ca_signs.request.changes.signers->add_keys(ca_signs.active.public_key().spki());
   EXPECT_THAT(DraftPinSet(ca_signs.request, ca_signs.authorities, ca_signs.now),
               StatusIs(absl::StatusCode::kInvalidArgument, "signers"));
   PinsWorld threshold;
-  threshold.request.signers.set_threshold(3);
+  threshold.request.changes.signers->set_threshold(3);
   EXPECT_THAT(DraftPinSet(threshold.request, threshold.authorities, threshold.now),
               StatusIs(absl::StatusCode::kInvalidArgument, "threshold"));
 }

@@ -31,9 +31,10 @@ struct PinsWorld {
     Add("root", "active", root);
     Add("issuer", "active", active);
     Add("issuer", "backup", backup);
-    request.signers.add_keys(alice.public_key().spki());
-    request.signers.add_keys(bob.public_key().spki());
-    request.signers.set_threshold(2);
+    request.changes.signers.emplace();
+    request.changes.signers->add_keys(alice.public_key().spki());
+    request.changes.signers->add_keys(bob.public_key().spki());
+    request.changes.signers->set_threshold(2);
     request.proofs[backup.public_key().pin().bytes()] =
         *trust::ProvePossession(*trust::TrustDomain::FromName("example.org"), backup, now);
   }
