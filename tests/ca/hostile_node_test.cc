@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/retry_after.h"
@@ -26,20 +27,17 @@ using Stream = grpc::ClientReaderWriter<ca::v1::NodeMessage, ca::v1::CaMessage>;
 
 std::string NewRequest(const x509::PrivateKey& key) { return *x509::MakeCertificateRequest(key); }
 
-// Asks again and again over several connections, as much at once as it may.
+// Asks again and again over several connections, as much at once as it may. Not by gRPC's
+// callbacks: the last of them may let go of the last channel, and gRPC 1.51 dies when a thread of
+// its own does.
 class Flood {
  public:
   Flood(std::vector<std::unique_ptr<Stub>> stubs, ca::v1::IssueRequest request)
-      : stubs_(std::move(stubs)), request_(std::move(request)) {
-    constexpr int kCallsOfEach = 20;
-    for (const auto& stub : stubs_) {
-      for (int i = 0; i < kCallsOfEach; ++i) Ask(*stub);
-    }
-  }
+      : stubs_(std::move(stubs)), request_(std::move(request)), thread_([this] { Run(); }) {}
   ~Flood() {
-    base::MutexLock lock(mutex_);
     stopping_ = true;
-    changed_.wait(lock, [this] { return under_way_ == 0; });
+    thread_.join();
+    queue_.Shutdown();
   }
   void WaitForRefusal() {
     base::MutexLock lock(mutex_);
@@ -56,47 +54,58 @@ class Flood {
 
  private:
   struct Call {
+    Stub* stub = nullptr;
     grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<ca::v1::IssueResponse>> reader;
     ca::v1::IssueResponse response;
+    grpc::Status status;
   };
-  void Ask(Stub& stub) {
-    {
-      base::MutexLock lock(mutex_);
-      if (stopping_) return;
-      ++under_way_;
-    }
-    auto call = std::make_shared<Call>();
-    stub.async()->Issue(
-        &call->context, &request_, &call->response,
-        [this, &stub, call](const grpc::Status& status) { Take(stub, *call, status); });
-  }
-  void Take(Stub& stub, const Call& call, const grpc::Status& said) {
-    const absl::Status status = rpc::FromGrpc(said);
-    {
-      base::MutexLock lock(mutex_);
-      if (status.ok()) {
-        issued_ += static_cast<size_t>(call.response.results_size());
-      } else if (absl::IsResourceExhausted(status) && base::RetryAfter(status).has_value()) {
-        ++refused_;
+  void Run() {
+    constexpr size_t kCallsOfEach = 20;
+    size_t under_way = kCallsOfEach * stubs_.size();
+    for (size_t i = 0; i < under_way; ++i) Ask(stubs_[i % stubs_.size()].get());
+    while (under_way > 0) {
+      void* tag = nullptr;
+      bool ok = false;
+      ASSERT_TRUE(queue_.Next(&tag, &ok));
+      const std::unique_ptr<Call> call(static_cast<Call*>(tag));
+      Count(call->response, rpc::FromGrpc(call->status));
+      if (stopping_) {
+        --under_way;
       } else {
-        wrong_ = status.ToString();
+        Ask(call->stub);
       }
     }
-    Ask(stub);
+  }
+  void Ask(Stub* stub) {
+    auto call = std::make_unique<Call>();
+    call->stub = stub;
+    call->reader = stub->AsyncIssue(&call->context, request_, &queue_);
+    call->reader->Finish(&call->response, &call->status, call.get());
+    call.release();  // until it comes out of the queue
+  }
+  void Count(const ca::v1::IssueResponse& response, const absl::Status& status) {
     base::MutexLock lock(mutex_);
-    --under_way_;
-    changed_.notify_all();
+    if (status.ok()) {
+      issued_ += static_cast<size_t>(response.results_size());
+    } else if (absl::IsResourceExhausted(status) && base::RetryAfter(status).has_value()) {
+      ++refused_;
+      changed_.notify_all();
+    } else {
+      wrong_ = status.ToString();
+    }
   }
 
-  std::vector<std::unique_ptr<Stub>> stubs_;
+  const std::vector<std::unique_ptr<Stub>> stubs_;
   const ca::v1::IssueRequest request_;
+  grpc::CompletionQueue queue_;
+  std::atomic<bool> stopping_ = false;
   base::Mutex mutex_;
   base::CondVar changed_;
-  int under_way_ = 0;
-  bool stopping_ = false;
   size_t issued_ = 0;
   size_t refused_ = 0;
   std::string wrong_;
+  std::thread thread_;  // last: it uses all of the above
 };
 
 class HostileNode : public Server {
