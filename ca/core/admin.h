@@ -26,6 +26,7 @@
 #include "ca/core/core_options.h"
 #include "ca/core/coverage.h"
 #include "ca/core/events.h"
+#include "ca/core/outstanding.h"
 #include "ca/core/registry.h"
 
 namespace linchpin::ca {
@@ -36,6 +37,7 @@ struct Tables {
   const Registry& registry;
   const Authorities& authorities;
   const Coverage& coverage;
+  const Outstanding& outstanding;
   const std::set<std::string>& keys;                 // names that the key manager has
   const std::map<std::string, SessionId>& sessions;  // connected nodes, by node id
   base::Random& random;

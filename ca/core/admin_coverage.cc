@@ -3,27 +3,11 @@
 
 // What operators ask of coverage.
 
-#include <algorithm>
-#include <utility>
-
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
+#include "ca/core/coverage_gate.h"
 
 namespace linchpin::ca {
-namespace {
-
-// The longest that a certificate issued through a node may outlive the node's own.
-absl::Duration GateLife(const Tables& tables, const std::string& node_id) {
-  absl::Duration longest = tables.options.profile.leaf_ttl;
-  for (const auto& [id, row] : tables.registry.identities()) {
-    if (!tables.registry.Sees(node_id, row.record.identity())) continue;
-    longest = std::max(longest, absl::Seconds(row.record.identity().ttl_seconds()));
-  }
-  return longest;
-}
-
-}  // namespace
-
 absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
                                     const v1::CoverageRequest& asked) {
   const uint64_t current = tables.registry.trust().record.epoch();
@@ -32,20 +16,28 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
     return absl::InvalidArgumentError(
         absl::StrCat("trust epoch ", epoch, " is not there yet; the current one is ", current));
   }
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+  const Gate gate = AskGate(view, epoch, now);
   v1::Coverage answer;
   answer.set_epoch(epoch);
-  bool complete = true;
+  answer.set_complete(gate.complete);
   for (const auto& [node_id, row] : tables.registry.nodes()) {
     if (row.record.state() != "attested") continue;
-    const absl::Time expires = absl::FromUnixSeconds(row.record.certificate_expires_at());
-    // Nothing that was issued through it is valid any more.
-    if (now > expires && now > expires + GateLife(tables, node_id)) continue;
-    v1::NodeCoverage node = tables.coverage.OfNode(node_id, epoch);
-    node.set_connected(tables.sessions.count(node_id) > 0);
-    complete = complete && node.covered();
-    *answer.add_nodes() = std::move(node);
+    const NodeHolds* holds = tables.coverage.Find(node_id);
+    const bool connected = holds != nullptr && holds->connected;
+    if (!connected && now > LeavesAt(view, row.record)) continue;
+    v1::NodeCoverage* node = answer.add_nodes();
+    node->set_node_id(node_id);
+    node->set_connected(connected);
+    node->set_covered(tables.coverage.CoveredEpoch(node_id, now) >= epoch);
+    if (holds == nullptr) continue;
+    node->set_epoch_held(holds->trust_epoch);
+    if (holds->last_seen > absl::UnixEpoch()) {
+      node->set_last_seen(absl::ToUnixSeconds(holds->last_seen));
+    }
+    node->set_refused(holds->refused);
+    for (const auto& [id, consumer] : holds->consumers) *node->add_consumers() = consumer.said;
   }
-  answer.set_complete(complete);
   return answer;
 }
 

@@ -30,7 +30,9 @@ v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node) {
   message.set_certificate_expires_at(node.certificate_expires_at());
   message.set_connected(tables.sessions.count(node.node_id()) > 0);
   if (const NodeHolds* holds = tables.coverage.Find(node.node_id())) {
-    message.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
+    if (holds->last_seen > absl::UnixEpoch()) {
+      message.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
+    }
     message.set_revision_held(holds->revision);
     message.set_epoch_held(holds->trust_epoch);
     message.set_pin_set_version(holds->pin_set_version);

@@ -106,7 +106,8 @@ void CaCore::Answered(CallId call) {
   calls_.erase(it);
 }
 
-void CaCore::On(absl::Time now, event::Started, Actions* out) {
+void CaCore::On(absl::Time now, event::Started event, Actions* out) {
+  outstanding_ = std::move(event.outstanding);
   prune_at_ = now + kPruneEvery;
   UseTrust(out);
   out->push_back(action::MakeServingKey{});
@@ -225,6 +226,10 @@ void CaCore::On(absl::Time now, event::Reloaded event, Actions* out) {
 void CaCore::SignAndLog(std::vector<CertificateOrder> orders, Done done, Actions* out) {
   const Ticket ticket = next_ticket_++;
   const Authority& issuer = authorities_.active();
+  const std::string issuer_pin = issuer.certificate.public_key().pin().bytes();
+  for (const CertificateOrder& order : orders) {
+    outstanding_.Issued(order.node_id, issuer_pin, order.spec.not_after);
+  }
   issuing_.emplace(ticket, std::move(done));
   out->push_back(action::SignAndLog{.ticket = ticket,
                                     .orders = std::move(orders),
@@ -253,6 +258,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
     prune_at_ = now + kPruneEvery;
     PruneTokens(now, out);
     hellos_.Tidy(now);
+    outstanding_.ForgetExpired(now);
   }
 }
 

@@ -136,7 +136,8 @@ class CaCore {
 
   // ca_core_admin.cc: runs what admin.h decides.
   Tables TablesNow() const {
-    return {options_, registry_, authorities_, coverage_, keys_, session_of_, random_};
+    return {options_,     registry_, authorities_, coverage_,
+            outstanding_, keys_,     session_of_,  random_};
   }
   void On(absl::Time now, event::AdminAsked event, Actions* out);
   void On(absl::Time now, event::PossessionProved event, Actions* out);
@@ -151,6 +152,7 @@ class CaCore {
   Registry registry_;
   Authorities authorities_;
   Coverage coverage_;
+  Outstanding outstanding_;
   struct Session {
     NodeCaller node;
     Revision sent = 0;  // of the last change, or the Hello's: what the next one changes

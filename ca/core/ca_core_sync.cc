@@ -161,6 +161,7 @@ void CaCore::On(absl::Time now, event::NodeGone event, Actions*) {
   const auto it = sessions_.find(event.session);
   if (it == sessions_.end()) return;
   coverage_.Seen(it->second.node.node_id, now);
+  coverage_.Gone(it->second.node.node_id);
   session_of_.erase(it->second.node.node_id);
   sessions_.erase(it);
 }
@@ -170,6 +171,7 @@ void CaCore::CloseSessionOf(const std::string& node_id, const absl::Status& stat
   const auto it = session_of_.find(node_id);
   if (it == session_of_.end()) return;
   out->push_back(action::CloseSession{.session = it->second, .status = status, .at_once = at_once});
+  coverage_.Gone(node_id);
   sessions_.erase(it->second);
   session_of_.erase(it);
 }

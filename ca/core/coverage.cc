@@ -3,12 +3,22 @@
 
 #include "ca/core/coverage.h"
 
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
 #include "trust/text.h"
 
 namespace linchpin::ca {
 namespace {
 
-void AddConsumer(const v1::Consumer& consumer, NodeHolds* node) {
+bool SaysTheSame(const v1::Consumer& one, const v1::Consumer& other) {
+  return one.trust_epoch() == other.trust_epoch() && one.evidence() == other.evidence() &&
+         one.trust_digest() == other.trust_digest();
+}
+
+void AddConsumer(const v1::Consumer& consumer, absl::Time now, NodeHolds* node) {
   if (consumer.consumer_id().size() > Coverage::kMaxText ||
       consumer.spiffe_id().size() > Coverage::kMaxText || consumer.trust_digest().size() > 64) {
     node->too_many_consumers = true;
@@ -16,9 +26,15 @@ void AddConsumer(const v1::Consumer& consumer, NodeHolds* node) {
   }
   const auto it = node->consumers.find(consumer.consumer_id());
   if (it != node->consumers.end()) {
-    it->second = consumer;
+    ConsumerHolds& held = it->second;
+    if (!SaysTheSame(held.said, consumer)) {
+      held.settled_epoch = Coverage::EpochOf(held, now);
+      held.since = now;
+    }
+    held.said = consumer;
   } else if (node->consumers.size() < Coverage::kMaxConsumers) {
-    node->consumers.emplace(consumer.consumer_id(), consumer);
+    node->consumers.emplace(consumer.consumer_id(),
+                            ConsumerHolds{.said = consumer, .since = now, .settled_epoch = 0});
   } else {
     node->too_many_consumers = true;
   }
@@ -27,24 +43,32 @@ void AddConsumer(const v1::Consumer& consumer, NodeHolds* node) {
 }  // namespace
 
 void Coverage::Hello(const std::string& node_id, const v1::Hello& hello, absl::Time now) {
-  NodeHolds node;
-  node.last_seen = now;
+  NodeHolds node{.heard = true, .connected = true, .connected_since = now, .last_seen = now};
   node.revision = hello.revision();
   node.trust_epoch = hello.trust_epoch();
   node.pin_set_version = hello.pin_set_version();
-  for (const v1::Consumer& consumer : hello.consumers()) AddConsumer(consumer, &node);
-  nodes_[node_id] = std::move(node);
+  // What had settled on the stream before need not settle again.
+  NodeHolds& before = nodes_[node_id];
+  node.consumers = std::move(before.consumers);
+  std::set<std::string> named;
+  for (const v1::Consumer& consumer : hello.consumers()) {
+    named.insert(consumer.consumer_id());
+    AddConsumer(consumer, now, &node);
+  }
+  std::erase_if(node.consumers, [&](const auto& entry) { return named.count(entry.first) == 0; });
+  before = std::move(node);
 }
 
 void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time now) {
   NodeHolds& node = nodes_[node_id];
+  node.heard = true;
   node.last_seen = now;
   node.revision = ack.revision();
   node.trust_epoch = ack.trust_epoch();
   node.pin_set_version = ack.pin_set_version();
   node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
   for (const std::string& gone : ack.gone()) node.consumers.erase(gone);
-  for (const v1::Consumer& consumer : ack.consumers()) AddConsumer(consumer, &node);
+  for (const v1::Consumer& consumer : ack.consumers()) AddConsumer(consumer, now, &node);
 }
 
 void Coverage::Seen(const std::string& node_id, absl::Time now) {
@@ -52,26 +76,41 @@ void Coverage::Seen(const std::string& node_id, absl::Time now) {
   if (it != nodes_.end()) it->second.last_seen = now;
 }
 
+void Coverage::Gone(const std::string& node_id) {
+  const auto it = nodes_.find(node_id);
+  if (it != nodes_.end()) it->second.connected = false;
+}
+
+void Coverage::Recorded(const std::string& node_id, absl::Time last_seen, uint64_t covered_epoch) {
+  NodeHolds& node = nodes_[node_id];
+  if (node.heard) return;
+  node.last_seen = last_seen;
+  node.recorded_epoch = covered_epoch;
+}
+
 const NodeHolds* Coverage::Find(const std::string& node_id) const {
   const auto it = nodes_.find(node_id);
   return it == nodes_.end() ? nullptr : &it->second;
 }
 
-v1::NodeCoverage Coverage::OfNode(const std::string& node_id, uint64_t epoch) const {
-  v1::NodeCoverage answer;
-  answer.set_node_id(node_id);
-  const NodeHolds* node = Find(node_id);
-  if (node == nullptr) return answer;
-  answer.set_epoch_held(node->trust_epoch);
-  answer.set_last_seen(absl::ToUnixSeconds(node->last_seen));
-  answer.set_refused(node->refused);
-  bool covered = node->trust_epoch >= epoch && !node->too_many_consumers;
-  for (const auto& [id, consumer] : node->consumers) {
-    *answer.add_consumers() = consumer;
-    if (consumer.trust_epoch() < epoch || consumer.evidence() == v1::NONE) covered = false;
+uint64_t Coverage::EpochOf(const ConsumerHolds& consumer, absl::Time now) {
+  const v1::Consumer& said = consumer.said;
+  if (said.evidence() == v1::NONE) return 0;
+  if (said.evidence() != v1::DELIVERED || now >= consumer.since + kSettling) {
+    return said.trust_epoch();
   }
-  answer.set_covered(covered);
-  return answer;
+  return std::min(said.trust_epoch(), consumer.settled_epoch);
+}
+
+uint64_t Coverage::CoveredEpoch(const std::string& node_id, absl::Time now) const {
+  const NodeHolds* node = Find(node_id);
+  if (node == nullptr || node->too_many_consumers) return 0;
+  if (!node->heard) return node->recorded_epoch;
+  uint64_t covered = node->trust_epoch;
+  for (const auto& [id, consumer] : node->consumers) {
+    covered = std::min(covered, EpochOf(consumer, now));
+  }
+  return covered;
 }
 
 }  // namespace linchpin::ca

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "ca/core/outstanding.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
@@ -84,7 +85,9 @@ using MadeCertificates = std::vector<absl::StatusOr<std::string>>;
 
 namespace event {
 
-struct Started {};  // once, first
+struct Started {  // once, first
+  Outstanding outstanding;  // of the issuance log
+};
 // Nodes. Requests were parsed, and possession verified, before; those of IssueAsked are not yet.
 struct GetTrustAsked {
   CallId call = 0;

@@ -6,10 +6,12 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/log/issued_since.h"
 #include "rpc/server_credentials.h"
 
 namespace linchpin::ca {
@@ -51,6 +53,29 @@ std::unique_ptr<grpc::Server> BuildNodeServer(
   return builder.BuildAndStart();
 }
 
+// A leaf lives no longer than its issuer.
+absl::Duration LongestLife(const Authorities& authorities) {
+  absl::Duration longest = absl::ZeroDuration();
+  for (const Authority& authority : authorities.all()) {
+    if (authority.is_root) continue;
+    const x509::CertificateFields& fields = authority.certificate.fields();
+    longest = std::max(longest, fields.not_after - fields.not_before);
+  }
+  return longest;
+}
+
+absl::StatusOr<Outstanding> OutstandingOf(const IssuanceLog& log, const CaCore& core,
+                                          absl::Time now) {
+  Outstanding outstanding;
+  RETURN_IF_ERROR(ForEachIssuedSince(
+      log, now - LongestLife(core.authorities()), [&](const v1::LogEntry& entry) {
+        outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
+                           absl::FromUnixSeconds(entry.not_after()));
+      }));
+  outstanding.ForgetExpired(now);
+  return outstanding;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CaServer>> CaServer::Start(ServerOptions options,
@@ -58,10 +83,11 @@ absl::StatusOr<std::unique_ptr<CaServer>> CaServer::Start(ServerOptions options,
   ASSIGN_OR_RETURN(const Store::Listing listing, parts.store.List(""));
   ASSIGN_OR_RETURN(std::unique_ptr<CaCore> core,
                    CaCore::Make(options.core, listing, base::SystemRandom()));
+  ASSIGN_OR_RETURN(Outstanding outstanding, OutstandingOf(parts.log, *core, parts.clock.Now()));
   std::unique_ptr<CaServer> server(new CaServer());
   server->clock_ = &parts.clock;
   server->driver_ = std::make_unique<CoreDriver>(std::move(core), parts);
-  server->driver_->Start();
+  server->driver_->Start(std::move(outstanding));
   RETURN_IF_ERROR(server->driver_->WaitReady(kDrain));
   RETURN_IF_ERROR(server->Listen(std::move(options)));
   return server;

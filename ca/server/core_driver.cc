@@ -52,12 +52,12 @@ CoreDriver::~CoreDriver() {
   for (auto& [call, answer] : calls_) answer(absl::UnavailableError("the CA stopped"), nullptr);
 }
 
-void CoreDriver::Start() {
+void CoreDriver::Start(Outstanding outstanding) {
   threads_.emplace_back([this] { loop_.Run(); });
   threads_.emplace_back([this] { store_loop_.Run(); });
   threads_.emplace_back([this] { slow_loop_.Run(); });
   signers_.Start();
-  Complete(event::Started{});
+  Complete(event::Started{std::move(outstanding)});
   (void)loop_.Post([this] { Tick(); });
 }
 

@@ -56,7 +56,7 @@ class CoreDriver {
   CoreDriver(std::unique_ptr<CaCore> core, DriverParts parts);
   ~CoreDriver();  // finishes what is under way and joins the threads
 
-  void Start();
+  void Start(Outstanding outstanding);
 
   // Any thread, from here on.
   using Answer = absl::AnyInvocable<void(const absl::Status& status,

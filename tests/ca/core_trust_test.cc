@@ -179,18 +179,6 @@ TEST(Coverage, IsCompleteWhenEveryNodeAndConsumerEnforcesTheEpoch) {
   EXPECT_FALSE(complete()) << "acknowledgements may regress";
 }
 
-TEST(Coverage, LeavesOutANodeWhoseCertificatesHaveAllExpired) {
-  CoreWorld world;
-  world.Join("a");
-  const auto nodes = [&] {
-    return world.Admin<ca::v1::Coverage>(ca::v1::CoverageRequest())->nodes_size();
-  };
-  world.now += absl::Hours(24) + absl::Minutes(30);
-  EXPECT_EQ(nodes(), 1) << "a service's certificate may outlive the node's";
-  world.now += absl::Hours(1);
-  EXPECT_EQ(nodes(), 0);
-}
-
 TEST(Authorities, WarnWhileTheBackupsKeyIsHere) {
   CoreWorld world;
   world.Step(ca::event::KeysSeen{{ca::kActiveKeyName, ca::kBackupKeyName}});

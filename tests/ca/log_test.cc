@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/durable_file.h"
 #include "ca/log/issuance_log.h"
+#include "ca/log/issued_since.h"
 #include "ca/log/log_format.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
@@ -339,6 +340,26 @@ TEST(IssuanceLog, HoldsWhatItAcknowledgedWhenItsProcessIsKilled) {
   close(ends[0]);
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_GE(OpenLog(directory.path())->size(), acknowledged);
+}
+
+TEST(IssuedSince, BeginsJustBeforeWhatIsAskedFor) {
+  test::TempDir directory;
+  auto log = OpenLog(directory.path());
+  constexpr int kHour = 3600;
+  for (int hour = 0; hour < 20; ++hour) ASSERT_OK(AppendAndWait(*log, {Entry(hour * kHour)}));
+  const auto first = [&](int hour) {
+    int64_t index = -1;
+    EXPECT_OK(ForEachIssuedSince(*log, absl::FromUnixSeconds(1'800'000'000 + hour * kHour),
+                                 [&](const v1::LogEntry& entry) {
+                                   if (index < 0) index = static_cast<int64_t>(entry.index());
+                                 }));
+    return index;
+  };
+  EXPECT_EQ(first(-100), 0);
+  EXPECT_EQ(first(1), 0);
+  EXPECT_EQ(first(12), 11) << "a clock may have been set back by an hour";
+  EXPECT_EQ(first(20), 19);
+  EXPECT_EQ(first(22), -1);
 }
 
 TEST(LogFormat, SurvivesAnyBytes) {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/coverage_gate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr size_t kMostServicesNamed = 3;
+constexpr absl::Duration kClocksDiffer = absl::Minutes(1);
+
+std::string WhyNot(const ConsumerHolds& consumer) {
+  const std::string who = consumer.said.spiffe_id();
+  switch (consumer.said.evidence()) {
+    case v1::NONE:
+      return absl::StrCat("nothing shows what ", who, " enforces");
+    case v1::DELIVERED:
+      return absl::StrCat(who, " was given trust epoch ", consumer.said.trust_epoch(), " at ",
+                          trust::TimeText(consumer.since), " (assumed after ",
+                          absl::FormatDuration(Coverage::kSettling), ")");
+    default:
+      return absl::StrCat(who, " enforces trust epoch ", consumer.said.trust_epoch());
+  }
+}
+
+std::string LateServices(const NodeHolds& node, uint64_t epoch, absl::Time now) {
+  std::string text;
+  size_t late = 0;
+  for (const auto& [id, consumer] : node.consumers) {
+    if (Coverage::EpochOf(consumer, now) >= epoch) continue;
+    if (++late <= kMostServicesNamed) {
+      absl::StrAppend(&text, late == 1 ? "" : "; ", WhyNot(consumer));
+    }
+  }
+  if (late > kMostServicesNamed) {
+    absl::StrAppend(&text, "; ", late - kMostServicesNamed, " more services are late");
+  }
+  return text;
+}
+
+std::string Silence(const NodeHolds* node) {
+  if (node == nullptr) return "has not been heard of since this CA started";
+  if (node->connected) return "";
+  return absl::StrCat("is silent since ", trust::TimeText(node->last_seen));
+}
+
+}  // namespace
+
+std::string WhyMissing(const CoverageView& view, const std::string& node_id, uint64_t epoch,
+                       absl::Time now) {
+  if (view.coverage.CoveredEpoch(node_id, now) >= epoch) return "";
+  const NodeHolds* node = view.coverage.Find(node_id);
+  std::string why = Silence(node);
+  if (node == nullptr || !node->heard) return why;
+  absl::StrAppend(&why, why.empty() ? "" : "; ");
+  if (!node->refused.empty()) {
+    absl::StrAppend(&why, "refuses the trust state: ", node->refused);
+  } else if (node->too_many_consumers) {
+    absl::StrAppend(&why, "speaks of more services than are kept account of (",
+                    Coverage::kMaxConsumers, ")");
+  } else if (node->trust_epoch < epoch) {
+    absl::StrAppend(&why, "holds trust epoch ", node->trust_epoch);
+  } else {
+    absl::StrAppend(&why, LateServices(*node, epoch, now));
+  }
+  return why;
+}
+
+absl::Time LeavesAt(const CoverageView& view, const state::v1::NodeRecord& node) {
+  return std::max(absl::FromUnixSeconds(node.certificate_expires_at()),
+                  view.outstanding.OfNode(node.node_id())) +
+         kClocksDiffer;
+}
+
+Gate AskGate(const CoverageView& view, uint64_t epoch, absl::Time now,
+             const std::set<std::string>& except) {
+  Gate gate;
+  for (const auto& [node_id, row] : view.registry.nodes()) {
+    if (row.record.state() != "attested") continue;
+    std::string why = WhyMissing(view, node_id, epoch, now);
+    const NodeHolds* node = view.coverage.Find(node_id);
+    Missing missing{.node_id = node_id,
+                    .reason = std::move(why),
+                    .connected = node != nullptr && node->connected,
+                    .late_since = absl::FromUnixSeconds(row.record.attested_at()),
+                    .last_seen = node == nullptr ? absl::InfinitePast() : node->last_seen,
+                    .leaves_at = LeavesAt(view, row.record)};
+    const bool late = !missing.reason.empty();
+    if (!missing.connected && now > missing.leaves_at) {
+      if (late) gate.left.push_back(std::move(missing));
+    } else if (late && except.count(node_id) > 0) {
+      gate.excepted.push_back(std::move(missing));
+    } else {
+      ++gate.nodes;
+      if (late) gate.missing.push_back(std::move(missing));
+    }
+  }
+  gate.complete = gate.missing.empty();
+  return gate;
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Who holds which trust, by what evidence, and when a gate waits for somebody no more.
+
+#include "ca/core/coverage.h"
+
+#include "ca/core/coverage_gate.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/ca/core_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace linchpin::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr absl::Duration kBlink = absl::Milliseconds(1);
+
+ca::v1::Consumer Consumer(const std::string& id, uint64_t epoch, ca::v1::Evidence evidence) {
+  ca::v1::Consumer consumer;
+  consumer.set_consumer_id(id);
+  consumer.set_spiffe_id(Id("/web"));
+  consumer.set_trust_epoch(epoch);
+  consumer.set_evidence(evidence);
+  return consumer;
+}
+
+ca::v1::Ack Holds(uint64_t epoch, const std::vector<ca::v1::Consumer>& consumers = {}) {
+  ca::v1::Ack ack;
+  ack.set_trust_epoch(epoch);
+  for (const ca::v1::Consumer& consumer : consumers) *ack.add_consumers() = consumer;
+  return ack;
+}
+
+class CoverageOfANode : public ::testing::Test {
+ protected:
+  uint64_t Covered() const { return coverage.CoveredEpoch(node, now); }
+
+  const std::string node = Id("/linchpin/node/a");
+  absl::Time now = absl::FromUnixSeconds(1'800'000'000);
+  ca::Coverage coverage;
+};
+
+TEST_F(CoverageOfANode, IsTheOldestOfWhatItAndItsServicesEnforce) {
+  EXPECT_EQ(Covered(), 0u);
+  coverage.Ack(node, Holds(7), now);
+  EXPECT_EQ(Covered(), 7u);
+  coverage.Ack(node, Holds(7, {Consumer("1", 6, ca::v1::IN_FORCE)}), now);
+  EXPECT_EQ(Covered(), 6u);
+  coverage.Ack(node, Holds(7, {Consumer("2", 7, ca::v1::NONE)}), now);
+  EXPECT_EQ(Covered(), 0u) << "a service that shows nothing";
+}
+
+TEST_F(CoverageOfANode, AssumesWhatWasDeliveredOnlyOnceItHasSettled) {
+  coverage.Ack(node, Holds(5, {Consumer("1", 5, ca::v1::DELIVERED)}), now);
+  EXPECT_EQ(Covered(), 0u);
+  now += ca::Coverage::kSettling;
+  EXPECT_EQ(Covered(), 5u);
+  coverage.Ack(node, Holds(6, {Consumer("1", 6, ca::v1::DELIVERED)}), now);
+  EXPECT_EQ(Covered(), 5u) << "what had settled is not lost meanwhile";
+  now += ca::Coverage::kSettling - kBlink;
+  EXPECT_EQ(Covered(), 5u);
+  now += kBlink;
+  EXPECT_EQ(Covered(), 6u);
+}
+
+TEST_F(CoverageOfANode, NeedNotSettleAgainOnAnotherStream) {
+  coverage.Ack(node, Holds(5, {Consumer("1", 5, ca::v1::DELIVERED)}), now);
+  now += ca::Coverage::kSettling;
+  ca::v1::Hello hello;
+  hello.set_trust_epoch(5);
+  *hello.add_consumers() = Consumer("1", 5, ca::v1::DELIVERED);
+  coverage.Gone(node);
+  coverage.Hello(node, hello, now);
+  EXPECT_EQ(Covered(), 5u);
+  hello.clear_consumers();
+  coverage.Hello(node, hello, now);
+  EXPECT_THAT(coverage.Find(node)->consumers, IsEmpty()) << "it is not named any more";
+}
+
+TEST_F(CoverageOfANode, IsWhatWasRecordedUntilTheNodeIsHeard) {
+  coverage.Recorded(node, now - absl::Hours(1), 4);
+  EXPECT_EQ(Covered(), 4u);
+  coverage.Ack(node, Holds(3), now);
+  EXPECT_EQ(Covered(), 3u);
+  coverage.Recorded(node, now, 9);
+  EXPECT_EQ(Covered(), 3u) << "a record is not newer than what the node says";
+}
+
+class GateOfANode : public ::testing::Test {
+ protected:
+  ca::Gate Ask(uint64_t epoch, const std::set<std::string>& except = {}) const {
+    return ca::AskGate({world.core->registry(), coverage, outstanding}, epoch, world.now, except);
+  }
+
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  const absl::Time expires =
+      absl::FromUnixSeconds(world.core->registry().FindNode(node)->record.certificate_expires_at());
+  ca::Coverage coverage;
+  ca::Outstanding outstanding;
+};
+
+TEST_F(GateOfANode, SaysWhyItWaits) {
+  EXPECT_THAT(Ask(1).missing.at(0).reason, HasSubstr("not been heard of"));
+  coverage.Hello(node, ca::v1::Hello(), world.now);
+  coverage.Ack(node, Holds(1), world.now);
+  EXPECT_TRUE(Ask(1).complete);
+  EXPECT_EQ(Ask(1).nodes, 1u);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("holds trust epoch 1"));
+  ca::v1::Ack refuses = Holds(1);
+  refuses.set_refused("its signers are not known");
+  coverage.Ack(node, refuses, world.now);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("its signers are not known"));
+  coverage.Ack(node, Holds(2, {Consumer("1", 1, ca::v1::IN_FORCE)}), world.now);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr(Id("/web") + " enforces trust epoch 1"));
+  coverage.Gone(node);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("is silent since"));
+}
+
+TEST_F(GateOfANode, DoesNotWaitForWhomItIsToldToExcept) {
+  const ca::Gate gate = Ask(2, {node, Id("/linchpin/node/other")});
+  EXPECT_TRUE(gate.complete);
+  EXPECT_THAT(gate.excepted, SizeIs(1)) << "recorded, so that it is known who was left out";
+  EXPECT_EQ(gate.nodes, 0u);
+  coverage.Ack(node, Holds(2), world.now);
+  EXPECT_THAT(Ask(2, {node}).excepted, IsEmpty());
+}
+
+TEST_F(GateOfANode, WaitsUntilAllThatWasIssuedThroughItHasExpired) {
+  outstanding.Issued(node, "issuer", expires + absl::Hours(3));
+  world.now = expires + absl::Hours(3);
+  EXPECT_FALSE(Ask(1).complete);
+  EXPECT_GT(Ask(1).missing.at(0).leaves_at, world.now) << "clocks differ a little";
+  world.now = Ask(1).missing.at(0).leaves_at + kBlink;
+  EXPECT_TRUE(Ask(1).complete);
+  EXPECT_THAT(Ask(1).left, SizeIs(1));
+  coverage.Hello(node, ca::v1::Hello(), world.now);
+  EXPECT_FALSE(Ask(1).complete) << "it is back";
+}
+
+TEST_F(GateOfANode, DoesNotWaitForOneThatIsBanned) {
+  EXPECT_FALSE(Ask(1).complete);
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::BanNode{node}));
+  EXPECT_TRUE(Ask(1).complete);
+}
+
+TEST(Outstanding, KnowsTheLastOfEachNodeAndOfEachIssuer) {
+  const absl::Time now = absl::FromUnixSeconds(1'800'000'000);
+  ca::Outstanding outstanding;
+  outstanding.Issued("a", "x", now + absl::Hours(2));
+  outstanding.Issued("a", "x", now + absl::Hours(1));
+  outstanding.Issued("", "y", now + absl::Hours(3));
+  EXPECT_EQ(outstanding.OfNode("a"), now + absl::Hours(2));
+  EXPECT_EQ(outstanding.UnderIssuer("x"), now + absl::Hours(2));
+  EXPECT_EQ(outstanding.UnderIssuer("y"), now + absl::Hours(3)) << "the CA's own counts as well";
+  EXPECT_EQ(outstanding.OfNode(""), absl::InfinitePast());
+  outstanding.ForgetExpired(now + absl::Hours(2) + kBlink);
+  EXPECT_EQ(outstanding.OfNode("a"), absl::InfinitePast());
+  EXPECT_EQ(outstanding.UnderIssuer("y"), now + absl::Hours(3));
+}
+
+TEST(Outstanding, CountsAnOrderFromWhenItIsMade) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK_AND_ASSIGN(const auto identity, world.Register("/web"));
+  world.hold_issues = true;
+  ca::v1::Identity longer = identity;
+  longer.set_ttl_seconds(48 * 3600);
+  ASSERT_OK(world.Admin<ca::v1::Identity>(ca::UpdateIdentity{longer}));
+  world.AskIssue(node, identity.identity_id());
+  ASSERT_OK(world.Admin<ca::v1::Identity>([&] {
+    ca::v1::DeleteIdentityRequest asked;
+    asked.set_identity_id(identity.identity_id());
+    return asked;
+  }()));
+  world.now += absl::Hours(48);
+  const auto nodes = [&] {
+    return world.Admin<ca::v1::Coverage>(ca::v1::CoverageRequest())->nodes_size();
+  };
+  EXPECT_EQ(nodes(), 1) << "its registration is gone, the certificate is not";
+  world.now += absl::Minutes(2);
+  EXPECT_EQ(nodes(), 0);
+}
+
+}  // namespace
+}  // namespace linchpin::test
