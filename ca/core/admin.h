@@ -4,8 +4,10 @@
 // How the CA decides what an operator asks for. Each request has one function, found by its type:
 //   Answer(tables, now, asked)   for what only looks: the answer;
 //   Decide(tables, now, asked)   for what changes something: what to store, and what follows.
-// CaCore runs them: Answer at once, Decide when the change's turn has come, and what follows when
-// the batch is durable. Pure; one thread.
+// CaCore runs them, for whom operators.h lets ask: Answer at once, Decide when the change's turn
+// has come, and what follows when the batch is durable. With the batch goes its record
+// (change_log.h). A new request also has a row in operators.cc, a new kind of record one in
+// record_text.cc. Pure; one thread.
 #pragma once
 
 #include <functional>
@@ -97,6 +99,11 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Dele
 absl::StatusOr<trust::v1::TrustState> Answer(const Tables&, absl::Time,
                                              const v1::GetTrustStateRequest&);
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked);
+
+// admin_log.cc. The logs are read by whoever carries this out: it says that it may be done.
+absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadLogRequest&);
+absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::VerifyLogRequest&);
+absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadChangesRequest&);
 
 // admin_coverage.cc
 absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);

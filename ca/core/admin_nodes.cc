@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
+#include "ca/core/change_log.h"
 #include "trust/text.h"
 #include "x509/digest.h"
 
@@ -148,7 +149,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const ForgetNo
   for (const auto& [key, token] : tables.registry.tokens()) {
     if (token.record.node_id() != node_id) continue;
     decision.batch.push_back({.key = key, .value = std::nullopt, .expected = token.revision});
-    if (decision.batch.size() < Store::kMaxBatch) continue;
+    if (decision.batch.size() < Store::kMaxBatch - kChangeWrites) continue;
     // Those of so many first: none may be left for a new node of that name.
     decision.again = true;
     return decision;

@@ -143,9 +143,10 @@ class CaCore {
   void On(absl::Time now, event::PossessionProved event, Actions* out);
   void On(absl::Time now, event::KeysSeen event, Actions* out);
   template <typename Asked>
-  void Admin(absl::Time now, CallId call, const Asked& asked, Actions* out);
-  void Admin(absl::Time now, CallId call, const v1::ProvePossessionRequest& asked, Actions* out);
-  Change ChangeFor(CallId call, AdminRequest asked, Decision decision);
+  void Admin(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
+  void Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossessionRequest& asked,
+             Actions* out);
+  Change ChangeFor(event::AdminAsked asked, Decision decision);
 
   const CoreOptions options_;
   base::Random& random_;

@@ -9,16 +9,22 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
+#include "ca/core/change_log.h"
+#include "ca/core/operators.h"
 #include "ca/core/reply.h"
 
 namespace linchpin::ca {
 
 void CaCore::On(absl::Time now, event::AdminAsked event, Actions* out) {
-  std::visit([&](const auto& asked) { Admin(now, event.call, asked, out); }, event.request);
+  const CallId call = event.call;
+  const absl::Status may = CheckAsker(registry_, event.who, MethodOf(event.request)).status();
+  if (!may.ok()) return ReplyError(call, may, out);
+  std::visit([&](const auto& asked) { Admin(now, call, event.who, asked, out); }, event.request);
 }
 
 template <typename Asked>
-void CaCore::Admin(absl::Time now, CallId call, const Asked& asked, Actions* out) {
+void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const Asked& asked,
+                   Actions* out) {
   if constexpr (requires { Answer(TablesNow(), now, asked); }) {
     auto answer = Answer(TablesNow(), now, asked);
     if (!answer.ok()) return ReplyError(call, answer.status(), out);
@@ -26,21 +32,24 @@ void CaCore::Admin(absl::Time now, CallId call, const Asked& asked, Actions* out
   } else {
     Enqueue(
         now, call,
-        [this, call, asked](absl::Time then) -> absl::StatusOr<Change> {
+        [this, call, who, asked](absl::Time then) -> absl::StatusOr<Change> {
+          // Again: it may have waited.
+          ASSIGN_OR_RETURN(const ChangedBy by, CheckAsker(registry_, who, MethodOf(asked)));
           ASSIGN_OR_RETURN(Decision decision, Decide(TablesNow(), then, asked));
-          return ChangeFor(call, asked, std::move(decision));
+          AddChangeRecord(registry_, by, then, &decision.batch);
+          return ChangeFor({call, who, asked}, std::move(decision));
         },
         out);
   }
 }
 
-CaCore::Change CaCore::ChangeFor(CallId call, AdminRequest asked, Decision decision) {
+CaCore::Change CaCore::ChangeFor(event::AdminAsked asked, Decision decision) {
   Change change;
   change.batch = std::move(decision.batch);
-  change.then = [this, call, asked = std::move(asked), answer = std::move(decision.answer),
+  change.then = [this, asked = std::move(asked), answer = std::move(decision.answer),
                  disconnect = std::move(decision.disconnect),
                  again = decision.again](absl::Time now, Actions* out) mutable {
-    if (again) return On(now, event::AdminAsked{call, std::move(asked)}, out);
+    if (again) return On(now, std::move(asked), out);
     if (disconnect.has_value()) {
       CloseSessionOf(disconnect->node_id, disconnect->why, false, out);
       if (registry_.FindNode(disconnect->node_id) == nullptr) {
@@ -48,7 +57,7 @@ CaCore::Change CaCore::ChangeFor(CallId call, AdminRequest asked, Decision decis
       }
     }
     out->push_back(action::Reply{
-        .call = call, .status = absl::OkStatus(), .message = answer(TablesNow(), now)});
+        .call = asked.call, .status = absl::OkStatus(), .message = answer(TablesNow(), now)});
   };
   return change;
 }
@@ -73,7 +82,8 @@ void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
   }
 }
 
-void CaCore::Admin(absl::Time, CallId call, const v1::ProvePossessionRequest& asked, Actions* out) {
+void CaCore::Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossessionRequest& asked,
+                   Actions* out) {
   const Authority* issuer = authorities_.FindIssuer(asked.spki_sha256());
   if (issuer == nullptr) {
     return ReplyError(call,

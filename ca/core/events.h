@@ -28,6 +28,14 @@ using SessionId = uint64_t;  // a Sync stream
 // Given by the core to work whose completion it waits for.
 using Ticket = uint64_t;
 
+// Who asks, as the adaptor knows it. As it is made here, nobody: nothing is answered.
+struct Asker {
+  bool on_socket = false;  // at the admin socket, where the kernel said who it is: may do all
+  std::string name;        // of the user there, as unix:USER; else of the operator
+  std::string key_sha256;  // pin of the operator's certificate, which was judged
+  std::string from;        // the process there; else the address
+};
+
 // What an operator may ask, where the request's type alone does not say it.
 struct BanNode {
   std::string node_id;
@@ -56,7 +64,8 @@ using AdminRequest =
                  BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
                  v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
                  v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
-                 v1::CoverageRequest>;
+                 v1::CoverageRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
+                 v1::ReadChangesRequest>;
 
 // How a node proves which node it is. A new attestor adds an alternative.
 struct TokenEvidence {
@@ -129,6 +138,7 @@ struct NodeGone {
 // Operators.
 struct AdminAsked {
   CallId call = 0;
+  Asker who;
   AdminRequest request;
 };
 // Completions.

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/core/change_log.h"
 
 namespace linchpin::ca {
 namespace {
@@ -143,6 +144,8 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (absl::StartsWith(key, kRevocation)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::RevocationRecord>(key, value));
     revocations_[key] = {std::move(record), revision};
+  } else if (absl::StartsWith(key, kChangePrefix)) {
+    RETURN_IF_ERROR(PutChange(key, value));
   } else {
     return absl::DataLossError(
         absl::StrCat("the store's record ", key, " is of no kind that this program knows"));
@@ -161,11 +164,23 @@ void Registry::Remove(const std::string& key) {
       nodes_.erase(it);
       return;
     }
+  } else if (absl::StartsWith(key, kChangePrefix)) {
+    changes_.first = std::max(changes_.first, ChangeIndex(key).value_or(0) + 1);
   } else {
     authorities_.erase(key);
     tokens_.erase(key);
     revocations_.erase(key);
   }
+}
+
+// Changes come in their order, from the store and from commits alike.
+absl::Status Registry::PutChange(const std::string& key, const std::string& value) {
+  ASSIGN_OR_RETURN(const uint64_t index, ChangeIndex(key));
+  ASSIGN_OR_RETURN(const auto record, Parse<state::v1::ChangeRecord>(key, value));
+  if (changes_.next == changes_.first) changes_.first = index;
+  changes_.next = index + 1;
+  changes_.hash = record.hash();
+  return absl::OkStatus();
 }
 
 void Registry::PutIdentity(state::v1::IdentityRecord record, Revision revision) {

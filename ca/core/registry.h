@@ -26,6 +26,7 @@ namespace linchpin::ca {
 // The keys of the store's records.
 inline constexpr char kMetaKey[] = "meta";
 inline constexpr char kTrustKey[] = "trust";
+inline constexpr char kChangePrefix[] = "change/";
 std::string AuthorityKey(bool is_root, absl::string_view pin_bytes);  // pin as hex
 std::string NodeKey(absl::string_view node_id);                       // its last segment
 std::string TokenKey(absl::string_view token_sha256);                 // hex of 32 bytes
@@ -36,6 +37,13 @@ template <typename T>
 struct Row {
   T record;
   Revision revision = 0;  // of the key's last change
+};
+
+// Where the chain of changes stands (change_log.h). The changes themselves stay in the store.
+struct ChangeHead {
+  uint64_t first = 1;  // that is kept
+  uint64_t next = 1;   // index of the next one
+  std::string hash = std::string(32, '\0');
 };
 
 // What a change may have altered in the projections of nodes.
@@ -77,6 +85,7 @@ class Registry {
   const std::map<std::string, Row<state::v1::RevocationRecord>>& revocations() const {
     return revocations_;  // by key
   }
+  const ChangeHead& changes() const { return changes_; }
 
   // Null if there is none.
   const Row<state::v1::NodeRecord>* FindNode(absl::string_view node_id) const;
@@ -106,6 +115,7 @@ class Registry {
   void RemoveIdentity(const std::string& identity_id);
   void PutRule(state::v1::PolicyRecord record, Revision revision);
   void RemoveRule(const std::string& key);
+  absl::Status PutChange(const std::string& key, const std::string& value);
   bool SeesAny(const std::string& node_id, const std::string& spiffe_id) const;
   void AddRulesOf(const std::string& spiffe_id, std::set<RuleKey>* keys) const;
 
@@ -118,6 +128,7 @@ class Registry {
   std::map<std::string, Row<state::v1::IdentityRecord>> identities_;
   std::map<RuleKey, Row<state::v1::PolicyRecord>> rules_;
   std::map<std::string, Row<state::v1::RevocationRecord>> revocations_;
+  ChangeHead changes_;
   uint64_t next_order_ = 1;
 
   // Indices over the tables above.

@@ -3,38 +3,47 @@
 
 #include "ca/server/admin_service.h"
 
-#include <unistd.h>
-
+#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "ca/server/answer.h"
+#include "ca/server/change_reader.h"
 #include "ca/server/log_stream.h"
 
 namespace linchpin::ca {
+namespace {
 
-absl::Status AdminServiceImpl::CheckOperator(const grpc::ServerContextBase& context) const {
-  const std::shared_ptr<const rpc::UnixPeer> peer = peer_of_(context);
-  if (peer == nullptr) {
-    return absl::UnauthenticatedError("the kernel does not say who is calling");
-  }
-  if (peer->uid() == 0 || peer->uid() == geteuid()) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat(
-      "user ", peer->uid(), " is no operator of this CA; run as user ", geteuid(), " or as root"));
+// On the driver's slow thread.
+absl::Status VerifyBoth(CoreDriver& driver, const v1::ChangeSpan& span,
+                        v1::LogVerification* response) {
+  ASSIGN_OR_RETURN(*response, driver.log().Verify());
+  response->set_changes(span.next_index() - span.first_index());
+  response->set_changes_head(span.head());
+  const absl::Status changes = VerifyChanges(driver.store(), span);
+  if (!absl::IsDataLoss(changes)) return changes;
+  if (response->intact()) response->set_problem(std::string(changes.message()));
+  response->set_intact(false);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AdminServiceImpl::Ask(Context* context, AdminRequest request, CoreDriver::Answer answer) {
+  absl::StatusOr<Asker> who = asker_of_(*context);
+  if (!who.ok()) return answer(who.status(), nullptr);
+  driver_.Ask(
+      [who = *std::move(who), request = std::move(request)](CallId call) mutable {
+        return event::AdminAsked{call, std::move(who), std::move(request)};
+      },
+      std::move(answer));
 }
 
 template <typename Response>
 AdminServiceImpl::Reactor* AdminServiceImpl::Hand(Context* context, AdminRequest request,
                                                   Response* response) {
   Reactor* reactor = context->DefaultReactor();
-  if (absl::Status allowed = CheckOperator(*context); !allowed.ok()) {
-    return FinishNow(reactor, allowed);
-  }
-  driver_.Ask(
-      [request = std::move(request)](CallId call) mutable {
-        return event::AdminAsked{call, std::move(request)};
-      },
-      AnswerTo(reactor, response));
+  Ask(context, std::move(request), AnswerTo(reactor, response));
   return reactor;
 }
 
@@ -127,21 +136,55 @@ Reactor* AdminServiceImpl::GetCoverage(Context* context, const v1::CoverageReque
 
 grpc::ServerWriteReactor<v1::LogEntry>* AdminServiceImpl::ReadLog(
     Context* context, const v1::ReadLogRequest* request) {
-  return LogStream::Make(driver_, *request, CheckOperator(*context));
+  const auto stream = LogStream<v1::LogEntry>::Make(
+      driver_,
+      [&driver = driver_](uint64_t from, size_t most) { return driver.log().Read(from, most); },
+      request->follow());
+  Ask(context, *request,
+      [stream, from = request->from_index()](const absl::Status& allowed,
+                                             const google::protobuf::Message*) {
+        if (!allowed.ok()) return stream->End(allowed);
+        stream->Begin(from);
+      });
+  return stream.get();
 }
 
-Reactor* AdminServiceImpl::VerifyLog(Context* context, const v1::VerifyLogRequest*,
+grpc::ServerWriteReactor<v1::Change>* AdminServiceImpl::ReadChanges(
+    Context* context, const v1::ReadChangesRequest* request) {
+  const auto stream = LogStream<v1::Change>::Make(
+      driver_,
+      [&driver = driver_](uint64_t from, size_t most) {
+        return ca::ReadChanges(driver.store(), from, most);
+      },
+      request->follow());
+  Ask(context, *request,
+      [stream, asked = *request](const absl::Status& allowed,
+                                 const google::protobuf::Message* message) {
+        if (!allowed.ok()) return stream->End(allowed);
+        const auto& span = static_cast<const v1::ChangeSpan&>(*message);
+        uint64_t from = std::clamp(asked.from_index(), span.first_index(), span.next_index());
+        if (asked.last() > 0 && asked.last() < span.next_index() - from) {
+          from = span.next_index() - asked.last();
+        }
+        stream->Begin(from);
+      });
+  return stream.get();
+}
+
+Reactor* AdminServiceImpl::VerifyLog(Context* context, const v1::VerifyLogRequest* request,
                                      v1::LogVerification* response) {
   Reactor* reactor = context->DefaultReactor();
-  if (absl::Status allowed = CheckOperator(*context); !allowed.ok()) {
-    return FinishNow(reactor, allowed);
-  }
-  const absl::Status posted = driver_.RunSlowly([&driver = driver_, reactor, response] {
-    absl::StatusOr<v1::LogVerification> verified = driver.log().Verify();
-    if (verified.ok()) *response = *std::move(verified);
-    FinishNow(reactor, verified.status());
-  });
-  return posted.ok() ? reactor : FinishNow(reactor, posted);
+  Ask(context, *request,
+      [&driver = driver_, reactor, response](const absl::Status& allowed,
+                                             const google::protobuf::Message* message) {
+        if (!allowed.ok()) return (void)FinishNow(reactor, allowed);
+        const auto& span = static_cast<const v1::ChangeSpan&>(*message);
+        const absl::Status posted = driver.RunSlowly([&driver, reactor, response, span] {
+          FinishNow(reactor, VerifyBoth(driver, span, response));
+        });
+        if (!posted.ok()) FinishNow(reactor, posted);
+      });
+  return reactor;
 }
 
 }  // namespace linchpin::ca

@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// AdminService over gRPC, for the operators whom the Unix socket lets in: the CA's own user, and
-// root.
+// AdminService over gRPC: says who asks (askers.h) and hands what is asked to the core, which
+// decides whether they may.
 #pragma once
 
-#include <functional>
-#include <memory>
+#include <utility>
 
+#include "ca/server/askers.h"
 #include "ca/server/core_driver.h"
 #include "linchpin/ca/v1/admin.grpc.pb.h"
-#include "rpc/unix_listener.h"
 
 namespace linchpin::ca {
-
-// Who is at the other end of a call's Unix socket; null if unknown.
-using PeerLookup =
-    std::function<std::shared_ptr<const rpc::UnixPeer>(const grpc::ServerContextBase&)>;
 
 class AdminServiceImpl final : public v1::AdminService::CallbackService {
  public:
   // `driver` outlives this.
-  AdminServiceImpl(CoreDriver& driver, PeerLookup peer_of)
-      : driver_(driver), peer_of_(std::move(peer_of)) {}
+  AdminServiceImpl(CoreDriver& driver, AskerLookup asker_of)
+      : driver_(driver), asker_of_(std::move(asker_of)) {}
 
   using Context = grpc::CallbackServerContext;
   using Reactor = grpc::ServerUnaryReactor;
@@ -45,14 +40,16 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;
   grpc::ServerWriteReactor<v1::LogEntry>* ReadLog(Context*, const v1::ReadLogRequest*) override;
   Reactor* VerifyLog(Context*, const v1::VerifyLogRequest*, v1::LogVerification*) override;
+  grpc::ServerWriteReactor<v1::Change>* ReadChanges(Context*,
+                                                    const v1::ReadChangesRequest*) override;
 
  private:
-  absl::Status CheckOperator(const grpc::ServerContextBase& context) const;
+  void Ask(Context* context, AdminRequest request, CoreDriver::Answer answer);
   template <typename Response>
   Reactor* Hand(Context* context, AdminRequest request, Response* response);
 
   CoreDriver& driver_;
-  const PeerLookup peer_of_;
+  const AskerLookup asker_of_;
 };
 
 }  // namespace linchpin::ca

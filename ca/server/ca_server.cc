@@ -108,8 +108,9 @@ absl::Status CaServer::Listen(ServerOptions options) {
   if (node_server_ == nullptr) return absl::InternalError("the node API cannot be started");
   nodes_port_->Start(std::move(acceptor));
   admin_ = std::make_unique<AdminServiceImpl>(
-      *driver_,
-      [this](const grpc::ServerContextBase& context) { return admin_listener_->PeerOf(context); });
+      *driver_, AskersOnSocket([this](const grpc::ServerContextBase& context) {
+        return admin_listener_->PeerOf(context);
+      }));
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);

@@ -85,6 +85,7 @@ class CoreDriver {
   std::shared_ptr<const rpc::OwnIdentity> identity() const { return identity_; }
   std::string NotReady() const;
   IssuanceLog& log() { return parts_.log; }
+  Store& store() { return parts_.store; }  // to read
 
  private:
   void Step(Event event);

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "linchpin/ca/v1/admin.pb.h"
+#include "linchpin/ca/v1/operator.pb.h"
 #include "rpc/status.h"
 
 namespace linchpin::ca {
@@ -15,61 +17,75 @@ constexpr absl::Duration kFollowEvery = absl::Milliseconds(200);
 
 }  // namespace
 
-LogStream* LogStream::Make(CoreDriver& driver, const v1::ReadLogRequest& request,
-                           const absl::Status& allowed) {
-  std::shared_ptr<LogStream> stream(new LogStream(driver));
+template <typename Entry>
+std::shared_ptr<LogStream<Entry>> LogStream<Entry>::Make(CoreDriver& driver, Read read,
+                                                         bool follow) {
+  std::shared_ptr<LogStream> stream(new LogStream(driver, std::move(read), follow));
   stream->self_ = stream;
-  stream->next_ = request.from_index();
-  stream->follow_ = request.follow();
-  if (allowed.ok()) {
-    stream->WriteOrFill();
-  } else {
-    stream->End(allowed);
-  }
-  return stream.get();
+  return stream;
 }
 
-void LogStream::WriteOrFill() {
+template <typename Entry>
+void LogStream<Entry>::Begin(uint64_t from) {
+  next_ = from;
+  WriteOrFill();
+}
+
+template <typename Entry>
+void LogStream<Entry>::WriteOrFill() {
   if (!entries_.empty()) {
     base::MutexLock lock(mutex_);
-    if (!finished_) StartWrite(&entries_.front());
+    if (!finished_) this->StartWrite(&entries_.front());
     return;
   }
-  const absl::Status posted = driver_.RunSlowly([stream = shared_from_this()] { stream->Fill(); });
+  const absl::Status posted =
+      driver_.RunSlowly([stream = this->shared_from_this()] { stream->Fill(); });
   if (!posted.ok()) End(posted);
 }
 
-void LogStream::Fill() {
+template <typename Entry>
+void LogStream<Entry>::Fill() {
   {
     base::MutexLock lock(mutex_);
     if (finished_) return;  // else a follower that left would look for entries for ever
   }
-  absl::StatusOr<std::vector<v1::LogEntry>> read = driver_.log().Read(next_, kBatch);
+  absl::StatusOr<std::vector<Entry>> read = read_(next_, kBatch);
   if (!read.ok()) return End(read.status());
   if (!read->empty()) {
     next_ = read->back().index() + 1;
-    for (v1::LogEntry& entry : *read) entries_.push_back(std::move(entry));
+    for (Entry& entry : *read) entries_.push_back(std::move(entry));
     return WriteOrFill();
   }
   if (!follow_) return End(absl::OkStatus());
-  driver_.RunSlowlyAfter(kFollowEvery, [stream = shared_from_this()] { stream->Fill(); });
+  driver_.RunSlowlyAfter(kFollowEvery, [stream = this->shared_from_this()] { stream->Fill(); });
 }
 
-void LogStream::OnWriteDone(bool ok) {
+template <typename Entry>
+void LogStream<Entry>::OnWriteDone(bool ok) {
   entries_.pop_front();
   if (!ok) return End(absl::CancelledError("the operator is gone"));
   WriteOrFill();
 }
 
-void LogStream::End(const absl::Status& status) {
+template <typename Entry>
+void LogStream<Entry>::End(const absl::Status& status) {
   base::MutexLock lock(mutex_);
   if (finished_) return;
   finished_ = true;
-  Finish(rpc::ToGrpc(status));
+  this->Finish(rpc::ToGrpc(status));
 }
 
-void LogStream::OnCancel() { End(absl::CancelledError("the operator is gone")); }
+template <typename Entry>
+void LogStream<Entry>::OnCancel() {
+  End(absl::CancelledError("the operator is gone"));
+}
 
-void LogStream::OnDone() { const std::shared_ptr<LogStream> last = std::move(self_); }
+template <typename Entry>
+void LogStream<Entry>::OnDone() {
+  const std::shared_ptr<LogStream> last = std::move(self_);
+}
+
+template class LogStream<v1::LogEntry>;
+template class LogStream<v1::Change>;
 
 }  // namespace linchpin::ca

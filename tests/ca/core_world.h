@@ -112,7 +112,7 @@ class CoreWorld {
   }
   ca::CallId Ask(ca::AdminRequest request) {
     const ca::CallId call = next_call++;
-    Step(ca::event::AdminAsked{call, std::move(request)});
+    Step(ca::event::AdminAsked{call, asker, std::move(request)});
     return call;
   }
   template <typename Message>
@@ -184,6 +184,7 @@ class CoreWorld {
   std::map<std::string, x509::PrivateKey> keys;
   x509::PrivateKey node_key = *x509::PrivateKey::Generate(x509::KeyType::kP256);
   std::unique_ptr<ca::CaCore> core;
+  ca::Asker asker{.on_socket = true, .name = "unix:root", .from = "a test"};  // of Ask()
   ca::CallId next_call = 1;
 
   // Faults and holds.

@@ -128,6 +128,23 @@ class StrawCa final : public ca::v1::AdminService::Service {
     }
     return grpc::Status::OK;
   }
+  grpc::Status ReadChanges(Context*, const ca::v1::ReadChangesRequest* request,
+                           grpc::ServerWriter<ca::v1::Change>* writer) override {
+    for (uint64_t i = std::max<uint64_t>(request->from_index(), 1); i < 3; ++i) {
+      ca::v1::Change change;
+      change.set_index(i);
+      change.set_changed_at(1'800'000'000 + static_cast<int64_t>(i));
+      change.set_who("alice");
+      change.set_role("registrar");
+      change.set_method("UpdateIdentity");
+      ca::v1::ChangedRecord* record = change.add_records();
+      record->set_object("identity spiffe://example.org/web");
+      record->set_before("{\"ttl_seconds\":3600}");
+      record->set_after("{\"ttl_seconds\":600}");
+      writer->Write(change);
+    }
+    return grpc::Status::OK;
+  }
   grpc::Status VerifyLog(Context*, const ca::v1::VerifyLogRequest*,
                          ca::v1::LogVerification* out) override {
     out->set_intact(log_problem.empty());
@@ -375,9 +392,17 @@ TEST_F(Commands, NeedsAProofOfABackupKeyThatIsKeptApart) {
 }
 
 TEST_F(Commands, PrintsTheLogsLastEntries) {
-  ASSERT_EQ(RunLine("log tail -n 2 -o json"), 0) << err();
+  ASSERT_EQ(RunLine("log tail --issued -n 2 -o json"), 0) << err();
   EXPECT_EQ(Lines(out()), 2);
   EXPECT_THAT(out(), HasSubstr("spiffe://example.org/s4"));
+  ASSERT_EQ(RunLine("log tail --changes"), 0) << err();
+  EXPECT_THAT(out(), StartsWith("TIME"));
+  EXPECT_THAT(out(), HasSubstr("alice (registrar)  UpdateIdentity"));
+  EXPECT_THAT(out(), HasSubstr("{\"ttl_seconds\":3600} → {\"ttl_seconds\":600}"));
+  ASSERT_EQ(RunLine("log tail -n 3"), 0) << err();
+  EXPECT_EQ(Lines(out()), 4) << "a header, the last certificate, both changes";
+  EXPECT_THAT(out(), HasSubstr("spiffe://example.org/s4"));
+  EXPECT_EQ(RunLine("log tail --changes --issued"), 2);
   ASSERT_EQ(RunLine("log verify"), 0) << err();
   ca_.log_problem = "a hole";
   EXPECT_EQ(RunLine("log verify"), 1);

@@ -123,9 +123,12 @@ class Deployment:
         return f"spiffe://{TRUST_DOMAIN}/linchpin/node/{name}"
 
     # The operator's command.
+    def command(self):
+        return [str(BIN / "linchpin"), "--admin-socket", str(self.admin)]
+
     def run(self, *args, check=True, env=None):
         done = subprocess.run(
-            [str(BIN / "linchpin"), "--admin-socket", str(self.admin), *map(str, args)],
+            [*self.command(), *map(str, args)],
             capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL,
             env={**os.environ, **(env or {})})
         if check and done.returncode != 0:

@@ -11,7 +11,7 @@ from test_crash import ME, served
 
 def issued(deployment):
     """How many certificates the log has, by SPIFFE ID."""
-    lines = deployment.out("log", "tail", "-o", "json").splitlines()
+    lines = deployment.out("log", "tail", "--issued", "-o", "json").splitlines()
     return collections.Counter(json.loads(line)["spiffeId"] for line in lines)
 
 

@@ -106,7 +106,7 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
   };
   ca_.Call(
       [](ca::CallId call) {
-        return ca::event::AdminAsked{call, ca::v1::CoverageRequest()};
+        return ca::event::AdminAsked{call, Operator::Root(), ca::v1::CoverageRequest()};
       },
       answered);
 }

@@ -31,7 +31,7 @@ void Operator::Ask(const std::string& key, Known then, ca::AdminRequest request,
   known_[key] = Known::kUncertain;
   ca_.Call(
       [&](ca::CallId call) {
-        return ca::event::AdminAsked{call, std::move(request)};
+        return ca::event::AdminAsked{call, Root(), std::move(request)};
       },
       [this, asked, key, was, then, answered](const absl::Status& status,
                                               const SimCa::Message& message) {

@@ -21,6 +21,8 @@ class Operator {
  public:
   Operator(World& world, SimCa& ca, std::vector<std::string> services);
 
+  static ca::Asker Root() { return {.on_socket = true, .name = "unix:root", .from = "simulation"}; }
+
   std::string SpiffeId(const std::string& service) const;
   // A join token for `node`; nothing if the CA did not answer.
   void MakeToken(const std::string& node, std::function<void(const std::string&)> then);
