@@ -4,7 +4,11 @@
 // The commands, a function a group: each adds itself to the command line.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "CLI/CLI.hpp"
+#include "absl/status/status.h"
 #include "cli/session.h"
 
 namespace linchpin::cli {
@@ -15,9 +19,15 @@ void AddIdentityCommands(CLI::App& app, Session& session);
 void AddPolicyCommands(CLI::App& app, Session& session);
 void AddTrustCommands(CLI::App& app, Session& session);  // bundle, coverage
 void AddPinsCommands(CLI::App& app, Session& session);
+void AddRotateCommands(CLI::App& app, Session& session);
 void AddLogCommands(CLI::App& app, Session& session);
 void AddFetchCommand(CLI::App& app, Session& session);
 void AddCompletionCommand(CLI::App& app, Session& session);
+
+// Writes the set after the published one, which is to name the keys that the CA has by now; its
+// backup issuers' keys are shown to be held by `backup_keys` (files), the CA, or the set before.
+absl::Status DraftNextPins(Session& session, const std::string& out,
+                           const std::vector<std::string>& backup_keys);
 
 // The whole command line but the program's name; returns the exit code.
 int RunCommand(std::vector<std::string> arguments, Session& session);

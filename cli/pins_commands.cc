@@ -253,6 +253,14 @@ void AddDraft(CLI::App& group, Session& session, const std::shared_ptr<PinsOptio
 
 }  // namespace
 
+absl::Status DraftNextPins(Session& session, const std::string& out,
+                           const std::vector<std::string>& backup_keys) {
+  PinsOptions options;
+  options.out = out;
+  options.backup_keys = backup_keys;
+  return Draft(session, options);
+}
+
 void AddPinsCommands(CLI::App& app, Session& session) {
   CLI::App* group = AddGroup(app, "pins", "Pin sets: which keys may issue, signed apart of the CA");
   auto options = std::make_shared<PinsOptions>();

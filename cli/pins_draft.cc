@@ -12,7 +12,7 @@ namespace linchpin::cli {
 std::vector<std::string> BackupPins(const ca::v1::Authorities& authorities) {
   std::vector<std::string> pins;
   for (const ca::v1::Authority& authority : authorities.authorities()) {
-    if (authority.kind() == "issuer" && authority.state() == "backup") {
+    if (authority.kind() == "issuer" && authority.state() == "backup" && !authority.leaving()) {
       pins.push_back(authority.spki_sha256());
     }
   }
@@ -26,7 +26,7 @@ absl::StatusOr<PinSetDocument> DraftPinSet(const DraftRequest& request,
   std::vector<trust::KeyToPin> keys;
   for (const ca::v1::Authority& authority : authorities.authorities()) {
     const std::optional<trust::v1::IssuerPin::Role> role = trust::PinRoleOf(authority.state());
-    if (!role.has_value()) continue;
+    if (!role.has_value() || authority.leaving()) continue;
     trust::KeyToPin key{.is_root = authority.kind() == "root",
                         .spki_sha256 = authority.spki_sha256(),
                         .label = authority.subject(),

@@ -28,7 +28,8 @@ struct DraftRequest {
 // The pins (bytes) of the issuers that need a proof.
 std::vector<std::string> BackupPins(const ca::v1::Authorities& authorities);
 
-// Pins all roots and issuers that are not retired. INVALID_ARGUMENT as trust::DraftPinSet.
+// Pins all roots and issuers that are neither retired nor being dropped. INVALID_ARGUMENT as
+// trust::DraftPinSet.
 absl::StatusOr<PinSetDocument> DraftPinSet(const DraftRequest& request,
                                            const ca::v1::Authorities& authorities, absl::Time now);
 

@@ -94,6 +94,7 @@ int RunCommand(std::vector<std::string> arguments, Session& session) {
   AddPolicyCommands(app, session);
   AddTrustCommands(app, session);
   AddPinsCommands(app, session);
+  AddRotateCommands(app, session);
   AddLogCommands(app, session);
   AddFetchCommand(app, session);
   AddCompletionCommand(app, session);

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "ca/core/certificate_order.h"
 #include "ca/core/events.h"
+#include "ca/core/new_authorities.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/node.pb.h"
 #include "trust/trust_state.h"
@@ -62,6 +63,17 @@ struct Prove {  // answer: PossessionProved
   CallId call = 0;
   std::string key_name;
 };
+// Keys that are there are taken up, the others made, each durable; then MakeAuthorities(). Answer:
+// AuthoritiesMade.
+struct MakeAuthorities {
+  CallId call = 0;
+  Asker who;
+  v1::RotateRequest request;
+  AuthorityPlan plan;
+};
+struct DeleteKey {  // of a retired authority; where it fails it is asked for again
+  std::string key_name;
+};
 // Worth a line in the log, unless `message` is empty; `count` more in `counter`, unless that is.
 struct Note {
   bool warning = false;
@@ -74,10 +86,10 @@ struct Note {
 
 }  // namespace action
 
-using Action =
-    std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply, action::Push,
-                 action::CloseSession, action::MakeServingKey, action::UseServingCertificate,
-                 action::UseTrust, action::Prove, action::Note>;
+using Action = std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply,
+                            action::Push, action::CloseSession, action::MakeServingKey,
+                            action::UseServingCertificate, action::UseTrust, action::Prove,
+                            action::MakeAuthorities, action::DeleteKey, action::Note>;
 using Actions = std::vector<Action>;
 
 }  // namespace linchpin::ca

@@ -105,6 +105,14 @@ absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadL
 absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::VerifyLogRequest&);
 absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadChangesRequest&);
 
+// admin_rotation.cc: rotation.h decides. PREPARE needs its authorities made first (PlanRotation).
+absl::StatusOr<v1::Rotation> Answer(const Tables&, absl::Time, const v1::GetRotationRequest&);
+// `by` is kept with the step.
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const v1::RotateRequest&,
+                                const std::string& by);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const BeginRotation& asked,
+                                const std::string& by);
+
 // admin_coverage.cc
 absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);
 

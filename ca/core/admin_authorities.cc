@@ -7,12 +7,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
+#include "ca/core/rotation.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
 
 std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
                       absl::Time now) {
+  if (authority.state == kRetired) return "";  // whatever comes of it
   if (authority.state == kBackup && keys.count(authority.key_name) > 0) {
     return absl::StrCat("the key of the backup issuer (", authority.key_name,
                         ") is still kept beside the CA; move it away, to where only you reach it");
@@ -42,8 +44,12 @@ absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
     message->set_certificate(authority.certificate.der());
     message->set_not_before(absl::ToUnixSeconds(fields.not_before));
     message->set_not_after(absl::ToUnixSeconds(fields.not_after));
+    message->set_leaving(IsLeaving(tables.registry, authority));
     message->set_key_present(tables.keys.count(authority.key_name) > 0);
     message->set_warning(WarningOf(authority, tables.keys, now));
+    if (&authority == &tables.authorities.active() && message->warning().empty()) {
+      message->set_warning(RotationWarning(tables, now));
+    }
   }
   return answer;
 }

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
 #include "ca/core/pin_sets.h"
+#include "ca/core/rotation.h"
 
 namespace linchpin::ca {
 
@@ -24,8 +25,12 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Publ
   if (sets.empty() || sets[sets.size() - 1].SerializeAsString() != asked.set.SerializeAsString()) {
     ASSIGN_OR_RETURN(state::v1::TrustRecord record,
                      WithPinSet(tables.options.profile.trust_domain, held.record, asked.set, now));
-    RETURN_IF_ERROR(CheckCovers(asked.set, tables.authorities, now));
     record.set_epoch(held.record.epoch() + 1);
+    trust::v1::PinSet set;
+    set.ParseFromString(asked.set.payload());
+    PublishedMove move = MoveOfPublished(tables, set, record.epoch(), now);
+    RETURN_IF_ERROR(CheckCovers(asked.set, tables.authorities, move.leaving, now));
+    decision.batch = std::move(move.writes);
     decision.batch.push_back(
         {.key = kTrustKey, .value = record.SerializeAsString(), .expected = held.revision});
   }

@@ -24,11 +24,13 @@ absl::StatusOr<Authority> Decode(const std::string& key, const state::v1::Author
   };
   auto certificate = x509::Certificate::FromDer(record.certificate());
   if (!certificate.ok()) return fault(certificate.status());
-  Authority authority{.is_root = absl::StartsWith(key, "authority/root/"),
+  Authority authority{.record_key = key,
+                      .is_root = absl::StartsWith(key, "authority/root/"),
                       .state = record.state(),
                       .certificate = *certificate,
                       .key_name = record.key_name(),
-                      .twin = std::nullopt};
+                      .twin = std::nullopt,
+                      .withheld = record.withheld()};
   if (!record.twin().empty()) {
     auto twin = x509::Certificate::FromDer(record.twin());
     if (!twin.ok()) return fault(twin.status());
@@ -37,10 +39,10 @@ absl::StatusOr<Authority> Decode(const std::string& key, const state::v1::Author
   return authority;
 }
 
-// Roots first, then the issuer that signs now.
+// Roots first, and of roots and issuers the active one.
 int Rank(const Authority& authority) {
-  if (authority.is_root) return 0;
-  return authority.state == kActive ? 1 : 2;
+  const int rank = authority.state == kActive ? 0 : 1;
+  return authority.is_root ? rank : rank + 2;
 }
 
 absl::Status NeedsOneActive(size_t found) {
@@ -48,40 +50,6 @@ absl::Status NeedsOneActive(size_t found) {
       absl::StrCat("the store has ", found,
                    " active issuers under a root of its own, just one is expected; restore the "
                    "store from a backup"));
-}
-
-Write RecordOf(bool is_root, absl::string_view state, const x509::Certificate& certificate,
-               absl::string_view key_name) {
-  state::v1::AuthorityRecord record;
-  record.set_state(std::string(state));
-  record.set_certificate(certificate.der());
-  record.set_key_name(std::string(key_name));
-  record.set_created_at(absl::ToUnixSeconds(certificate.fields().not_before));
-  return {.key = AuthorityKey(is_root, certificate.public_key().pin().bytes()),
-          .value = record.SerializeAsString(),
-          .expected = 0};
-}
-
-struct Root {
-  const Profile& profile;
-  const x509::Certificate& certificate;
-  const x509::PrivateKey& key;
-};
-
-absl::StatusOr<Write> MakeIssuer(const Root& root, const x509::PrivateKey& key,
-                                 absl::string_view state, absl::Time now, base::Random& random) {
-  ASSIGN_OR_RETURN(const x509::Certificate issuer,
-                   x509::SignCertificate(
-                       IssuerSpec(root.profile, key.public_key(), root.certificate, now, random),
-                       key.public_key(), root.certificate, root.key));
-  // Made now, while the key is at hand: the backup's is about to be taken away.
-  ASSIGN_OR_RETURN(const x509::Certificate twin, x509::MakeTwin(issuer, key, NewSerial(random)));
-  Write write = RecordOf(false, state, issuer, state == kActive ? kActiveKeyName : kBackupKeyName);
-  state::v1::AuthorityRecord record;
-  record.ParseFromString(*write.value);
-  record.set_twin(twin.der());
-  write.value = record.SerializeAsString();
-  return write;
 }
 
 }  // namespace
@@ -126,12 +94,20 @@ const Authority* Authorities::FindIssuer(absl::string_view pin_bytes) const {
   return nullptr;
 }
 
+const Authority* Authorities::Find(absl::string_view record_key) const {
+  for (const Authority& authority : all_) {
+    if (authority.record_key == record_key) return &authority;
+  }
+  return nullptr;
+}
+
 trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& authorities,
                                    uint64_t pin_set_version) {
   trust::v1::TrustState message;
   message.set_trust_domain(registry.meta().trust_domain());
   message.set_epoch(registry.trust().record.epoch());
   for (const Authority& authority : authorities.all()) {
+    if (authority.withheld) continue;
     if (authority.is_root) {
       message.add_anchors(authority.certificate.der());
     } else {
@@ -163,6 +139,7 @@ absl::StatusOr<std::shared_ptr<const trust::TrustState>> OwnTrust(const Registry
   x509::Chain anchors, issuers;
   std::vector<x509::SpkiPin> anchor_pins, issuer_pins;
   for (const Authority& authority : authorities.all()) {
+    if (authority.withheld) continue;
     const x509::Certificate& certificate = authority.certificate;
     (authority.is_root ? anchors : issuers).push_back(certificate);
     (authority.is_root ? anchor_pins : issuer_pins).push_back(certificate.public_key().pin());
@@ -174,30 +151,6 @@ absl::StatusOr<std::shared_ptr<const trust::TrustState>> OwnTrust(const Registry
                                   .pins = trust::SetZero(anchor_pins, issuer_pins),
                                   .revocations = std::move(revocations),
                                   .skew = kSkew});
-}
-
-absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
-                                                absl::Time now, base::Random& random) {
-  ASSIGN_OR_RETURN(
-      const x509::Certificate root,
-      x509::SelfSign(RootSpec(profile, keys.root.public_key(), now, random), keys.root));
-  const Root made{.profile = profile, .certificate = root, .key = keys.root};
-  ASSIGN_OR_RETURN(Write active, MakeIssuer(made, keys.active, kActive, now, random));
-  ASSIGN_OR_RETURN(Write backup, MakeIssuer(made, keys.backup, kBackup, now, random));
-
-  state::v1::Meta meta;
-  meta.set_format(Registry::kFormat);
-  meta.set_trust_domain(profile.trust_domain.name());
-  meta.set_incarnation(base::RandomBytes(random, 16));
-  state::v1::TrustRecord trust;
-  trust.set_epoch(1);
-  std::vector<Write> batch;
-  batch.push_back({.key = kMetaKey, .value = meta.SerializeAsString(), .expected = 0});
-  batch.push_back({.key = kTrustKey, .value = trust.SerializeAsString(), .expected = 0});
-  batch.push_back(RecordOf(true, kActive, root, kRootKeyName));
-  batch.push_back(std::move(active));
-  batch.push_back(std::move(backup));
-  return batch;
 }
 
 }  // namespace linchpin::ca

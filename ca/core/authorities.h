@@ -10,29 +10,30 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
-#include "base/random.h"
-#include "ca/core/profile.h"
+#include "absl/strings/string_view.h"
 #include "ca/core/registry.h"
 #include "ca/store/store.h"
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/trust_state.h"
 #include "x509/certificate.h"
-#include "x509/key.h"
 
 namespace linchpin::ca {
 
-// The states of an issuer; a root is active or retiring.
+// The states of an authority: prepared -> active -> retiring -> retired; an issuer may be a backup.
+inline constexpr char kPrepared[] = "prepared";
 inline constexpr char kActive[] = "active";
 inline constexpr char kBackup[] = "backup";
 inline constexpr char kRetiring[] = "retiring";
+inline constexpr char kRetired[] = "retired";
 
 struct Authority {
+  std::string record_key;  // of the store
   bool is_root = false;
   std::string state;
   x509::Certificate certificate;
   std::string key_name;                   // of the key manager
   std::optional<x509::Certificate> twin;  // of an issuer
+  bool withheld = false;                  // nodes are not told of it: not yet, or not any more
 };
 
 // Immutable.
@@ -45,10 +46,11 @@ class Authorities {
   const Authority& active() const { return all_[active_]; }
   const std::vector<Authority>& all() const {
     return all_;
-  }  // roots, the active issuer, the others
+  }  // roots, the active first; the active issuer; the others
   // The root above `issuer`; null if it is not here.
   const Authority* RootOf(const Authority& issuer) const;
   const Authority* FindIssuer(absl::string_view pin_bytes) const;  // null if none
+  const Authority* Find(absl::string_view record_key) const;       // null if none
 
  private:
   std::vector<Authority> all_;
@@ -63,20 +65,5 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
 // What the CA judges nodes with: its own roots, all its issuers, the revocations.
 absl::StatusOr<std::shared_ptr<const trust::TrustState>> OwnTrust(const Registry& registry,
                                                                   const Authorities& authorities);
-
-// Keys of a first start, made before anything is stored.
-struct FirstKeys {
-  x509::PrivateKey root;
-  x509::PrivateKey active;
-  x509::PrivateKey backup;
-};
-inline constexpr char kRootKeyName[] = "root-1";
-inline constexpr char kActiveKeyName[] = "issuer-1";
-inline constexpr char kBackupKeyName[] = "issuer-2-backup";
-
-// The first records of a store, one batch: meta, the root, the active and the backup issuer with
-// their twins, and trust epoch 1. Each expects that its key is not there yet.
-absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
-                                                absl::Time now, base::Random& random);
 
 }  // namespace linchpin::ca

@@ -184,7 +184,12 @@ void CaCore::On(absl::Time now, event::Committed event, Actions* out) {
 
 absl::Status CaCore::Apply(const std::vector<Write>& batch, Revision revision) {
   RETURN_IF_ERROR(registry_.Apply(batch, revision));
+  const x509::Certificate signed_before = authorities_.active().certificate;
   ASSIGN_OR_RETURN(authorities_, Authorities::FromRegistry(registry_));
+  // Nodes are to see soon that what they trust now works.
+  if (!(authorities_.active().certificate == signed_before)) {
+    serving_renew_at_ = absl::InfinitePast();
+  }
   return absl::OkStatus();
 }
 
@@ -254,6 +259,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
     serving_renew_at_ = now + kServingAnswer;  // unless it is made before
     out->push_back(action::MakeServingKey{});
   }
+  Rotate(now, out);
   if (now >= prune_at_) {
     prune_at_ = now + kPruneEvery;
     PruneTokens(now, out);

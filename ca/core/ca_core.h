@@ -141,12 +141,18 @@ class CaCore {
   }
   void On(absl::Time now, event::AdminAsked event, Actions* out);
   void On(absl::Time now, event::PossessionProved event, Actions* out);
+  void On(absl::Time now, event::AuthoritiesMade event, Actions* out);
   void On(absl::Time now, event::KeysSeen event, Actions* out);
   template <typename Asked>
   void Admin(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
   void Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossessionRequest& asked,
              Actions* out);
   Change ChangeFor(event::AdminAsked asked, Decision decision);
+  void Admin(absl::Time now, CallId call, const Asker& who, const v1::RotateRequest& asked,
+             Actions* out);
+  template <typename Asked>
+  void AskChange(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
+  void Rotate(absl::Time now, Actions* out);
 
   const CoreOptions options_;
   base::Random& random_;

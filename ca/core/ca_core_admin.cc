@@ -12,6 +12,7 @@
 #include "ca/core/change_log.h"
 #include "ca/core/operators.h"
 #include "ca/core/reply.h"
+#include "ca/core/rotation.h"
 
 namespace linchpin::ca {
 
@@ -30,17 +31,30 @@ void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const Asked& a
     if (!answer.ok()) return ReplyError(call, answer.status(), out);
     ReplyWith(call, *std::move(answer), out);
   } else {
-    Enqueue(
-        now, call,
-        [this, call, who, asked](absl::Time then) -> absl::StatusOr<Change> {
-          // Again: it may have waited.
-          ASSIGN_OR_RETURN(const ChangedBy by, CheckAsker(registry_, who, MethodOf(asked)));
-          ASSIGN_OR_RETURN(Decision decision, Decide(TablesNow(), then, asked));
-          AddChangeRecord(registry_, by, then, &decision.batch);
-          return ChangeFor({call, who, asked}, std::move(decision));
-        },
-        out);
+    AskChange(now, call, who, asked, out);
   }
+}
+
+template <typename Asked>
+void CaCore::AskChange(absl::Time now, CallId call, const Asker& who, const Asked& asked,
+                       Actions* out) {
+  const auto decide = [this](absl::Time then, const Asked& what, const ChangedBy& by) {
+    if constexpr (requires { Decide(TablesNow(), then, what, by.who); }) {
+      return Decide(TablesNow(), then, what, by.who);
+    } else {
+      return Decide(TablesNow(), then, what);
+    }
+  };
+  Enqueue(
+      now, call,
+      [this, call, who, asked, decide](absl::Time then) -> absl::StatusOr<Change> {
+        // Again: it may have waited.
+        ASSIGN_OR_RETURN(const ChangedBy by, CheckAsker(registry_, who, MethodOf(asked)));
+        ASSIGN_OR_RETURN(Decision decision, decide(then, asked, by));
+        AddChangeRecord(registry_, by, then, &decision.batch);
+        return ChangeFor({call, who, asked}, std::move(decision));
+      },
+      out);
 }
 
 CaCore::Change CaCore::ChangeFor(event::AdminAsked asked, Decision decision) {
@@ -69,12 +83,19 @@ std::vector<std::string> CaCore::Warnings(absl::Time now) const {
     if (warning.empty()) continue;
     warnings.push_back(absl::StrCat(authority.certificate.fields().subject, ": ", warning));
   }
+  std::string warning = RotationWarning(TablesNow(), now);
+  if (!warning.empty()) warnings.push_back(std::move(warning));
   return warnings;
 }
 
 void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
   const std::vector<std::string> before = Warnings(now);
   keys_ = std::move(event.key_names);
+  // A key that nobody is to use any more is a danger only.
+  for (const Authority& authority : authorities_.all()) {
+    if (authority.state != kRetired || keys_.count(authority.key_name) == 0) continue;
+    out->push_back(action::DeleteKey{.key_name = authority.key_name});
+  }
   for (const std::string& warning : Warnings(now)) {
     if (std::find(before.begin(), before.end(), warning) != before.end()) continue;
     out->push_back(action::Note{
@@ -92,6 +113,35 @@ void CaCore::Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossess
                       out);
   }
   out->push_back(action::Prove{.call = call, .key_name = issuer->key_name});
+}
+
+void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const v1::RotateRequest& asked,
+                   Actions* out) {
+  if (asked.action() != v1::RotateRequest::PREPARE) return AskChange(now, call, who, asked, out);
+  absl::StatusOr<AuthorityPlan> plan = PlanRotation(TablesNow(), asked, now);
+  if (!plan.ok()) return ReplyError(call, plan.status(), out);
+  out->push_back(action::MakeAuthorities{
+      .call = call, .who = who, .request = asked, .plan = *std::move(plan)});
+}
+
+void CaCore::On(absl::Time now, event::AuthoritiesMade event, Actions* out) {
+  if (!event.made.ok()) return ReplyError(event.call, event.made.status(), out);
+  AskChange(now, event.call, event.who, BeginRotation{event.request, *std::move(event.made)}, out);
+}
+
+// What of a rotation is due by itself.
+void CaCore::Rotate(absl::Time now, Actions* out) {
+  if (draining_ || under_way_.has_value() || RotationDue(TablesNow(), now).empty()) return;
+  Enqueue(
+      now, std::nullopt,
+      [this](absl::Time then) -> absl::StatusOr<Change> {
+        Change change;
+        change.batch = RotationDue(TablesNow(), then);
+        const ChangedBy by{kItself, "", "", "Rotate"};
+        AddChangeRecord(registry_, by, then, &change.batch);
+        return change;
+      },
+      out);
 }
 
 void CaCore::On(absl::Time, event::PossessionProved event, Actions* out) {

@@ -58,6 +58,10 @@ struct DeletePolicy {
 struct PublishPinSet {
   trust::v1::SignedPinSet set;
 };
+struct BeginRotation {
+  v1::RotateRequest request;
+  std::vector<Write> made;  // records of its new authorities
+};
 // The answers are the messages that admin.proto names for the method.
 using AdminRequest =
     std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
@@ -65,7 +69,7 @@ using AdminRequest =
                  v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
                  v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
                  v1::CoverageRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
-                 v1::ReadChangesRequest>;
+                 v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation>;
 
 // How a node proves which node it is. A new attestor adds an alternative.
 struct TokenEvidence {
@@ -94,7 +98,7 @@ using MadeCertificates = std::vector<absl::StatusOr<std::string>>;
 
 namespace event {
 
-struct Started {  // once, first
+struct Started {            // once, first
   Outstanding outstanding;  // of the issuance log
 };
 // Nodes. Requests were parsed, and possession verified, before; those of IssueAsked are not yet.
@@ -160,6 +164,12 @@ struct PossessionProved {
   CallId call = 0;
   absl::StatusOr<trust::v1::PossessionProof> proof;
 };
+struct AuthoritiesMade {
+  CallId call = 0;
+  Asker who;
+  v1::RotateRequest request;
+  absl::StatusOr<std::vector<Write>> made;
+};
 struct KeysSeen {
   std::set<std::string> key_names;  // that the key manager has now
 };
@@ -168,10 +178,11 @@ struct Draining {};  // no new work; what is under way is finished
 
 }  // namespace event
 
-using Event = std::variant<event::Started, event::GetTrustAsked, event::AttestAsked,
-                           event::RenewAsked, event::IssueAsked, event::NodeHello, event::NodeAck,
-                           event::NodeVerdicts, event::NodeGone, event::AdminAsked,
-                           event::Committed, event::Issued, event::Reloaded, event::ServingKeyMade,
-                           event::PossessionProved, event::KeysSeen, event::Tick, event::Draining>;
+using Event =
+    std::variant<event::Started, event::GetTrustAsked, event::AttestAsked, event::RenewAsked,
+                 event::IssueAsked, event::NodeHello, event::NodeAck, event::NodeVerdicts,
+                 event::NodeGone, event::AdminAsked, event::Committed, event::Issued,
+                 event::Reloaded, event::ServingKeyMade, event::PossessionProved,
+                 event::AuthoritiesMade, event::KeysSeen, event::Tick, event::Draining>;
 
 }  // namespace linchpin::ca

@@ -18,18 +18,31 @@ struct MethodRow {
 };
 
 constexpr MethodRow kMethods[] = {
-    {"GetAuthorities", Role::kViewer},    {"CreateJoinToken", Role::kRegistrar},
-    {"ListNodes", Role::kViewer},         {"BanNode", Role::kAdmin},
-    {"ForgetNode", Role::kAdmin},         {"CreateIdentity", Role::kRegistrar},
-    {"ListIdentities", Role::kViewer},    {"UpdateIdentity", Role::kRegistrar},
-    {"DeleteIdentity", Role::kRegistrar}, {"AllowPeer", Role::kRegistrar},
-    {"ListPolicy", Role::kViewer},        {"DeletePolicy", Role::kRegistrar},
-    {"GetTrust", Role::kViewer},          {"PublishPinSet", Role::kAdmin},
-    {"ProvePossession", Role::kAdmin},    {"GetCoverage", Role::kViewer},
-    {"ReadLog", Role::kViewer},           {"VerifyLog", Role::kViewer},
-    {"ReadChanges", Role::kViewer},       {"CreateOperator", Role::kAdmin},
+    {"GetAuthorities", Role::kViewer},
+    {"CreateJoinToken", Role::kRegistrar},
+    {"ListNodes", Role::kViewer},
+    {"BanNode", Role::kAdmin},
+    {"ForgetNode", Role::kAdmin},
+    {"CreateIdentity", Role::kRegistrar},
+    {"ListIdentities", Role::kViewer},
+    {"UpdateIdentity", Role::kRegistrar},
+    {"DeleteIdentity", Role::kRegistrar},
+    {"AllowPeer", Role::kRegistrar},
+    {"ListPolicy", Role::kViewer},
+    {"DeletePolicy", Role::kRegistrar},
+    {"GetTrust", Role::kViewer},
+    {"PublishPinSet", Role::kAdmin},
+    {"ProvePossession", Role::kAdmin},
+    {"GetCoverage", Role::kViewer},
+    {"ReadLog", Role::kViewer},
+    {"VerifyLog", Role::kViewer},
+    {"Rotate", Role::kAdmin},
+    {"GetRotation", Role::kViewer},
+    {"ReadChanges", Role::kViewer},
+    {"CreateOperator", Role::kAdmin},
     {"RenewOperator", Role::kViewer},  // oneself
-    {"ListOperators", Role::kViewer},     {"DeleteOperator", Role::kAdmin},
+    {"ListOperators", Role::kViewer},
+    {"DeleteOperator", Role::kAdmin},
 };
 
 // The method of each kind of request: one that has none here does not compile.
@@ -50,6 +63,9 @@ struct Methods {
   absl::string_view operator()(const PublishPinSet&) { return "PublishPinSet"; }
   absl::string_view operator()(const v1::ProvePossessionRequest&) { return "ProvePossession"; }
   absl::string_view operator()(const v1::CoverageRequest&) { return "GetCoverage"; }
+  absl::string_view operator()(const v1::GetRotationRequest&) { return "GetRotation"; }
+  absl::string_view operator()(const v1::RotateRequest&) { return "Rotate"; }
+  absl::string_view operator()(const BeginRotation&) { return "Rotate"; }
   absl::string_view operator()(const v1::ReadLogRequest&) { return "ReadLog"; }
   absl::string_view operator()(const v1::VerifyLogRequest&) { return "VerifyLog"; }
   absl::string_view operator()(const v1::ReadChangesRequest&) { return "ReadChanges"; }

@@ -86,11 +86,13 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
 }
 
 absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& authorities,
-                         absl::Time now) {
+                         const std::set<std::string>& leaving, absl::Time now) {
   trust::v1::PinSet pins;
   pins.ParseFromString(set.payload());
   for (const Authority& authority : authorities.all()) {
-    const bool in_use = (authority.state == kActive || authority.state == kRetiring) &&
+    if (authority.withheld || leaving.count(authority.record_key) > 0) continue;
+    const bool in_use = (authority.state == kActive || authority.state == kRetiring ||
+                         authority.state == kPrepared) &&
                         authority.certificate.fields().not_after > now;
     if (!in_use) continue;
     if (authority.is_root && !Names(pins.anchors(), authority.certificate)) {

@@ -4,6 +4,9 @@
 // Which signed pin sets this CA carries to its nodes. Pure.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -25,8 +28,9 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
                                                   absl::Time now);
 
 // FAILED_PRECONDITION if nodes that enforce the set would refuse this CA: a root or an issuer in
-// use is not pinned, or the active issuer is named as a backup.
+// use, or about to be, is not pinned, or the active issuer is named as a backup. Authorities that
+// are `leaving` (record keys) need not be pinned.
 absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& authorities,
-                         absl::Time now);
+                         const std::set<std::string>& leaving, absl::Time now);
 
 }  // namespace linchpin::ca

@@ -25,7 +25,8 @@ struct Profile {
   absl::Duration issuer_ttl = absl::Hours(2160);
   absl::Duration leaf_ttl = absl::Hours(1);  // of identities that name none, and the default
   absl::Duration node_ttl = absl::Hours(24);
-  absl::Duration backdate = absl::Seconds(60);  // of everything; may be 0
+  absl::Duration backdate = absl::Seconds(60);    // of everything; may be 0
+  x509::KeyType key_type = x509::KeyType::kP256;  // of authorities
 
   // INVALID_ARGUMENT names the lifetime that is too short, or longer than what it must nest in.
   absl::Status Check() const;

@@ -170,6 +170,7 @@ const std::vector<std::pair<absl::string_view, const Message*>>& RecordKinds() {
       {"identity/", &s::IdentityRecord::default_instance()},
       {"policy/", &s::PolicyRecord::default_instance()},
       {"revocation/", &s::RevocationRecord::default_instance()},
+      {"rotation/", &s::RotationRecord::default_instance()},
   };
   return kinds;
 }

@@ -21,6 +21,7 @@ constexpr absl::string_view kToken = "token/";
 constexpr absl::string_view kIdentity = "identity/";
 constexpr absl::string_view kPolicy = "policy/";
 constexpr absl::string_view kRevocation = "revocation/";
+constexpr absl::string_view kRotation = "rotation/";
 
 template <typename T>
 absl::StatusOr<T> Parse(const std::string& key, const std::string& value) {
@@ -146,6 +147,9 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
     revocations_[key] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kChangePrefix)) {
     RETURN_IF_ERROR(PutChange(key, value));
+  } else if (absl::StartsWith(key, kRotation)) {
+    ASSIGN_OR_RETURN(auto record, Parse<state::v1::RotationRecord>(key, value));
+    rotations_[key] = {std::move(record), revision};
   } else {
     return absl::DataLossError(
         absl::StrCat("the store's record ", key, " is of no kind that this program knows"));
@@ -170,6 +174,7 @@ void Registry::Remove(const std::string& key) {
     authorities_.erase(key);
     tokens_.erase(key);
     revocations_.erase(key);
+    rotations_.erase(key);
   }
 }
 
@@ -285,9 +290,8 @@ Touched Registry::TouchedBy(const std::vector<Write>& batch) const {
       if (write.value.has_value() && written.ParseFromString(*write.value)) {
         touched.rules.emplace(written.rule().from(), written.rule().to());
       }
-    } else if (write.key == kTrustKey || absl::StartsWith(write.key, kAuthority) ||
-               absl::StartsWith(write.key, kRevocation)) {
-      touched.trust = true;
+    } else if (write.key == kTrustKey || absl::StartsWith(write.key, kRevocation)) {
+      touched.trust = true;  // what nodes are told of authorities changes with its epoch only
     }
   }
   return touched;

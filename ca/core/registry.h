@@ -82,6 +82,9 @@ class Registry {
     return identities_;  // by identity id
   }
   const std::map<RuleKey, Row<state::v1::PolicyRecord>>& rules() const { return rules_; }
+  const std::map<std::string, Row<state::v1::RotationRecord>>& rotations() const {
+    return rotations_;  // by key: the last is the current one
+  }
   const std::map<std::string, Row<state::v1::RevocationRecord>>& revocations() const {
     return revocations_;  // by key
   }
@@ -129,6 +132,7 @@ class Registry {
   std::map<RuleKey, Row<state::v1::PolicyRecord>> rules_;
   std::map<std::string, Row<state::v1::RevocationRecord>> revocations_;
   ChangeHead changes_;
+  std::map<std::string, Row<state::v1::RotationRecord>> rotations_;
   uint64_t next_order_ = 1;
 
   // Indices over the tables above.

@@ -134,6 +134,16 @@ Reactor* AdminServiceImpl::GetCoverage(Context* context, const v1::CoverageReque
   return Hand(context, *request, response);
 }
 
+Reactor* AdminServiceImpl::Rotate(Context* context, const v1::RotateRequest* request,
+                                  v1::Rotation* response) {
+  return Hand(context, *request, response);
+}
+
+Reactor* AdminServiceImpl::GetRotation(Context* context, const v1::GetRotationRequest* request,
+                                       v1::Rotation* response) {
+  return Hand(context, *request, response);
+}
+
 grpc::ServerWriteReactor<v1::LogEntry>* AdminServiceImpl::ReadLog(
     Context* context, const v1::ReadLogRequest* request) {
   const auto stream = LogStream<v1::LogEntry>::Make(

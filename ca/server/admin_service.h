@@ -38,6 +38,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* ProvePossession(Context*, const v1::ProvePossessionRequest*,
                            trust::v1::PossessionProof*) override;
   Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;
+  Reactor* Rotate(Context*, const v1::RotateRequest*, v1::Rotation*) override;
+  Reactor* GetRotation(Context*, const v1::GetRotationRequest*, v1::Rotation*) override;
   grpc::ServerWriteReactor<v1::LogEntry>* ReadLog(Context*, const v1::ReadLogRequest*) override;
   Reactor* VerifyLog(Context*, const v1::VerifyLogRequest*, v1::LogVerification*) override;
   grpc::ServerWriteReactor<v1::Change>* ReadChanges(Context*,

@@ -8,8 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/status_macros.h"
 #include "ca/core/authorities.h"
+#include "ca/core/new_authorities.h"
 
 namespace linchpin::ca {
 namespace {
@@ -35,11 +37,12 @@ absl::Status SetUpAuthorities(Store& store, KeyManager& keys, const AuthoritySet
         absl::StrCat("the store has ", listing.records.size(),
                      " records but none of a set-up; restore it from a backup"));
   }
-  ASSIGN_OR_RETURN(const x509::PrivateKey root, CreateOrOpen(keys, kRootKeyName, setup.key_type));
+  ASSIGN_OR_RETURN(const x509::PrivateKey root,
+                   CreateOrOpen(keys, kRootKeyName, setup.profile.key_type));
   ASSIGN_OR_RETURN(const x509::PrivateKey active,
-                   CreateOrOpen(keys, kActiveKeyName, setup.key_type));
+                   CreateOrOpen(keys, kActiveKeyName, setup.profile.key_type));
   ASSIGN_OR_RETURN(const x509::PrivateKey backup,
-                   CreateOrOpen(keys, kBackupKeyName, setup.key_type));
+                   CreateOrOpen(keys, kBackupKeyName, setup.profile.key_type));
   ASSIGN_OR_RETURN(const std::vector<Write> records,
                    FirstRecords(setup.profile, {.root = root, .active = active, .backup = backup},
                                 now, base::SystemRandom()));
@@ -50,6 +53,28 @@ absl::Status SetUpAuthorities(Store& store, KeyManager& keys, const AuthoritySet
                  {"active", active.public_key().pin().ToString()},
                  {"backup", backup.public_key().pin().ToString()}});
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Write>> MakePlannedAuthorities(KeyManager& keys,
+                                                          const AuthorityPlan& plan,
+                                                          absl::Time now) {
+  KeysByName by_name;
+  if (!plan.root_key_name.empty()) {
+    absl::StatusOr<x509::PrivateKey> root = keys.Open(plan.root_key_name);
+    if (!root.ok()) {
+      return absl::Status(root.status().code(),
+                          absl::StrCat("the root's key ", plan.root_key_name,
+                                       " cannot be used, so no issuer can be certified: ",
+                                       std::string(root.status().message())));
+    }
+    by_name.emplace(plan.root_key_name, *std::move(root));
+  }
+  for (const NewAuthority& wanted : plan.authorities) {
+    ASSIGN_OR_RETURN(x509::PrivateKey key,
+                     CreateOrOpen(keys, wanted.key_name, plan.profile.key_type));
+    by_name.emplace(wanted.key_name, std::move(key));
+  }
+  return MakeAuthorities(plan, by_name, now, base::SystemRandom());
 }
 
 }  // namespace linchpin::ca

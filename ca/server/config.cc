@@ -76,7 +76,7 @@ absl::StatusOr<AuthoritySetup> ReadAuthority(const config::v1::CaConfig& config)
   RETURN_IF_ERROR(profile.Check());
   const std::string& type = authority.key_type();
   if (type == "p384") {
-    setup.key_type = x509::KeyType::kP384;
+    setup.profile.key_type = x509::KeyType::kP384;
   } else if (!type.empty() && type != "p256") {
     return Invalid("authority.key_type", type, "p256 or p384");
   }
@@ -161,6 +161,8 @@ void DescribeMetrics(base::Metrics& metrics) {
   metrics.Describe("linchpin_ca_log_entries", "Durable entries of the issuance log");
   metrics.Describe("linchpin_ca_sandboxed",
                    "1 if capabilities and dangerous system calls were given up");
+  metrics.Describe("linchpin_ca_rotation_step",
+                   "Of the current rotation, as RotationStep in admin.proto; 9 and 10: it is over");
   metrics.Describe("linchpin_ca_warnings",
                    "Things an operator should act on; see linchpin ca pins");
   metrics.Describe("linchpin_ca_authority_seconds_to_expiry", "Life left of each authority");

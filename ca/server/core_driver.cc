@@ -10,6 +10,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "ca/core/rotation.h"
+#include "ca/server/authority_setup.h"
 #include "trust/mtls_context.h"
 #include "trust/pin_set.h"
 #include "trust/text.h"
@@ -212,6 +214,27 @@ void CoreDriver::Do(action::Prove action) {
   if (!posted.ok()) Complete(event::PossessionProved{action.call, posted});
 }
 
+void CoreDriver::Do(action::MakeAuthorities action) {
+  event::AuthoritiesMade refused{action.call, action.who, action.request, absl::UnknownError("")};
+  const absl::Status posted = slow_loop_.Post([this, action = std::move(action)] {
+    Complete(event::AuthoritiesMade{
+        action.call, action.who, action.request,
+        MakePlannedAuthorities(parts_.keys, action.plan, parts_.clock.Now())});
+  });
+  if (posted.ok()) return;
+  refused.made = posted;
+  Complete(std::move(refused));
+}
+
+void CoreDriver::Do(action::DeleteKey action) {
+  (void)slow_loop_.Post([this, action = std::move(action)] {
+    const absl::Status deleted = parts_.keys.Delete(action.key_name);
+    if (deleted.ok()) return base::LogInfo("deleted a retired key", {{"key", action.key_name}});
+    base::LogWarning("a retired key cannot be deleted",
+                     {{"key", action.key_name}, {"error", std::string(deleted.message())}});
+  });
+}
+
 // Nodes can cause lines, and what they write in them is their text.
 void CoreDriver::Say(const action::Note& note) {
   base::LogLimit& limit = note.warning ? warnings_said_ : notes_said_;
@@ -259,6 +282,8 @@ void CoreDriver::Measure(absl::Time now) {
               static_cast<double>(core_->registry().trust().record.epoch()));
   metrics.Set("linchpin_ca_revision", static_cast<double>(core_->registry().revision()));
   metrics.Set("linchpin_ca_log_entries", static_cast<double>(parts_.log.size()));
+  const auto* rotation = CurrentRotation(core_->registry());
+  metrics.Set("linchpin_ca_rotation_step", rotation == nullptr ? 0 : rotation->record.step());
   metrics.Set("linchpin_ca_warnings", static_cast<double>(core_->Warnings(now).size()));
   for (const Authority& authority : core_->authorities().all()) {
     metrics.Set("linchpin_ca_authority_seconds_to_expiry",

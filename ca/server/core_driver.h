@@ -99,6 +99,8 @@ class CoreDriver {
   void Do(action::UseServingCertificate action);
   void Do(action::UseTrust action);
   void Do(action::Prove action);
+  void Do(action::MakeAuthorities action);
+  void Do(action::DeleteKey action);
   void Do(action::Note action);
   void Say(const action::Note& note);
   void Complete(Event event);  // any thread

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "ca/core/ca_core.h"
+#include "ca/core/new_authorities.h"
 #include "ca/store/memory_store.h"
 #include "gtest/gtest.h"
 #include "tests/support/seeded_random.h"
@@ -49,7 +50,12 @@ class CoreWorld {
     auto made = ca::CaCore::Make(options, *store.List(""), random);
     EXPECT_OK(made);
     core = *std::move(made);
-    Step(ca::event::Started{});
+    ca::Outstanding outstanding;
+    for (const ca::v1::LogEntry& entry : log) {
+      outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
+                         absl::FromUnixSeconds(entry.not_after()));
+    }
+    Step(ca::event::Started{std::move(outstanding)});
   }
 
   void Step(ca::Event event) {
@@ -247,6 +253,14 @@ class CoreWorld {
         prove.call,
         trust::ProvePossession(options.profile.trust_domain, keys.at(prove.key_name), now)});
   }
+  void Do(ca::action::MakeAuthorities make) {
+    for (const ca::NewAuthority& wanted : make.plan.authorities) {
+      keys.emplace(wanted.key_name, *x509::PrivateKey::Generate(x509::KeyType::kP256));
+    }
+    auto made = ca::MakeAuthorities(make.plan, keys, now, random);
+    Step(ca::event::AuthoritiesMade{make.call, make.who, make.request, std::move(made)});
+  }
+  void Do(ca::action::DeleteKey del) { keys.erase(del.key_name); }
   void Do(ca::action::Note note) { notes.push_back(std::move(note)); }
 
   std::deque<ca::Action> waiting_;

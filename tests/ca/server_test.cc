@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "ca/core/new_authorities.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/ca/server_world.h"

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "ca/core/authorities.h"
 #include "ca/core/issuing.h"
+#include "ca/core/new_authorities.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::sim {
@@ -208,6 +209,22 @@ void SimCa::Do(const ca::action::Prove& action) {
     if (!key.ok()) return Step(ca::event::PossessionProved{action.call, key.status()});
     Step(ca::event::PossessionProved{action.call,
                                      trust::ProvePossession(trust_domain(), *key, clock())});
+  });
+}
+
+void SimCa::Do(const ca::action::MakeAuthorities& action) {
+  Later([this, action] {
+    ca::KeysByName keys;
+    if (const auto root = keys_.Open(action.plan.root_key_name); root.ok()) {
+      keys.emplace(action.plan.root_key_name, *root);
+    }
+    for (const ca::NewAuthority& wanted : action.plan.authorities) {
+      auto key = keys_.Create(wanted.key_name, x509::KeyType::kP256);
+      if (!key.ok()) key = keys_.Open(wanted.key_name);
+      keys.emplace(wanted.key_name, *key);
+    }
+    Step(ca::event::AuthoritiesMade{action.call, action.who, action.request,
+                                    ca::MakeAuthorities(action.plan, keys, clock(), core_random_)});
   });
 }
 

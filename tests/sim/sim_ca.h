@@ -78,6 +78,8 @@ class SimCa {
   void Do(const ca::action::UseServingCertificate& action);
   void Do(const ca::action::UseTrust& action);
   void Do(const ca::action::Prove& action);
+  void Do(const ca::action::MakeAuthorities& action);
+  void Do(const ca::action::DeleteKey& action) { (void)keys_.Delete(action.key_name); }
   void Do(const ca::action::Note& action);
   void Tick();
   void UseContext();

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Authorities that are to be made: certificates, twins and records, of keys that are at hand. Pure.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/random.h"
+#include "ca/core/profile.h"
+#include "ca/store/store.h"
+#include "x509/certificate.h"
+#include "x509/key.h"
+
+namespace linchpin::ca {
+
+struct NewAuthority {
+  bool is_root = false;
+  std::string state;
+  std::string key_name;  // to be made, or taken up if a crash has left it
+};
+
+// What is to be made, decided before its keys are.
+struct AuthorityPlan {
+  Profile profile;
+  std::vector<NewAuthority> authorities;  // the others are under the root, which is the first
+  // Where none of them is a root: the one that they are under.
+  std::optional<x509::Certificate> root;
+  std::string root_key_name;
+  bool withheld = false;  // from the nodes, for now
+};
+
+using KeysByName = std::map<std::string, x509::PrivateKey>;
+
+// Their records, which expect that there are none of these keys yet. Each issuer comes with its
+// twin: made now, while its key is at hand. FAILED_PRECONDITION: a key is missing.
+absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
+                                                   const KeysByName& keys, absl::Time now,
+                                                   base::Random& random);
+
+// Of a first start: a root, the active and the backup issuer.
+inline constexpr char kRootKeyName[] = "root-1";
+inline constexpr char kActiveKeyName[] = "issuer-1";
+inline constexpr char kBackupKeyName[] = "issuer-2-backup";
+AuthorityPlan FirstAuthorities(const Profile& profile);
+
+// Keys of a first start, made before anything is stored.
+struct FirstKeys {
+  x509::PrivateKey root;
+  x509::PrivateKey active;
+  x509::PrivateKey backup;
+};
+
+// The first records of a store, one batch: meta, FirstAuthorities(), and trust epoch 1. Each
+// expects that its key is not there yet.
+absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
+                                                absl::Time now, base::Random& random);
+
+}  // namespace linchpin::ca

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/rotation_draft.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "ca/core/coverage_gate.h"
+#include "trust/pin_set.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr int kMaxHistory = 32;
+constexpr int kMostNamed = 256;  // of the late nodes; all are counted
+constexpr int kMostKept = 64;    // names of nodes of each kind, in an entry of the history
+
+using Keys = google::protobuf::RepeatedPtrField<std::string>;
+
+template <typename Entries>
+bool HasPin(const Entries& entries, const Authority& authority) {
+  const std::string pin = authority.certificate.public_key().pin().bytes();
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const auto& entry) { return entry.spki_sha256() == pin; });
+}
+
+// Does the set let nodes take paths with this key? Where issuers are not pinned, its root does.
+bool Names(const trust::v1::PinSet& set, const Authority& authority) {
+  if (authority.is_root) return HasPin(set.anchors(), authority);
+  return set.any_under_anchor() || HasPin(set.issuers(), authority);
+}
+
+template <typename List>
+void Shorten(List* list) {
+  if (list->size() > kMostKept) list->DeleteSubrange(kMostKept, list->size() - kMostKept);
+}
+
+}  // namespace
+
+state::v1::AuthorityRecord* RotationDraft::Edit(const std::string& record_key) {
+  const auto it = edited_.find(record_key);
+  if (it != edited_.end()) return &it->second;
+  const auto row = tables_.registry.authorities().find(record_key);
+  if (row == tables_.registry.authorities().end()) return nullptr;
+  return &edited_.emplace(record_key, row->second.record).first->second;
+}
+
+void RotationDraft::SetState(const std::string& record_key, absl::string_view state) {
+  if (auto* record = Edit(record_key)) record->set_state(std::string(state));
+}
+
+void RotationDraft::SetWithheld(const Keys& record_keys, bool withheld) {
+  for (const std::string& key : record_keys) {
+    if (auto* record = Edit(key)) record->set_withheld(withheld);
+  }
+}
+
+uint64_t RotationDraft::RaiseEpoch() {
+  epoch_ = tables_.registry.trust().record.epoch() + 1;
+  raises_epoch_ = true;
+  return epoch_;
+}
+
+std::vector<Write> RotationDraft::Reach(v1::RotationStep step, const std::string& by,
+                                        const std::string& note, const v1::RotationGate& gate,
+                                        absl::Time now) {
+  rotation.set_step(step);
+  v1::RotationEvent* event = rotation.add_history();
+  event->set_step(step);
+  event->set_at(absl::ToUnixSeconds(now));
+  event->set_by(by);
+  event->set_epoch(epoch_ > 0 ? epoch_ : tables_.registry.trust().record.epoch());
+  event->set_note(note);
+  if (gate.epoch() > 0) *event->mutable_gate() = gate;
+  Shorten(event->mutable_gate()->mutable_late());
+  Shorten(event->mutable_gate()->mutable_excepted());
+  Shorten(event->mutable_gate()->mutable_lapsed());
+  if (gate.epoch() == 0) event->clear_gate();
+  if (rotation.history_size() > kMaxHistory) rotation.mutable_history()->DeleteSubrange(0, 1);
+
+  std::vector<Write> batch;
+  batch.push_back({.key = RotationKey(rotation.number()),
+                   .value = rotation.SerializeAsString(),
+                   .expected = before_.revision});
+  for (auto& [key, record] : edited_) {
+    batch.push_back({.key = key,
+                     .value = record.SerializeAsString(),
+                     .expected = tables_.registry.authorities().at(key).revision});
+  }
+  if (raises_epoch_) {
+    state::v1::TrustRecord trust = tables_.registry.trust().record;
+    trust.set_epoch(epoch_);
+    batch.push_back({.key = kTrustKey,
+                     .value = trust.SerializeAsString(),
+                     .expected = tables_.registry.trust().revision});
+  }
+  return batch;
+}
+
+bool NamesAll(const trust::v1::PinSet& set, const Authorities& authorities, const Keys& keys) {
+  return std::all_of(keys.begin(), keys.end(), [&](const std::string& key) {
+    const Authority* authority = authorities.Find(key);
+    return authority == nullptr || Names(set, *authority);
+  });
+}
+
+bool NamesAny(const trust::v1::PinSet& set, const Authorities& authorities, const Keys& keys) {
+  return std::any_of(keys.begin(), keys.end(), [&](const std::string& key) {
+    const Authority* authority = authorities.Find(key);
+    if (authority == nullptr) return false;
+    return authority->is_root ? HasPin(set.anchors(), *authority)
+                              : HasPin(set.issuers(), *authority);
+  });
+}
+
+std::optional<trust::v1::PinSet> SetInForce(const Registry& registry) {
+  const auto& sets = registry.trust().record.pin_sets();
+  if (sets.empty()) return std::nullopt;
+  trust::v1::PinSet set;
+  set.ParseFromString(sets.rbegin()->payload());
+  return set;
+}
+
+v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& rotation,
+                        uint64_t epoch, absl::Time now) {
+  const Gate asked = AskGate({tables.registry, tables.coverage, tables.outstanding}, epoch, now,
+                             {rotation.except().begin(), rotation.except().end()});
+  v1::RotationGate gate;
+  gate.set_epoch(epoch);
+  gate.set_open(asked.complete);
+  gate.set_nodes(static_cast<uint32_t>(asked.nodes));
+  gate.set_covered(static_cast<uint32_t>(asked.nodes - asked.missing.size()));
+  for (const Missing& missing : asked.missing) {
+    if (gate.late_size() >= kMostNamed) break;
+    v1::LateNode* late = gate.add_late();
+    late->set_node_id(missing.node_id);
+    late->set_why(missing.reason);
+    if (missing.last_seen > absl::InfinitePast()) {
+      late->set_last_seen(absl::ToUnixSeconds(missing.last_seen));
+    }
+    if (!missing.connected) late->set_lapses_at(absl::ToUnixSeconds(missing.leaves_at));
+  }
+  for (const Missing& missing : asked.excepted) gate.add_excepted(missing.node_id);
+  for (const Missing& missing : asked.left) {
+    if (gate.lapsed_size() < kMostNamed) gate.add_lapsed(missing.node_id);
+  }
+  return gate;
+}
+
+absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
+  absl::Time last = absl::InfinitePast();
+  for (const std::string& key : record_keys) {
+    const Authority* authority = tables.authorities.Find(key);
+    if (authority == nullptr || authority->is_root) continue;
+    const std::string pin = authority->certificate.public_key().pin().bytes();
+    last = std::max(last, tables.outstanding.UnderIssuer(pin));
+  }
+  return last;
+}
+
+absl::Time DeadlineOf(const Tables& tables, const Authority& issuer) {
+  absl::Duration longest =
+      std::max(tables.options.profile.node_ttl, tables.options.profile.leaf_ttl);
+  for (const auto& [id, row] : tables.registry.identities()) {
+    longest = std::max(longest, absl::Seconds(row.record.identity().ttl_seconds()));
+  }
+  const x509::CertificateFields& fields = issuer.certificate.fields();
+  return std::max(fields.not_after - longest,
+                  fields.not_before + (fields.not_after - fields.not_before) / 2);
+}
+
+const Authority* SignerAmong(const Authorities& authorities, const Keys& record_keys) {
+  for (const std::string& key : record_keys) {
+    const Authority* authority = authorities.Find(key);
+    if (authority != nullptr && !authority->is_root && authority->state != kBackup) {
+      return authority;
+    }
+  }
+  return nullptr;
+}
+
+absl::string_view StepName(v1::RotationStep step) {
+  switch (step) {
+    case v1::PREPARED:
+      return "prepared";
+    case v1::AWAITING_SIGNATURES_TO_DISTRIBUTE:
+      return "awaiting_signatures (to distribute)";
+    case v1::DISTRIBUTED:
+      return "distributed";
+    case v1::ACTIVATED:
+      return "activated";
+    case v1::DRAINED:
+      return "drained";
+    case v1::AWAITING_SIGNATURES_TO_DROP:
+      return "awaiting_signatures (to drop)";
+    case v1::DROPPED:
+      return "dropped";
+    case v1::AWAITING_SIGNATURES_TO_RESTORE:
+      return "awaiting_signatures (to restore)";
+    case v1::DONE:
+      return "done";
+    case v1::ABORTED:
+      return "aborted";
+    default:
+      return "no rotation";
+  }
+}
+
+}  // namespace linchpin::ca

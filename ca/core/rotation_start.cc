@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// How a rotation begins.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ca/core/rotation.h"
+#include "ca/core/rotation_draft.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr uint64_t kKept = 32;  // rotations, the last ones
+
+uint64_t NextNumber(const Registry& registry) {
+  const auto* row = CurrentRotation(registry);
+  return row == nullptr ? 1 : row->record.number() + 1;
+}
+
+absl::Status CheckRequest(const Tables& tables, const v1::RotateRequest& request) {
+  const std::string& what = request.what();
+  if (what != kIssuer && what != kRoot && what != kSigners) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--what is ", trust::Quoted(what), "; issuer, root or signers is expected"));
+  }
+  const std::string& deadline = request.on_deadline();
+  if (!deadline.empty() && deadline != kHold && deadline != kProceed) {
+    return absl::InvalidArgumentError(absl::StrCat("--on-deadline is ", trust::Quoted(deadline),
+                                                   "; hold or proceed is expected"));
+  }
+  const auto* row = CurrentRotation(tables.registry);
+  if (row != nullptr && !IsOver(row->record)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "a rotation of the ", row->record.what(), " is under way and is ",
+        StepName(row->record.step()),
+        "; end it first: linchpin rotate status says how, linchpin rotate abort takes it back"));
+  }
+  if (what == kIssuer || SetInForce(tables.registry).has_value()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "no signed pin set is in force, and under set 0 agents ",
+      what == kRoot ? "keep the roots of their first contact for ever and refuse any other"
+                    : "know no signers",
+      "; publish one first: linchpin pins keygen, pins draft, pins sign, pins publish"));
+}
+
+// What goes: the active issuer; with its root, all that is under it.
+std::vector<std::string> OldKeys(const Authorities& authorities, const std::string& what) {
+  const Authority& active = authorities.active();
+  if (what == kSigners) return {};
+  if (what == kIssuer) return {active.record_key};
+  const Authority* root = authorities.RootOf(active);
+  std::vector<std::string> keys = {root->record_key};
+  for (const Authority& authority : authorities.all()) {
+    if (authority.is_root || authority.state == kRetired) continue;
+    if (authorities.RootOf(authority) == root) keys.push_back(authority.record_key);
+  }
+  return keys;
+}
+
+// Retired ones that not even a node that comes back with its old certificate needs.
+void PruneRetired(const Tables& tables, absl::Time now, std::vector<Write>* batch) {
+  for (const Authority& authority : tables.authorities.all()) {
+    const absl::Time ends =
+        authority.certificate.fields().not_after + tables.options.reattest_grace;
+    if (authority.state != kRetired || now <= ends) continue;
+    batch->push_back({.key = authority.record_key,
+                      .value = std::nullopt,
+                      .expected = tables.registry.authorities().at(authority.record_key).revision});
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<AuthorityPlan> PlanRotation(const Tables& tables, const v1::RotateRequest& request,
+                                           absl::Time now) {
+  RETURN_IF_ERROR(CheckRequest(tables, request));
+  // Numbers are never used twice, so that no key of an earlier rotation is taken up again.
+  const uint64_t number = NextNumber(tables.registry);
+  const std::string issuer = absl::StrCat("issuer-", number + 2);
+  AuthorityPlan plan{.profile = tables.options.profile,
+                     .authorities = {},
+                     .root = std::nullopt,
+                     .root_key_name = "",
+                     .withheld = true};
+  if (request.what() == kSigners) return plan;
+  if (request.what() == kRoot) {
+    plan.authorities = {
+        {.is_root = true, .state = kPrepared, .key_name = absl::StrCat("root-", number + 1)},
+        {.is_root = false, .state = kPrepared, .key_name = issuer},
+        {.is_root = false, .state = kBackup, .key_name = issuer + "-backup"}};
+    return plan;
+  }
+  const Authority* root = tables.authorities.RootOf(tables.authorities.active());
+  const x509::CertificateFields& fields = root->certificate.fields();
+  if (fields.not_after - now < tables.options.profile.node_ttl) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the root ", fields.subject, " expires at ", trust::TimeText(fields.not_after),
+                     ", too soon for another issuer: linchpin rotate prepare --what root"));
+  }
+  plan.authorities = {{.is_root = false, .state = kPrepared, .key_name = issuer}};
+  plan.root = root->certificate;
+  plan.root_key_name = root->key_name;
+  return plan;
+}
+
+absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
+                                                 const v1::RotateRequest& request,
+                                                 const std::string& by, std::vector<Write> made,
+                                                 absl::Time now) {
+  RETURN_IF_ERROR(CheckRequest(tables, request));  // again: the keys took their time
+  Row<state::v1::RotationRecord> row;
+  row.record.set_number(NextNumber(tables.registry));
+  row.record.set_what(request.what());
+  row.record.set_started_by(by);
+  row.record.set_started_at(absl::ToUnixSeconds(now));
+  row.record.set_on_deadline(request.on_deadline().empty() ? kHold : request.on_deadline());
+  for (const Write& write : made) row.record.add_new_keys(write.key);
+  for (std::string& key : OldKeys(tables.authorities, request.what())) {
+    row.record.add_old_keys(std::move(key));
+  }
+  RotationDraft draft(tables, row);
+  const bool of_signers = request.what() == kSigners;
+  std::vector<Write> batch =
+      draft.Reach(of_signers ? v1::AWAITING_SIGNATURES_TO_DISTRIBUTE : v1::PREPARED, by, "",
+                  v1::RotationGate(), now);
+  for (Write& write : made) batch.push_back(std::move(write));
+  PruneRetired(tables, now, &batch);
+  const std::string oldest =
+      RotationKey(row.record.number() - std::min(kKept, row.record.number()));
+  for (const auto& [key, old] : tables.registry.rotations()) {
+    if (key > oldest) break;
+    batch.push_back({.key = key, .value = std::nullopt, .expected = old.revision});
+  }
+  return batch;
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// A rotation on one screen.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "linchpin/ca/v1/admin.pb.h"
+
+namespace linchpin::cli {
+
+std::string StepText(ca::v1::RotationStep step);
+std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now);
+
+}  // namespace linchpin::cli

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Rotations, a step at a time: what opens a gate, what a step changes, and what taking it back
+// leaves.
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/ca/rotation_world.h"
+
+namespace linchpin::test {
+namespace {
+
+using absl::StatusCode;
+using ca::v1::RotationStep;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Request = ca::v1::RotateRequest;
+
+class IssuerRotation : public ::testing::Test {
+ protected:
+  // Asks for each in turn.
+  void Do(const std::vector<Request::Action>& actions) {
+    for (const Request::Action action : actions) {
+      if (action == Request::DRAIN) world.ExpireEverything();
+      ASSERT_OK(world.Rotate(action)) << action;
+    }
+  }
+  RotationStep step() { return world.Status().step(); }
+
+  RotationWorld world;
+  const std::string old = world.Signer();
+};
+
+TEST_F(IssuerRotation, PreparesAnIssuerThatNobodyIsToldOf) {
+  const uint64_t epoch = world.core->registry().trust().record.epoch();
+  ASSERT_OK_AND_ASSIGN(const auto rotation, world.Rotate(Request::PREPARE));
+  EXPECT_EQ(rotation.step(), ca::v1::PREPARED);
+  ASSERT_EQ(rotation.new_pins_size(), 1);
+  EXPECT_EQ(world.StateOf(rotation.new_pins(0)), "prepared");
+  EXPECT_THAT(world.Declared(), Not(Contains(rotation.new_pins(0))));
+  EXPECT_EQ(world.core->registry().trust().record.epoch(), epoch);
+  EXPECT_EQ(world.Signer(), old);
+}
+
+TEST_F(IssuerRotation, GoesFromStepToStepAndRetiresTheOldIssuer) {
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  const std::string next = world.Status().new_pins(0);
+  EXPECT_THAT(world.Declared(), AllOf(Contains(next), Contains(old)));
+  EXPECT_EQ(world.Signer(), old);
+  Do({Request::ACTIVATE});
+  EXPECT_EQ(world.Signer(), next);
+  EXPECT_EQ(world.StateOf(old), "retiring");
+  EXPECT_THAT(world.Declared(), Contains(old)) << "its certificates are still valid";
+  Do({Request::DRAIN, Request::DROP});
+  EXPECT_THAT(world.Declared(), Not(Contains(old)));
+  world.Tick();
+  EXPECT_EQ(step(), ca::v1::DONE);
+  EXPECT_EQ(world.StateOf(old), "retired");
+  EXPECT_EQ(world.Signer(), next);
+  EXPECT_OK(world.Rotate(Request::PREPARE)) << "another may follow";
+}
+
+TEST_F(IssuerRotation, HasTheKeyDeletedThatWasRetired) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE, Request::DRAIN, Request::DROP});
+  world.Step(ca::event::KeysSeen{{"issuer-1", "issuer-3"}});
+  EXPECT_EQ(world.keys.count("issuer-1"), 1u) << "it may yet be taken back";
+  world.Tick();
+  ASSERT_EQ(step(), ca::v1::DONE);
+  world.Step(ca::event::KeysSeen{{"issuer-1", "issuer-3"}});
+  EXPECT_EQ(world.keys.count("issuer-1"), 0u);
+  EXPECT_EQ(world.keys.count("issuer-3"), 1u);
+}
+
+TEST_F(IssuerRotation, WarnsOfItsDeadlineAtHalfAQuarterAndATenthOfTheIssuersLife) {
+  Do({Request::PREPARE});
+  const absl::Time begun = world.now;
+  EXPECT_TRUE(world.Status().warnings().empty());
+  for (const auto& [days, percent] :
+       std::vector<std::pair<int, std::string>>{{46, "50 %"}, {68, "25 %"}, {82, "10 %"}}) {
+    world.now = begun + absl::Hours(24) * days;
+    const auto status = world.Status();
+    ASSERT_EQ(status.warnings_size(), 1) << days;
+    EXPECT_THAT(status.warnings(0), AllOf(HasSubstr(percent), HasSubstr("hold")));
+    EXPECT_THAT(world.core->Warnings(world.now), Contains(status.warnings(0)));
+  }
+}
+
+TEST_F(IssuerRotation, MakesTheCasOwnCertificateAnewWhenItActivates) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  world.Tick();
+  EXPECT_TRUE(world.serving.back()[0].IsSignedBy(
+      world.core->authorities().active().certificate.public_key()));
+}
+
+TEST_F(IssuerRotation, IsNotActivatedWhileANodeIsMissingWhichIsNamed) {
+  world.asleep = {world.nodes[1]};
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr(world.nodes[1]), HasSubstr("holds trust epoch"),
+                             HasSubstr("linchpin coverage"), HasSubstr("--except"),
+                             Not(HasSubstr(world.nodes[0])))));
+  EXPECT_EQ(world.Signer(), old);
+  const auto status = world.Status();
+  EXPECT_FALSE(status.gate().open());
+  EXPECT_THAT(status.waits_for(), HasSubstr("1 of 2 nodes"));
+  world.asleep.clear();
+  world.Connect();
+  EXPECT_OK(world.Rotate(Request::ACTIVATE));
+}
+
+TEST_F(IssuerRotation, GoesOnWithoutANodeThatIsExceptedAndRecordsIt) {
+  world.asleep = {world.nodes[1]};
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE, {"stranger"}), StatusIs(StatusCode::kNotFound));
+  ASSERT_OK_AND_ASSIGN(const auto rotation, world.Rotate(Request::ACTIVATE, {"b"}));
+  EXPECT_THAT(rotation.except(), Contains(world.nodes[1]));
+  EXPECT_THAT(rotation.history().rbegin()->gate().excepted(), Contains(world.nodes[1]));
+}
+
+TEST_F(IssuerRotation, LeavesOutANodeOnceNothingIssuedThroughItIsValid) {
+  world.Sleep(world.nodes[1]);
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  world.now += absl::Hours(24) + absl::Minutes(1);
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE), StatusIs(StatusCode::kFailedPrecondition));
+  world.now += absl::Seconds(1);
+  ASSERT_OK_AND_ASSIGN(const auto rotation, world.Rotate(Request::ACTIVATE));
+  EXPECT_THAT(rotation.history().rbegin()->gate().lapsed(), Contains(world.nodes[1]));
+}
+
+TEST_F(IssuerRotation, CountsNoNodeOfWhichNothingWasHeardSinceTheStart) {
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  world.Restart();
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE),
+              StatusIs(StatusCode::kFailedPrecondition, "has not been heard of"));
+  world.Connect();
+  EXPECT_OK(world.Rotate(Request::ACTIVATE));
+}
+
+TEST_F(IssuerRotation, DrainsOnlyWhenNoCertificateOfTheOldIssuerIsValid) {
+  world.now += absl::Hours(1);
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
+  const auto issued = world.AskIssue(world.nodes[0], web.identity_id());
+  ASSERT_OK(world.Answer<ca::v1::IssueResponse>(issued));
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  EXPECT_THAT(world.Rotate(Request::DRAIN),
+              StatusIs(StatusCode::kFailedPrecondition, "are valid until"));
+  EXPECT_THAT(world.Rotate(Request::DROP), StatusIs(StatusCode::kFailedPrecondition, "follow"));
+  world.CrashAndRestart();
+  EXPECT_THAT(world.Rotate(Request::DRAIN),
+              StatusIs(StatusCode::kFailedPrecondition, "are valid until"));
+  // Nodes live longest: they were certified an hour before, for a day.
+  world.now += absl::Hours(23) - absl::Seconds(1);
+  EXPECT_THAT(world.Rotate(Request::DRAIN), StatusIs(StatusCode::kFailedPrecondition));
+  world.now += absl::Seconds(2);
+  EXPECT_OK(world.Rotate(Request::DRAIN));
+}
+
+TEST_F(IssuerRotation, KnowsWhatWasIssuedEvenIfTheLogIsLost) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  world.log.clear();
+  world.CrashAndRestart();
+  EXPECT_THAT(world.Rotate(Request::DRAIN), StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(IssuerRotation, AllowsOneAtATimeAndNoStepOutOfTurn) {
+  for (const auto action :
+       {Request::DISTRIBUTE, Request::ACTIVATE, Request::DRAIN, Request::DROP, Request::ABORT}) {
+    EXPECT_THAT(world.Rotate(action), StatusIs(StatusCode::kFailedPrecondition, "rotate prepare"));
+  }
+  Do({Request::PREPARE});
+  EXPECT_THAT(world.Rotate(Request::PREPARE),
+              StatusIs(StatusCode::kFailedPrecondition, "rotate status"));
+  for (const auto action : {Request::ACTIVATE, Request::DRAIN, Request::DROP}) {
+    EXPECT_THAT(world.Rotate(action), StatusIs(StatusCode::kFailedPrecondition, "does not follow"));
+  }
+}
+
+TEST_F(IssuerRotation, RefusesWhatItDoesNotKnow) {
+  world.what = "leaf";
+  EXPECT_THAT(world.Rotate(Request::PREPARE), StatusIs(StatusCode::kInvalidArgument, "--what"));
+  world.what = "issuer";
+  world.on_deadline = "whatever";
+  EXPECT_THAT(world.Rotate(Request::PREPARE),
+              StatusIs(StatusCode::kInvalidArgument, "--on-deadline"));
+}
+
+TEST_F(IssuerRotation, SaysUnderSetZeroThatRootsAndSignersNeedASignedSet) {
+  for (const char* what : {"root", "signers"}) {
+    world.what = what;
+    EXPECT_THAT(world.Rotate(Request::PREPARE),
+                StatusIs(StatusCode::kFailedPrecondition, "pins publish"));
+  }
+}
+
+TEST_F(IssuerRotation, IsTakenBackStepByStepWithTheOldIssuerTrustedAllTheWay) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE, Request::DRAIN, Request::DROP});
+  const std::string next = world.Signer();
+  Do({Request::ABORT});
+  EXPECT_EQ(step(), ca::v1::DRAINED);
+  EXPECT_THAT(world.Declared(), AllOf(Contains(next), Contains(old)));
+  Do({Request::ABORT, Request::ABORT});
+  EXPECT_EQ(step(), ca::v1::DISTRIBUTED);
+  EXPECT_EQ(world.Signer(), old);
+  EXPECT_EQ(world.StateOf(next), "prepared");
+  EXPECT_THAT(world.Declared(), Contains(next)) << "what it has issued is still served";
+  world.ExpireEverything();
+  Do({Request::ABORT});
+  EXPECT_EQ(step(), ca::v1::PREPARED);
+  EXPECT_THAT(world.Declared(), Not(Contains(next)));
+  Do({Request::ABORT});
+  EXPECT_EQ(step(), ca::v1::ABORTED);
+  EXPECT_EQ(world.StateOf(next), "retired");
+  EXPECT_EQ(world.StateOf(old), "active");
+  ASSERT_OK(world.Rotate(Request::PREPARE)) << "another may follow";
+  EXPECT_NE(world.Status().new_pins(0), next) << "a key that was given up is not taken up again";
+}
+
+TEST_F(IssuerRotation, IsNotTakenBackWhileWhatTheNewIssuerMadeIsValid) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  world.Tick();  // the CA's own certificate is of the new issuer
+  Do({Request::ABORT});
+  EXPECT_THAT(world.Rotate(Request::ABORT),
+              StatusIs(StatusCode::kFailedPrecondition, "are valid until"));
+}
+
+TEST_F(IssuerRotation, LetsTheOldIssuerSignAgainOnlyWhenItIsTrustedAgainEverywhere) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE, Request::DRAIN, Request::DROP});
+  world.asleep = {world.nodes[0]};  // it has taken the drop, and hears nothing of its end
+  Do({Request::ABORT, Request::ABORT});
+  EXPECT_THAT(world.Rotate(Request::ABORT),
+              StatusIs(StatusCode::kFailedPrecondition, world.nodes[0]));
+  world.asleep.clear();
+  world.Connect();
+  EXPECT_OK(world.Rotate(Request::ABORT));
+}
+
+TEST_F(IssuerRotation, ProceedsAtItsDeadlineOnlyIfItWasToldTo) {
+  for (const char* on_deadline : {"hold", "proceed"}) {
+    RotationWorld one;
+    one.on_deadline = on_deadline;
+    one.asleep = {one.nodes[1]};
+    const std::string before = one.Signer();
+    ASSERT_OK(one.Rotate(Request::PREPARE));
+    // A node that says nothing keeps the gate closed.
+    one.now = absl::FromUnixSeconds(one.Status().deadline()) - absl::Seconds(1);
+    ASSERT_OK(one.Attest(one.Token("late"), one.node_key));
+    ASSERT_OK(one.Rotate(Request::DISTRIBUTE));
+    one.Tick();
+    EXPECT_EQ(one.Signer(), before) << on_deadline;
+    one.now += absl::Seconds(2);
+    one.Tick();
+    EXPECT_EQ(one.Signer() == before, std::string("hold") == on_deadline) << on_deadline;
+  }
+}
+
+// Whatever step it has come to, a CA that is killed goes on from there.
+TEST_F(IssuerRotation, GoesOnAfterACrashAtEveryStep) {
+  const std::vector<Request::Action> all = {Request::PREPARE, Request::DISTRIBUTE,
+                                            Request::ACTIVATE, Request::DRAIN, Request::DROP};
+  for (const Request::Action action : all) {
+    if (action == Request::DRAIN) world.ExpireEverything();
+    // Killed before the commit: nothing has happened.
+    const RotationStep before = step();
+    world.hold_commits = true;
+    Request request;
+    request.set_action(action);
+    request.set_what("issuer");
+    world.Ask(request);
+    world.hold_commits = false;
+    world.CrashAndRestart();
+    EXPECT_EQ(step(), before) << action;
+    // Killed after it: it has.
+    world.commit_fault = absl::UnavailableError("killed");
+    world.fault_after_applying = true;
+    ASSERT_OK(world.Rotate(action)) << action;
+    world.fault_after_applying = false;
+    const RotationStep after = step();
+    EXPECT_NE(after, before) << action;
+    world.CrashAndRestart();
+    EXPECT_EQ(step(), after) << action;
+  }
+  world.Tick();
+  EXPECT_EQ(step(), ca::v1::DONE);
+  EXPECT_NE(world.Signer(), old);
+}
+
+TEST_F(IssuerRotation, ChangesNothingIfItCannotBeStored) {
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  world.commit_fault = absl::ResourceExhaustedError("disk full");
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE), StatusIs(StatusCode::kResourceExhausted));
+  EXPECT_EQ(step(), ca::v1::DISTRIBUTED);
+  EXPECT_EQ(world.Signer(), old);
+}
+
+}  // namespace
+}  // namespace linchpin::test
