@@ -45,7 +45,9 @@ class ContextSource {
   // INVALID_ARGUMENT: a socket that is no absolute path.
   static absl::StatusOr<std::shared_ptr<ContextSource>> Open(Options options);
 
-  // Stops the thread; what ServerTls, ClientTls and Connections hold keeps the source alive.
+  // Stops the thread; what ServerTls, ClientTls, Connections, and gRPC's channels and servers hold
+  // keeps the source alive. Not in a callback of gRPC's. Where a channel or a server of gRPC's was
+  // the last to hold it, it ends a moment later.
   ~ContextSource();
   ContextSource(const ContextSource&) = delete;
   ContextSource& operator=(const ContextSource&) = delete;

@@ -124,9 +124,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelFactory::Connect(
   const auto& [address, expected_id] = key;
   RETURN_IF_ERROR(rpc::CheckAddress(address));
   ASSIGN_OR_RETURN(trust::SpiffeId id, trust::SpiffeId::Parse(expected_id));
-  auto guard = std::make_shared<CallGuard>(CallGuard::Options{source_->runtime(), options_.identity,
-                                                              trust::Direction::kOutbound,
-                                                              trust::Expect::Id(std::move(id))});
+  auto guard = std::make_shared<CallGuard>(
+      CallGuard::Options{LentRuntime(source_->runtime()), options_.identity,
+                         trust::Direction::kOutbound, trust::Expect::Id(std::move(id))});
   rpc::ChannelParts parts;
   parts.address = address;
   parts.shown = std::move(context);

@@ -69,7 +69,7 @@ std::string CallerId(const grpc::ServerContextBase& context);
 // Hands out channels. A gRPC channel keeps the certificate it was made with, so ask for one at each
 // call, or at each few: it is the same until our certificate, or what peers are judged by, changes.
 // A channel of before stays good for the calls that run on it while its certificate is valid.
-// Any thread.
+// Any thread; a callback of gRPC's may let go of a channel, but not of the factory.
 class ChannelFactory {
  public:
   struct Options {

@@ -76,8 +76,8 @@ absl::Status CheckIdentity(const std::string& identity) {
 rpc::JudgedCaller Recorder(std::weak_ptr<Runtime> weak) {
   return
       [weak = std::move(weak)](const trust::Verdict& verdict, const trust::MtlsContext& context) {
-        const auto runtime = weak.lock();
-        if (runtime == nullptr) return;
+        const LentRuntime runtime(weak.lock());
+        if (!runtime) return;
         runtime->Judged({.reason = verdict.reason(),
                          .self_id = context.id() ? context.id()->ToString() : "",
                          .peer_id = verdict.peer ? verdict.peer->ToString() : "",
@@ -98,8 +98,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(
   // gRPC lets go of credentials when it sees fit, on a thread that must not wait for the source.
   rpc::CurrentContext current = [weak = std::weak_ptr<Runtime>(runtime),
                                  identity = options.identity] {
-    const auto locked = weak.lock();
-    const auto contexts = locked == nullptr ? nullptr : locked->Snapshot();
+    const LentRuntime locked(weak.lock());
+    const auto contexts = locked ? locked->Snapshot() : nullptr;
     return contexts == nullptr ? nullptr : contexts->Find(identity);
   };
   return rpc::JudgedServerCredentials(std::move(current), std::move(policy), runtime->clock());
@@ -108,10 +108,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(
 absl::StatusOr<std::unique_ptr<ServerInterceptorFactoryInterface>> RunningCallGuard(
     const std::shared_ptr<ContextSource>& source, const TlsOptions& options) {
   RETURN_IF_ERROR(CheckIdentity(options.identity));
-  CallGuard::Options guard;
-  guard.runtime = source->runtime();
-  guard.identity = options.identity;
-  return std::make_unique<GuardFactory>(std::make_shared<CallGuard>(std::move(guard)));
+  return std::make_unique<GuardFactory>(std::make_shared<CallGuard>(
+      CallGuard::Options{.runtime = LentRuntime(source->runtime()), .identity = options.identity}));
 }
 
 absl::Status AddListeningPort(grpc::ServerBuilder* builder, const std::string& address,

@@ -30,7 +30,7 @@ class CallGuard {
   static constexpr size_t kMostIdle = 64;
 
   struct Options {
-    std::shared_ptr<Runtime> runtime;
+    LentRuntime runtime;
     std::string identity;  // empty: the default
     trust::Direction direction = trust::Direction::kInbound;
     trust::Expect expect = trust::Expect::AnyAllowed();

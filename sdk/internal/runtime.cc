@@ -22,6 +22,8 @@ namespace {
 // So that a handshake does not wake the loop's thread.
 constexpr absl::Duration kCountFor = absl::Milliseconds(100);
 
+thread_local bool lent_goes = false;  // a LentRuntime lets go
+
 void LogNotice(const Notice& notice) {
   switch (notice.kind) {
     case Notice::Kind::kIdentity:
@@ -97,12 +99,18 @@ void WipeKeysOf(Event* event) {
 std::shared_ptr<Runtime> Runtime::Make(Options options) {
   return std::shared_ptr<Runtime>(new Runtime(std::move(options)), [](Runtime* runtime) {
     // The loop's thread cannot wait for its own end.
-    if (runtime->loop_.InLoop()) {
+    if (lent_goes || runtime->loop_.InLoop()) {
       std::thread([runtime] { delete runtime; }).detach();
     } else {
       delete runtime;
     }
   });
+}
+
+LentRuntime::~LentRuntime() {
+  lent_goes = true;
+  runtime_.reset();
+  lent_goes = false;
 }
 
 Runtime::Runtime(Options options)

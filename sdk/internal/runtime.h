@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,7 +42,8 @@ class Runtime {
   };
   using Closed = std::function<void(const PeerVerdict&)>;
 
-  // The last reference may be dropped by any thread, the loop's (a callback's) included.
+  // The last reference may be dropped by any thread, the loop's (a callback's) included; by one of
+  // gRPC's only as a LentRuntime.
   static std::shared_ptr<Runtime> Make(Options options);
   ~Runtime();
   Runtime(const Runtime&) = delete;
@@ -109,6 +111,23 @@ class Runtime {
   VerdictCounts counts_;
 
   std::thread thread_;  // last: it uses all of the above
+};
+
+// A reference that a thread of gRPC's may let go of, by whatever gRPC releases there. Such a thread
+// must not wait for the end of the runtime, nor end its channel: gRPC 1.51 dies when the last
+// channel goes in a thread of its own. Where this is the last reference, the runtime ends in a
+// thread made for it. And while it is held, no other channel is the last.
+class LentRuntime {
+ public:
+  explicit LentRuntime(std::shared_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
+  ~LentRuntime();
+  LentRuntime(LentRuntime&&) = default;
+
+  explicit operator bool() const { return runtime_ != nullptr; }
+  Runtime* operator->() const { return runtime_.get(); }
+
+ private:
+  std::shared_ptr<Runtime> runtime_;
 };
 
 // As services see it, the default identity first.
