@@ -48,6 +48,7 @@ void AddFleet(CLI::App& app, FleetLoad* load) {
   command->add_option("--admin-socket", load->admin_socket)->required();
   command->add_option("--ca", load->ca, "HOST:PORT")->required();
   command->add_option("--count", load->count);
+  command->add_flag("--trust", load->trust, "publish pin sets");
   command->callback([load] { result = RunFleetLoad(*load); });
 }
 

@@ -81,7 +81,7 @@ absl::StatusOr<Node> Join(AdminStub& admin, const std::string& address, const st
   ASSIGN_OR_RETURN(std::shared_ptr<const trust::MtlsContext> context,
                    trust::MtlsContext::Make(std::move(parts)));
   return Node{.id = attested.node_id(),
-              .trust_epoch = attested.trust().epoch(),
+              .trust = held,
               .stub = ca::v1::NodeService::NewStub(rpc::JudgedChannel(
                   address, std::move(context), trust::Expect::Ca(), base::SystemClock()))};
 }

@@ -13,6 +13,7 @@
 #include "linchpin/ca/v1/admin.grpc.pb.h"
 #include "linchpin/ca/v1/node.grpc.pb.h"
 #include "rpc/status.h"
+#include "trust/trust_acceptance.h"
 
 namespace linchpin::bench {
 
@@ -37,7 +38,7 @@ std::unique_ptr<AdminStub> ConnectToAdmin(const std::string& socket);
 
 struct Node {
   std::string id;
-  uint64_t trust_epoch = 0;
+  trust::TrustHeld trust;                           // accepted when it was attested
   std::shared_ptr<ca::v1::NodeService::Stub> stub;  // over a connection of its own
 };
 

@@ -56,12 +56,14 @@ absl::Status RunIdentityLoad(const IdentityLoad& load);
 // One service that is given `count` identities before the first round, and keeps them.
 absl::Status RunManyLoad(const IdentityLoad& load);
 
-// `count` nodes with a stream each. A round allows one more pair of peers, and ends when all have
-// acknowledged it and the CA knows.
+// `count` nodes with a stream each. A round changes something that concerns all, and ends when all
+// have acknowledged it and the CA knows: one more pair of peers is allowed, or, with `trust`, a pin
+// set with two signatures is published, which each node verifies for itself.
 struct FleetLoad {
   std::string admin_socket;
   std::string ca;
   int count = 100;
+  bool trust = false;
 };
 absl::Status RunFleetLoad(const FleetLoad& load);
 
