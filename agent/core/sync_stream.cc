@@ -52,12 +52,16 @@ ca::v1::Hello AgentCore::MakeHello() {
   consumers_.TouchAll();
   for (const ProcessId& process : consumers_.TakeTouched()) {
     for (auto& [name, row] : consumers_.RowsOf(process)) {
-      if (hello.consumers_size() >= kMaxRowsInMessage) break;
+      if (hello.consumers_size() >= kMaxRowsInMessage) {
+        // Those that have no room follow, and what the node holds with the last of them.
+        hello.set_trust_epoch(0);
+        break;
+      }
       rows_acknowledged_[name] = row.SerializeAsString();
       *hello.add_consumers() = std::move(row);
     }
   }
-  consumers_.TouchAll();  // those that had no room follow
+  consumers_.TouchAll();
   acknowledged_.Clear();
   acknowledged_.set_revision(hello.revision());
   acknowledged_.set_trust_epoch(hello.trust_epoch());

@@ -387,6 +387,25 @@ TEST(AgentCore, WhatTheNodeHoldsIsNotSaidBeforeTheServicesThatWereServedUntilThe
   EXPECT_EQ(agent.acks.back().trust_epoch(), 2u);
 }
 
+TEST(AgentCore, SaysWhatItHoldsOnlyWithTheLastOfItsServicesWhereTheyHaveNoRoomInTheHello) {
+  AgentHarness agent;
+  agent.Join();
+  agent.Register("i1", "/web", kWeb, 2);
+  for (int i = 0; i < 300; ++i) agent.Open(absl::StrCat("c", i), kWeb);
+  agent.acks.clear();
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("down")});
+  agent.Advance(absl::Minutes(1));
+  const ca::v1::Hello& hello = agent.hellos.back();
+  EXPECT_EQ(hello.consumers_size(), 256);
+  EXPECT_EQ(hello.trust_epoch(), 0u) << "44 services are not named yet";
+  int named = hello.consumers_size();
+  for (const ca::v1::Ack& ack : agent.acks) {
+    named += ack.consumers_size();
+    EXPECT_EQ(ack.trust_epoch() > 0, named == 300);
+  }
+  EXPECT_EQ(named, 300);
+}
+
 TEST(AgentCore, SaysWhyThereIsNoIdentityYet) {
   AgentHarness agent;
   agent.ca_up = false;
