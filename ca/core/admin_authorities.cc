@@ -3,7 +3,9 @@
 
 // What operators ask of authorities.
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
@@ -34,7 +36,15 @@ absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
                                        const v1::GetAuthoritiesRequest&) {
   v1::Authorities answer;
   answer.set_trust_domain(tables.registry.meta().trust_domain());
-  for (const Authority& authority : tables.authorities.all()) {
+  std::vector<const Authority*> all;
+  for (const Authority& authority : tables.authorities.all()) all.push_back(&authority);
+  // First the root that newcomers are shown: scripts pin it.
+  if (const Authority* old = IssuerBeforeDrain(tables.registry, tables.authorities)) {
+    const Authority* root = tables.authorities.RootOf(*old);
+    std::stable_partition(all.begin(), all.end(), [&](const auto* one) { return one == root; });
+  }
+  for (const Authority* one : all) {
+    const Authority& authority = *one;
     const x509::CertificateFields& fields = authority.certificate.fields();
     v1::Authority* message = answer.add_authorities();
     message->set_kind(authority.is_root ? "root" : "issuer");

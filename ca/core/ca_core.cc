@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/reply.h"
+#include "trust/spiffe_id.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -17,7 +18,6 @@ namespace {
 constexpr absl::Duration kPruneEvery = absl::Minutes(1);
 constexpr absl::Duration kTokenKept = absl::Hours(24);  // after its expiry, to say that it expired
 constexpr size_t kMaxPruned = 256;
-constexpr absl::Duration kServingAnswer = absl::Minutes(1);
 // A fleet that reconnects after a shutdown is spread over this much a node.
 constexpr absl::Duration kReconnectSpread = absl::Microseconds(500);
 
@@ -110,7 +110,7 @@ void CaCore::On(absl::Time now, event::Started event, Actions* out) {
   outstanding_ = std::move(event.outstanding);
   prune_at_ = now + kPruneEvery;
   UseTrust(out);
-  out->push_back(action::MakeServingKey{});
+  RenewServing(now, out);
 }
 
 void CaCore::Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out) {
@@ -179,17 +179,13 @@ void CaCore::On(absl::Time now, event::Committed event, Actions* out) {
     return;
   }
   PushChanges(now, touched, before, out);
+  RenewServing(now, out);
   Finish(now, absl::OkStatus(), out);
 }
 
 absl::Status CaCore::Apply(const std::vector<Write>& batch, Revision revision) {
   RETURN_IF_ERROR(registry_.Apply(batch, revision));
-  const x509::Certificate signed_before = authorities_.active().certificate;
   ASSIGN_OR_RETURN(authorities_, Authorities::FromRegistry(registry_));
-  // Nodes are to see soon that what they trust now works.
-  if (!(authorities_.active().certificate == signed_before)) {
-    serving_renew_at_ = absl::InfinitePast();
-  }
   return absl::OkStatus();
 }
 
@@ -218,6 +214,7 @@ void CaCore::On(absl::Time now, event::Reloaded event, Actions* out) {
   registry_ = std::move(registry);
   authorities_ = std::move(authorities);
   PushChanges(now, everything, before, out);
+  RenewServing(now, out);
   if (!under_way_.has_value() || under_way_->fault.ok()) return;
   if (Holds(*event.listing, under_way_->change.batch)) return Finish(now, absl::OkStatus(), out);
   const absl::Status fault = under_way_->fault;
@@ -228,11 +225,13 @@ void CaCore::On(absl::Time now, event::Reloaded event, Actions* out) {
          out);
 }
 
-void CaCore::SignAndLog(std::vector<CertificateOrder> orders, Done done, Actions* out) {
+void CaCore::SignAndLog(const Authority& issuer, std::vector<CertificateOrder> orders, Done done,
+                        Actions* out) {
   const Ticket ticket = next_ticket_++;
-  const Authority& issuer = authorities_.active();
+  const std::string own_id = trust::CaId(options_.profile.trust_domain).ToString();
   const std::string issuer_pin = issuer.certificate.public_key().pin().bytes();
   for (const CertificateOrder& order : orders) {
+    if (order.spiffe_id == own_id) continue;  // it is replaced before it could be missed
     outstanding_.Issued(order.node_id, issuer_pin, order.spec.not_after);
   }
   issuing_.emplace(ticket, std::move(done));
@@ -255,10 +254,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
     reload_due_ = false;
     out->push_back(action::Reload{});
   }
-  if (now >= serving_renew_at_ && !draining_) {
-    serving_renew_at_ = now + kServingAnswer;  // unless it is made before
-    out->push_back(action::MakeServingKey{});
-  }
+  RenewServing(now, out);
   Rotate(now, out);
   if (now >= prune_at_) {
     prune_at_ = now + kPruneEvery;

@@ -93,7 +93,8 @@ class CaCore {
   void Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out);
   void StartNext(absl::Time now, Actions* out);
   void Finish(absl::Time now, const absl::Status& status, Actions* out);
-  void SignAndLog(std::vector<CertificateOrder> orders, Done done, Actions* out);
+  void SignAndLog(const Authority& issuer, std::vector<CertificateOrder> orders, Done done,
+                  Actions* out);
   absl::Status Apply(const std::vector<Write>& batch, Revision revision);
   void PruneTokens(absl::Time now, Actions* out);
 
@@ -112,6 +113,8 @@ class CaCore {
   absl::StatusOr<Change> PrepareAttest(absl::Time now, const event::AttestAsked& asked);
   absl::StatusOr<Change> CertifyNode(absl::Time now, CallId call, state::v1::NodeRecord node,
                                      const x509::CertificateRequest& request);
+  const Authority& ServingIssuer(absl::Time now) const;
+  void RenewServing(absl::Time now, Actions* out);
   void UseServing(absl::Time now, const absl::StatusOr<std::string>& der, Actions* out);
 
   // ca_core_issue.cc
@@ -177,6 +180,8 @@ class CaCore {
   Ticket next_ticket_ = 1;
 
   std::set<std::string> keys_;  // names that the key manager has
+  std::string serving_by_;    // pin of the issuer that was asked last for the CA's own certificate
+  std::string cannot_serve_;  // pin of one that could not make it
   absl::Time serving_renew_at_ = absl::InfiniteFuture();
   absl::Time serving_expires_ = absl::InfinitePast();
   absl::Time prune_at_ = absl::InfinitePast();

@@ -97,7 +97,7 @@ void CaCore::Begin(absl::Time now, event::IssueAsked asked, Actions* out) {
   }
   if (orders.empty()) return AnswerIssue(std::move(issuing), MadeCertificates(), out);
   SignAndLog(
-      std::move(orders),
+      authorities_.active(), std::move(orders),
       [this, issuing = std::move(issuing)](absl::Time then, absl::StatusOr<MadeCertificates> made,
                                            Actions* answers) mutable {
         AnswerIssue(std::move(issuing), std::move(made), answers);

@@ -61,6 +61,10 @@ PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set
 // rotation that is to proceed does. Empty: nothing.
 std::vector<Write> RotationDue(const Tables& tables, absl::Time now);
 
+// Between activate and drain the issuer that does not sign any more, but is trusted by those too
+// who have not heard of the new one; else null.
+const Authority* IssuerBeforeDrain(const Registry& registry, const Authorities& authorities);
+
 // Is the authority being dropped, so that the next pin set must not name it?
 bool IsLeaving(const Registry& registry, const Authority& authority);
 

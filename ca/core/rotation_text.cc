@@ -125,6 +125,12 @@ bool OldStillSigns(v1::RotationStep step) {
 
 }  // namespace
 
+const Authority* IssuerBeforeDrain(const Registry& registry, const Authorities& authorities) {
+  const auto* row = CurrentRotation(registry);
+  if (row == nullptr || row->record.step() != v1::ACTIVATED) return nullptr;
+  return SignerAmong(authorities, row->record.old_keys());
+}
+
 bool IsLeaving(const Registry& registry, const Authority& authority) {
   const auto* row = CurrentRotation(registry);
   if (row == nullptr) return false;

@@ -67,8 +67,11 @@ absl::Duration LongestLife(const Authorities& authorities) {
 absl::StatusOr<Outstanding> OutstandingOf(const IssuanceLog& log, const CaCore& core,
                                           absl::Time now) {
   Outstanding outstanding;
+  const std::string own_id =
+      absl::StrCat("spiffe://", core.registry().meta().trust_domain(), "/linchpin/ca");
   RETURN_IF_ERROR(ForEachIssuedSince(
       log, now - LongestLife(core.authorities()), [&](const v1::LogEntry& entry) {
+        if (entry.spiffe_id() == own_id) return;
         outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
                            absl::FromUnixSeconds(entry.not_after()));
       }));

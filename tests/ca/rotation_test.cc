@@ -89,11 +89,33 @@ TEST_F(IssuerRotation, WarnsOfItsDeadlineAtHalfAQuarterAndATenthOfTheIssuersLife
   }
 }
 
-TEST_F(IssuerRotation, MakesTheCasOwnCertificateAnewWhenItActivates) {
+// A node that hears of the new issuer last is to be able to hear of it.
+TEST_F(IssuerRotation, ShowsACertificateOfTheOldIssuerUntilItIsDrained) {
   Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  const auto shown_by = [&] {
+    return world.serving.back()[1].public_key().pin().bytes();  // its issuer
+  };
   world.Tick();
-  EXPECT_TRUE(world.serving.back()[0].IsSignedBy(
-      world.core->authorities().active().certificate.public_key()));
+  EXPECT_EQ(shown_by(), old);
+  world.now += absl::Hours(13);
+  world.Tick();
+  EXPECT_EQ(shown_by(), old) << "renewed";
+  world.CrashAndRestart();
+  EXPECT_EQ(shown_by(), old) << "after a start";
+  world.now += absl::Hours(12);
+  ASSERT_OK(world.Rotate(Request::DRAIN)) << "the CA's own is nothing to wait for";
+  EXPECT_EQ(shown_by(), world.Signer()) << "at once";
+  Do({Request::ABORT});
+  EXPECT_EQ(shown_by(), old);
+}
+
+TEST_F(IssuerRotation, ShowsACertificateOfTheNewIssuerIfTheOldOneCannotMakeIt) {
+  Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
+  world.now += absl::Hours(13);
+  world.issue_fault = absl::FailedPreconditionError("the key is gone");
+  world.Tick();
+  world.Tick();
+  EXPECT_EQ(world.serving.back()[1].public_key().pin().bytes(), world.Signer());
 }
 
 TEST_F(IssuerRotation, IsNotActivatedWhileANodeIsMissingWhichIsNamed) {
@@ -221,8 +243,10 @@ TEST_F(IssuerRotation, IsTakenBackStepByStepWithTheOldIssuerTrustedAllTheWay) {
 }
 
 TEST_F(IssuerRotation, IsNotTakenBackWhileWhatTheNewIssuerMadeIsValid) {
+  ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
   Do({Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE});
-  world.Tick();  // the CA's own certificate is of the new issuer
+  const auto issued = world.AskIssue(world.nodes[0], web.identity_id());
+  ASSERT_OK(world.Answer<ca::v1::IssueResponse>(issued));
   Do({Request::ABORT});
   EXPECT_THAT(world.Rotate(Request::ABORT),
               StatusIs(StatusCode::kFailedPrecondition, "are valid until"));

@@ -10,7 +10,9 @@ from deployment import BIN, TRUST_DOMAIN, copy_program, wait_for
 from test_first_contact import publish
 
 # Everything expires within a test; no backdating, so that lives are as short as they say.
-SHORT_LIVES = "authority:\n  node_ttl: 10s\n  leaf_ttl: 6s\n  backdate: 0s\n"
+SHORT_LIVES = "authority:\n  node_ttl: 12s\n  leaf_ttl: 10s\n  backdate: 0s\n"
+# Long enough for an agent that is away for a moment.
+LONGER_LIVES = "authority:\n  node_ttl: 40s\n  leaf_ttl: 40s\n  backdate: 0s\n"
 
 
 class Service:
@@ -90,6 +92,11 @@ def mesh(deployment):
     return Mesh(deployment)
 
 
+@pytest.fixture
+def patient_mesh(deployment):
+    return Mesh(deployment, LONGER_LIVES)
+
+
 def test_an_issuer_is_rotated_under_traffic_and_nobody_is_refused(mesh):
     old = mesh.active_issuer()
     mesh.rotate("prepare", "--what", "issuer", "--on-deadline", "hold")
@@ -119,7 +126,8 @@ def test_an_issuer_is_rotated_under_traffic_and_nobody_is_refused(mesh):
     wait_for("a newcomer", lambda: "3 of 3" in mesh.deployment.run("coverage", check=False).stdout)
 
 
-def test_a_stopped_agent_closes_the_gate_and_is_named(mesh):
+def test_a_stopped_agent_closes_the_gate_and_is_named(patient_mesh):
+    mesh = patient_mesh
     mesh.agents["b"].popen.send_signal(signal.SIGSTOP)
     mesh.rotate("prepare", "--what", "issuer")
     mesh.rotate("distribute")
@@ -165,9 +173,9 @@ def test_a_root_is_rotated_under_signed_sets_though_the_ca_is_killed_at_every_st
     assert len(mesh.deployment.json("bundle", "show")["anchors"]) == 2
     kill_ca(mesh)
     mesh.rotate("activate", "--wait")
-    assert mesh.deployment.root_pin() != old_root
     kill_ca(mesh)
     mesh.rotate("drain", "--wait")
+    assert mesh.deployment.root_pin() != old_root
     kill_ca(mesh)
     mesh.rotate("drop")
     assert mesh.status()["step"] == "AWAITING_SIGNATURES_TO_DROP"
@@ -194,4 +202,19 @@ def test_what_was_activated_is_taken_back_under_traffic(mesh):
              lambda: mesh.rotate("abort", check=False).returncode == 0)
     mesh.rotate("abort")
     assert mesh.status()["step"] == "ABORTED"
+    mesh.nothing_was_refused()
+
+
+def test_a_node_that_was_left_out_comes_back_until_the_old_issuer_is_drained(patient_mesh):
+    mesh = patient_mesh
+    mesh.agents["b"].kill()
+    mesh.rotate("prepare", "--what", "issuer")
+    mesh.rotate("distribute")
+    left_out = mesh.rotate("activate", "--except", "b", "-o", "json")
+    assert json.loads(left_out.stdout)["except"] == [mesh.deployment.node_id("b")]
+    mesh.deployment.start_agent("b")
+    wait_for("the node to hear of it",
+             lambda: "2 of 2" in mesh.deployment.run("coverage", check=False).stdout)
+    mesh.rotate("drain", "--wait")
+    mesh.rotate("drop", "--wait")
     mesh.nothing_was_refused()
