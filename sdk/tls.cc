@@ -12,6 +12,7 @@
 #include "sdk/internal/runtime.h"
 #include "sdk/internal/ssl_state.h"
 #include "trust/spiffe_id.h"
+#include "x509/tls_library.h"
 
 namespace linchpin::tls {
 namespace {
@@ -78,6 +79,8 @@ absl::StatusOr<std::shared_ptr<ClientTls>> ClientTls::Make(
 }
 
 ClientTls::~ClientTls() { SSL_CTX_free(ctx_); }
+
+std::string DescribeTlsLibrary() { return x509::ChooseTlsLibrary().why; }
 
 absl::Status SetExpectedPeer(SSL* ssl, absl::string_view spiffe_id) {
   ASSIGN_OR_RETURN(trust::SpiffeId id, trust::SpiffeId::Parse(spiffe_id));

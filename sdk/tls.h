@@ -69,6 +69,10 @@ class ClientTls {
   SSL_CTX* const ctx_;
 };
 
+// A sentence for logs: in which of OpenSSL's library contexts those made now would be, and why
+// (x509/tls_library.h). Any thread.
+std::string DescribeTlsLibrary();
+
 // Before the handshake: the peer must be exactly this ID, and policy must allow it.
 // INVALID_ARGUMENT for text that is no SPIFFE ID, FAILED_PRECONDITION for an SSL that is not of
 // this library.

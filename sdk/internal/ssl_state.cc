@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "x509/openssl_error.h"
 #include "x509/openssl_ptr.h"
+#include "x509/tls_library.h"
 
 namespace linchpin::tls {
 namespace {
@@ -227,7 +228,8 @@ SslState* StateOf(SSL* ssl) {
 absl::StatusOr<SSL_CTX*> MakeSslCtx(CtxState state) {
   x509::ErrorQueueScope errors;
   const bool server = state.direction == trust::Direction::kInbound;
-  CtxPtr ctx(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
+  CtxPtr ctx(SSL_CTX_new_ex(x509::ChooseTlsLibrary().context, nullptr,
+                            server ? TLS_server_method() : TLS_client_method()));
   if (ctx == nullptr || SSL_CTX_set_min_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
       // OpenSSL before 3.5 does not know the first.
