@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/openat2.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,18 +76,71 @@ bool IsOutOfResources(int error) {
   return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
 }
 
-std::optional<std::string> PathOf(int fd) {
+int OpenProgram(pid_t pid) {
+  return open(absl::StrCat("/proc/", pid, "/exe").c_str(), O_PATH | O_CLOEXEC);
+}
+
+// As the kernel says it, whatever is there.
+std::optional<std::string> SaidPathOf(int fd) {
   char target[PATH_MAX];
   const ssize_t size = readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), target, sizeof(target));
   if (size <= 0 || size >= static_cast<ssize_t>(sizeof(target))) return std::nullopt;
-  const std::string path(target, static_cast<size_t>(size));
+  std::string path(target, static_cast<size_t>(size));
   if (path[0] != '/' || absl::EndsWith(path, " (deleted)")) return std::nullopt;
+  return path;
+}
+
+std::optional<std::string> PathOf(int fd) {
+  std::optional<std::string> path = SaidPathOf(fd);
+  if (!path.has_value()) return std::nullopt;
   struct stat opened {};
   struct stat named {};
-  if (fstat(fd, &opened) != 0 || stat(path.c_str(), &named) != 0) return std::nullopt;
+  if (fstat(fd, &opened) != 0 || stat(path->c_str(), &named) != 0) return std::nullopt;
   if (opened.st_dev != named.st_dev || opened.st_ino != named.st_ino) return std::nullopt;
   return path;
 }
+
+// Which file that is, by what the kernel remembers.
+std::optional<std::tuple<uint32_t, uint32_t, uint64_t>> FileAtHand(int fd) {
+  struct statx file {};
+  if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &file) != 0) return std::nullopt;
+  return std::tuple(file.stx_dev_major, file.stx_dev_minor, file.stx_ino);
+}
+
+// PathOf() if no file system has to be asked for it: one may be a user's own program.
+std::optional<std::string> PathAtHand(int fd) {
+  std::optional<std::string> path = SaidPathOf(fd);
+  if (!path.has_value()) return std::nullopt;
+  open_how how{.flags = O_PATH | O_CLOEXEC, .mode = 0, .resolve = RESOLVE_CACHED};
+  const Descriptor named(
+      static_cast<int>(syscall(SYS_openat2, AT_FDCWD, path->c_str(), &how, sizeof(how))));
+  const auto file = named.get() < 0 ? std::nullopt : FileAtHand(named.get());
+  if (!file.has_value() || file != FileAtHand(fd)) return std::nullopt;
+  return path;
+}
+
+class Selectors {
+ public:
+  explicit Selectors(const PeerProcess& peer) {
+    Add("uid", absl::StrCat(peer.uid));
+    Add("gid", absl::StrCat(peer.gid));
+  }
+  void Add(absl::string_view what, absl::string_view value) {
+    all_.push_back(absl::StrCat("unix:", what, ":", value));
+  }
+  void AddIfKnown(absl::string_view what, const std::optional<std::string>& value) {
+    if (value.has_value()) Add(what, *value);
+  }
+  // Whatever was read of the pid was read of this process only if it has lived all the while.
+  absl::StatusOr<Attested> Of(const PeerProcess& peer) {
+    if (!peer.is_alive()) return Ended(peer.pid);
+    std::sort(all_.begin(), all_.end());
+    return Attested{absl::StrCat(peer.pid, ".", peer.start_time), std::move(all_)};
+  }
+
+ private:
+  std::vector<std::string> all_;
+};
 
 // A descriptor that was opened by O_PATH, for reading; of the very same file.
 int Reopen(int fd) {
@@ -116,6 +171,13 @@ std::optional<std::string> NameCache::NameOf(uint32_t id) {
   if (names_.size() >= kMaxNames) names_.clear();
   names_[id] = {answer.name, clock_.Uptime() + kNamesLast};
   return answer.name;
+}
+
+std::optional<NameAnswer> NameCache::Remembered(uint32_t id) {
+  base::MutexLock lock(mutex_);
+  const auto it = names_.find(id);
+  if (it == names_.end() || clock_.Uptime() >= it->second.until) return std::nullopt;
+  return NameAnswer{.name = it->second.name};
 }
 
 bool HasSettled(absl::Time changed, absl::Time now) { return now - changed > kCoarsestTick; }
@@ -161,34 +223,39 @@ std::optional<std::string> UnixAttestor::HashOf(int fd, const PeerProcess& peer)
 
 absl::StatusOr<Attested> UnixAttestor::Attest(const PeerProcess& peer, bool want_hash) {
   if (!peer.is_alive()) return Ended(peer.pid);
-  Attested attested;
-  attested.process = absl::StrCat(peer.pid, ".", peer.start_time);
-  const auto add = [&](absl::string_view what, absl::string_view value) {
-    attested.selectors.push_back(absl::StrCat("unix:", what, ":", value));
-  };
-  add("uid", absl::StrCat(peer.uid));
-  add("gid", absl::StrCat(peer.gid));
-  if (const auto user = users_.NameOf(peer.uid)) add("user", *user);
-  if (const auto group = groups_.NameOf(peer.gid)) add("group", *group);
-
-  const Descriptor program(
-      open(absl::StrCat("/proc/", peer.pid, "/exe").c_str(), O_PATH | O_CLOEXEC));
+  Selectors selectors(peer);
+  selectors.AddIfKnown("user", users_.NameOf(peer.uid));
+  selectors.AddIfKnown("group", groups_.NameOf(peer.gid));
+  const Descriptor program(OpenProgram(peer.pid));
   if (program.get() < 0 && IsOutOfResources(errno)) {
     // To be told of no identity for want of a file of ours would be wrong, and would last.
     return absl::UnavailableError(absl::StrCat("the program of pid ", peer.pid,
                                                " cannot be looked at: ", std::strerror(errno)));
   }
   if (program.get() >= 0) {
-    if (const auto path = PathOf(program.get())) add("path", *path);
+    selectors.AddIfKnown("path", PathOf(program.get()));
     if (want_hash) {
       const Descriptor contents(Reopen(program.get()));
-      if (const auto hash = HashOf(contents.get(), peer)) add("sha256", *hash);
+      selectors.AddIfKnown("sha256", HashOf(contents.get(), peer));
     }
   }
-  // Whatever was read of the pid was read of this process only if it has lived all the while.
-  if (!peer.is_alive()) return Ended(peer.pid);
-  std::sort(attested.selectors.begin(), attested.selectors.end());
-  return attested;
+  return selectors.Of(peer);
+}
+
+std::optional<absl::StatusOr<Attested>> UnixAttestor::AttestAtOnce(const PeerProcess& peer,
+                                                                   bool want_hash) {
+  if (want_hash || !peer.is_alive()) return std::nullopt;
+  const std::optional<NameAnswer> user = users_.Remembered(peer.uid);
+  const std::optional<NameAnswer> group = groups_.Remembered(peer.gid);
+  if (!user.has_value() || !group.has_value()) return std::nullopt;
+  const Descriptor program(OpenProgram(peer.pid));
+  const auto path = program.get() < 0 ? std::nullopt : PathAtHand(program.get());
+  if (!path.has_value()) return std::nullopt;
+  Selectors selectors(peer);
+  selectors.AddIfKnown("user", user->name);
+  selectors.AddIfKnown("group", group->name);
+  selectors.Add("path", *path);
+  return selectors.Of(peer);
 }
 
 }  // namespace linchpin::agent

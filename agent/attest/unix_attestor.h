@@ -40,6 +40,8 @@ class NameCache {
 
   NameCache(const base::Clock& clock, NameAnswer (*look_up)(uint32_t id));
   std::optional<std::string> NameOf(uint32_t id);
+  // As above, without asking anybody; null: somebody has to be asked.
+  std::optional<NameAnswer> Remembered(uint32_t id);
 
  private:
   struct Known {
@@ -67,6 +69,10 @@ class UnixAttestor final : public WorkloadAttestor {
 
   absl::string_view Kind() const override { return "unix"; }
   absl::StatusOr<Attested> Attest(const PeerProcess& peer, bool want_hash) override;
+  // Of a program whose path the kernel has at hand, without its hash, of a user and a group whose
+  // names were asked for lately.
+  std::optional<absl::StatusOr<Attested>> AttestAtOnce(const PeerProcess& peer,
+                                                       bool want_hash) override;
 
  private:
   // Device, inode, size, and times of content and inode (ns): another content, another key.

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,11 @@ class WorkloadAttestor {
   // May block on reading the program where `want_hash`. UNAUTHENTICATED: the process has ended, or
   // ended while it was looked at. What cannot be found out yields no selector.
   virtual absl::StatusOr<Attested> Attest(const PeerProcess& peer, bool want_hash) = 0;
+  // The same, as far as it can be said without waiting for a file system or a directory service.
+  // Null: ask Attest(), where one may wait.
+  virtual std::optional<absl::StatusOr<Attested>> AttestAtOnce(const PeerProcess&, bool) {
+    return std::nullopt;
+  }
 };
 
 }  // namespace linchpin::agent

@@ -14,11 +14,6 @@
 namespace linchpin::agent {
 namespace {
 
-absl::Status Unknown() {
-  return absl::UnauthenticatedError(
-      "the process that calls cannot be told; call over the agent's own socket");
-}
-
 bool WasDecidedFor(const Attested& attested, const v1::MtlsContexts& contexts) {
   return std::equal(contexts.selectors().begin(), contexts.selectors().end(),
                     attested.selectors.begin(), attested.selectors.end());
@@ -94,11 +89,6 @@ ConsumerStreams::ConsumerStreams(Parts parts)
 
 ConsumerStreams::~ConsumerStreams() = default;
 
-std::shared_ptr<const rpc::UnixPeer> ConsumerStreams::PeerOf(
-    const grpc::ServerContextBase& context) const {
-  return listener_ == nullptr ? nullptr : listener_->PeerOf(context);
-}
-
 ConsumerStreams::StreamPtr ConsumerStreams::Find(const ConsumerId& id) const {
   base::MutexLock lock(mutex_);
   const auto it = streams_.find(id);
@@ -113,10 +103,8 @@ std::vector<ConsumerStreams::StreamPtr> ConsumerStreams::Streams() const {
   return streams;
 }
 
-absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& context,
+absl::StatusOr<ConsumerId> ConsumerStreams::Open(std::shared_ptr<const rpc::UnixPeer> peer,
                                                  Trust trust, std::shared_ptr<ConsumerSink> sink) {
-  const std::shared_ptr<const rpc::UnixPeer> peer = PeerOf(context);
-  if (peer == nullptr) return Unknown();
   if (!TakePlace(peer->uid())) {
     return absl::ResourceExhaustedError(
         absl::StrCat("there are too many streams: at most ", kMaxStreams, " in all and ",
@@ -129,13 +117,23 @@ absl::StatusOr<ConsumerId> ConsumerStreams::Open(const grpc::ServerContextBase& 
     stream = std::make_shared<Stream>(id, std::move(trust), peer, std::move(sink));
     streams_[id] = stream;
   }
-  const absl::Status queued = parts_.attesting.Post(peer->uid(), [this, stream] { Begin(stream); });
+  const bool with_hash = want_hash_;
+  base::Work work = [this, stream] { Begin(stream); };
+  if (auto attested = parts_.attestor.AttestAtOnce(stream->process, with_hash)) {
+    if (Saw(stream, *std::move(attested))) TellOfBeginning(stream);
+    if (with_hash == want_hash_) return stream->id;
+    work = [this, stream] { Attest(stream); };  // hashes were asked for meanwhile
+  }
+  const absl::Status queued = parts_.attesting.Post(peer->uid(), std::move(work));
   if (!queued.ok()) stream->sink->End(queued);
   return stream->id;
 }
 
 void ConsumerStreams::Begin(const StreamPtr& stream) {
-  if (Find(stream->id) == nullptr || !Attest(stream)) return;
+  if (Find(stream->id) != nullptr && Attest(stream)) TellOfBeginning(stream);
+}
+
+void ConsumerStreams::TellOfBeginning(const StreamPtr& stream) {
   const std::shared_ptr<const Attested> attested = stream->seen().attested;
   const absl::Status taken =
       parts_.take(event::ConsumerOpened{stream->id, attested->process, attested->selectors,
@@ -143,6 +141,11 @@ void ConsumerStreams::Begin(const StreamPtr& stream) {
                   nullptr);
   if (!taken.ok()) return stream->sink->End(taken);
   exits_.Watch(attested->process, stream->peer);  // an exit is told after the beginning
+  // Whoever looked meanwhile told of it before the beginning.
+  const std::shared_ptr<const Attested> now = stream->seen().attested;
+  if (now->selectors != attested->selectors) {
+    (void)parts_.take(event::ConsumerChanged{stream->id, now->selectors}, nullptr);
+  }
   // The end that came meanwhile was told before the beginning.
   if (Find(stream->id) == nullptr) {
     parts_.end(event::ConsumerClosed{stream->id}, nullptr);
@@ -182,7 +185,10 @@ void ConsumerStreams::Close(const ConsumerId& id) {
 }
 
 bool ConsumerStreams::Attest(const StreamPtr& stream) {
-  absl::StatusOr<Attested> attested = parts_.attestor.Attest(stream->process, want_hash_);
+  return Saw(stream, parts_.attestor.Attest(stream->process, want_hash_));
+}
+
+bool ConsumerStreams::Saw(const StreamPtr& stream, absl::StatusOr<Attested> attested) {
   if (!attested.ok()) {
     stream->sink->End(attested.status());
     return false;
@@ -253,13 +259,10 @@ absl::Status ConsumerStreams::Tell(const ConsumerId& id, const News& news,
   return absl::OkStatus();
 }
 
-absl::Status ConsumerStreams::CheckIsOf(const ConsumerId& id,
-                                        const grpc::ServerContextBase& context) const {
-  const std::shared_ptr<const rpc::UnixPeer> peer = PeerOf(context);
-  if (peer == nullptr) return Unknown();
+absl::Status ConsumerStreams::CheckIsOf(const ConsumerId& id, const rpc::UnixPeer& caller) const {
   const StreamPtr stream = Find(id);
-  if (stream == nullptr || stream->process.pid != peer->pid() ||
-      stream->process.start_time != peer->start_time()) {
+  if (stream == nullptr || stream->process.pid != caller.pid() ||
+      stream->process.start_time != caller.start_time()) {
     return absl::NotFoundError(
         "the report names no stream of this process; use the consumer_id that Watch gave");
   }

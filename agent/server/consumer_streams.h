@@ -6,8 +6,6 @@
 // decided by the core; how an API says it is its sink's affair.
 #pragma once
 
-#include <grpcpp/server_context.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -28,7 +26,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "linchpin/agent/v1/mtls_context.pb.h"
-#include "rpc/unix_listener.h"
+#include "rpc/unix_peer.h"
 
 namespace linchpin::agent {
 
@@ -70,19 +68,15 @@ class ConsumerStreams {
   explicit ConsumerStreams(Parts parts);
   ~ConsumerStreams();
 
-  // Once, before the first call.
-  void UseListener(const rpc::UnixListener* listener) { listener_ = listener; }
-
   // What a stream carries of it, as event::ConsumerHolds says.
   struct Trust {
     ca::v1::Evidence evidence = ca::v1::NONE;
     std::string carries;
   };
-  // Begins a stream of the process that makes this call: attests it and tells the core, which
-  // answers with Deliver(). Returns its name. The sink is kept until Close(), and ended if
-  // something fails later. UNAUTHENTICATED: it did not come over the socket; RESOURCE_EXHAUSTED:
-  // too many.
-  absl::StatusOr<ConsumerId> Open(const grpc::ServerContextBase& context, Trust trust,
+  // Begins a stream of the process that calls: attests it and tells the core, which answers with
+  // Deliver(). What can be done without waiting for anybody is done within. Returns its name. The
+  // sink is kept until Close(), and ended if something fails later. RESOURCE_EXHAUSTED: too many.
+  absl::StatusOr<ConsumerId> Open(std::shared_ptr<const rpc::UnixPeer> caller, Trust trust,
                                   std::shared_ptr<ConsumerSink> sink);
   // The call is over. Once for each Open() that succeeded. Hold no lock that a sink takes.
   void Close(const ConsumerId& id);
@@ -107,9 +101,9 @@ class ConsumerStreams {
   // it: until then there is to be no more. An error: it may not have been told, so the stream has
   // to end, or what its process enforces would never be known.
   absl::Status Tell(const ConsumerId& id, const News& news, std::function<void()> then);
-  // Nobody speaks for another process: whether the one that makes this call opened that stream.
-  // UNAUTHENTICATED as above, NOT_FOUND: no such stream of this process.
-  absl::Status CheckIsOf(const ConsumerId& id, const grpc::ServerContextBase& context) const;
+  // Nobody speaks for another process: whether the one that calls opened that stream. NOT_FOUND: no
+  // such stream of this process.
+  absl::Status CheckIsOf(const ConsumerId& id, const rpc::UnixPeer& caller) const;
 
   // Some registration asks for the program's hash; all are attested again when that begins.
   void WantHash(bool want);
@@ -119,20 +113,21 @@ class ConsumerStreams {
   class Stream;
   using StreamPtr = std::shared_ptr<Stream>;
 
-  std::shared_ptr<const rpc::UnixPeer> PeerOf(const grpc::ServerContextBase& context) const;
   bool TakePlace(uid_t uid);
   void LeavePlace(uid_t uid);
   StreamPtr Find(const ConsumerId& id) const;
   std::vector<StreamPtr> Streams() const;
+  // What was seen may be null: look first, in the user's queue.
   void Begin(const StreamPtr& stream);
+  void TellOfBeginning(const StreamPtr& stream);
   // In the user's queue. False if the stream was ended.
   bool Attest(const StreamPtr& stream);
+  bool Saw(const StreamPtr& stream, absl::StatusOr<Attested> attested);
   bool IsFresh(const Stream& stream) const;
   // In the user's queue it is looked again where that was not done a moment ago.
   void SendOffered(const StreamPtr& stream, bool in_queue);
 
   const Parts parts_;
-  const rpc::UnixListener* listener_ = nullptr;
   const std::string run_;  // begins the names of this run's streams
   std::atomic<bool> want_hash_ = false;
   mutable base::Mutex mutex_;

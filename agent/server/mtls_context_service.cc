@@ -7,35 +7,35 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "agent/server/newest_writer.h"
-#include "rpc/status.h"
 
 namespace linchpin::agent {
 namespace {
 
-class WatchStream final : public NewestWriter<v1::MtlsContexts>, public ConsumerSink {
+class WatchStream final : public ConsumerSink, public rpc::CallEvents {
  public:
-  explicit WatchStream(ConsumerStreams& streams) : streams_(streams) {}
+  WatchStream(ConsumerStreams& streams, rpc::CallPtr call)
+      : streams_(streams), call_(std::move(call)) {}
 
-  void Begin(const grpc::CallbackServerContext& context, ca::v1::Evidence evidence,
-             const std::shared_ptr<WatchStream>& self) {
-    Keep(self);
-    absl::StatusOr<ConsumerId> opened = streams_.Open(context, {evidence, ""}, self);
-    if (!opened.ok()) return Close(opened.status());
-    id_ = *std::move(opened);
+  static void Begin(const std::shared_ptr<WatchStream>& self, ca::v1::Evidence evidence) {
+    self->call_->Follow(self);
+    absl::StatusOr<ConsumerId> opened =
+        self->streams_.Open(self->call_->peer(), {evidence, ""}, self);
+    if (!opened.ok()) return self->End(opened.status());
+    self->id_ = *std::move(opened);
   }
   void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
-    Write(std::move(contexts));
+    call_->Write(std::move(contexts));
   }
-  void End(const absl::Status& status) override { Close(status); }
+  void End(const absl::Status& status) override { call_->Finish(status); }
 
  private:
-  void Done() override {
+  void OnDone(bool) override {
     if (!id_.empty()) streams_.Close(id_);
   }
 
   ConsumerStreams& streams_;
-  ConsumerId id_;  // empty: was not opened
+  const rpc::CallPtr call_;
+  ConsumerId id_;  // of the server's thread; empty: was not opened
 };
 
 }  // namespace
@@ -43,44 +43,44 @@ class WatchStream final : public NewestWriter<v1::MtlsContexts>, public Consumer
 ContextService::ContextService(ConsumerStreams& streams, ReportThen report)
     : streams_(streams), report_(std::move(report)) {}
 
-grpc::ServerWriteReactor<v1::MtlsContexts>* ContextService::Watch(
-    grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
-  const auto stream = std::make_shared<WatchStream>(streams_);
-  stream->Begin(*context, request->for_files() ? ca::v1::RELOADED : ca::v1::IN_FORCE, stream);
-  return stream.get();
+void ContextService::AddTo(rpc::LocalMethods& methods) {
+  methods.Add<v1::WatchRequest>(
+      "/linchpin.agent.v1.MtlsContextService/Watch",
+      [this](const rpc::CallPtr& call, const auto& request) { Watch(call, request); });
+  methods.Add<v1::ReportRequest>(
+      "/linchpin.agent.v1.MtlsContextService/Report",
+      [this](const rpc::CallPtr& call, const auto& request) { Report(call, request); });
 }
 
-grpc::ServerUnaryReactor* ContextService::Report(grpc::CallbackServerContext* context,
-                                                 const v1::ReportRequest* request,
-                                                 v1::ReportResponse*) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto refuse = [reactor](const absl::Status& status) {
-    reactor->Finish(rpc::ToGrpc(status));
-    return reactor;
-  };
-  const std::string id = request->consumer_id();
-  const absl::Status own = streams_.CheckIsOf(id, *context);
-  if (!own.ok()) return refuse(own);
-  if (request->verdicts_size() > kMaxVerdicts) {
-    return refuse(absl::InvalidArgumentError(
-        absl::StrCat("the report has ", request->verdicts_size(), " verdicts, at most ",
+void ContextService::Watch(const rpc::CallPtr& call, const v1::WatchRequest& request) {
+  WatchStream::Begin(std::make_shared<WatchStream>(streams_, call),
+                     request.for_files() ? ca::v1::RELOADED : ca::v1::IN_FORCE);
+}
+
+void ContextService::Report(const rpc::CallPtr& call, const v1::ReportRequest& request) {
+  const std::string id = request.consumer_id();
+  const absl::Status own = streams_.CheckIsOf(id, *call->peer());
+  if (!own.ok()) return call->Finish(own);
+  if (request.verdicts_size() > kMaxVerdicts) {
+    return call->Finish(absl::InvalidArgumentError(
+        absl::StrCat("the report has ", request.verdicts_size(), " verdicts, at most ",
                      kMaxVerdicts, " are taken at once")));
   }
   {
     base::MutexLock lock(mutex_);
     if (!reporting_.insert(id).second) {
-      return refuse(absl::ResourceExhaustedError(
+      return call->Finish(absl::ResourceExhaustedError(
           "the last report of this stream is not taken yet; send one at a time"));
     }
   }
-  report_(*request, [this, id, reactor](const absl::Status& status) {
+  report_(request, [this, id, call](const absl::Status& status) {
     {
       base::MutexLock lock(mutex_);
       reporting_.erase(id);
     }
-    reactor->Finish(rpc::ToGrpc(status));
+    if (status.ok()) call->Write(std::make_shared<v1::ReportResponse>());
+    call->Finish(status);
   });
-  return reactor;
 }
 
 }  // namespace linchpin::agent

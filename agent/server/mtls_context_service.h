@@ -11,27 +11,28 @@
 #include "absl/status/status.h"
 #include "agent/server/consumer_streams.h"
 #include "base/mutex.h"
-#include "linchpin/agent/v1/mtls_context.grpc.pb.h"
+#include "linchpin/agent/v1/mtls_context.pb.h"
+#include "rpc/local_methods.h"
 
 namespace linchpin::agent {
 
-class ContextService final : public v1::MtlsContextService::CallbackService {
+class ContextService {
  public:
   static constexpr int kMaxVerdicts = 1024;  // in a report
 
   // Answers from the core's thread.
   using ReportThen = std::function<void(v1::ReportRequest, std::function<void(absl::Status)>)>;
 
-  // `streams` must outlive the service, and the service the server that it is registered with.
+  // `streams` must outlive the service.
   ContextService(ConsumerStreams& streams, ReportThen report);
 
-  grpc::ServerWriteReactor<v1::MtlsContexts>* Watch(grpc::CallbackServerContext* context,
-                                                    const v1::WatchRequest* request) override;
-  grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
-                                   const v1::ReportRequest* request,
-                                   v1::ReportResponse* response) override;
+  // The service must outlive the server that is given these methods.
+  void AddTo(rpc::LocalMethods& methods);
 
  private:
+  void Watch(const rpc::CallPtr& call, const v1::WatchRequest& request);
+  void Report(const rpc::CallPtr& call, const v1::ReportRequest& request);
+
   ConsumerStreams& streams_;
   const ReportThen report_;
   base::Mutex mutex_;

@@ -4,10 +4,6 @@
 #include "agent/server/runtime.h"
 
 #include <grpcpp/completion_queue.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/resource_quota.h>
-#include <grpcpp/server_builder.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -18,6 +14,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status_macros.h"
+#include "rpc/health.h"
+#include "rpc/reflection.h"
 
 namespace linchpin::agent {
 namespace {
@@ -26,14 +24,6 @@ constexpr absl::Duration kBetweenLooks = absl::Seconds(10);  // at gauges that c
 constexpr size_t kBurst = 32;  // steps between two looks, after which memory is given back
 constexpr absl::Duration kAfterSeal = absl::Seconds(1);  // memory is given back
 constexpr absl::Duration kDrain = absl::Seconds(2);
-constexpr int kMaxCallsOfConnection = 64;
-constexpr int kIdleMilliseconds = 20'000;  // without a call: then a connection ends
-// Callers may be hostile (how they are kept from more: rpc/http2_gate.h): requests are small, and
-// no window for them grows.
-constexpr int kMaxRequestBytes = 256 * 1024;  // a report of many verdicts
-constexpr int kMaxMetadataBytes = 8 * 1024;
-constexpr int kWindowBytes = 16 * 1024;
-constexpr size_t kMostMemory = size_t{256} << 20;  // of gRPC for all; beyond it calls are cancelled
 constexpr char kHashes[] = "unix:sha256:";
 constexpr mode_t kSocketMode = 0666;  // the kernel says who is asking
 
@@ -149,30 +139,17 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
 }
 
 absl::Status Runtime::Listen() {
-  ASSIGN_OR_RETURN(listener_, rpc::UnixListener::Bind(parts_.socket, kSocketMode));
-  streams_->UseListener(listener_.get());
+  ASSIGN_OR_RETURN(const rpc::LocalServer::Options options,
+                   rpc::LocalServer::Options::ForThisProcess());
+  ASSIGN_OR_RETURN(server_, rpc::LocalServer::Bind(parts_.socket, kSocketMode, options));
   KeepLibrary();
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  builder.RegisterService(contexts_.get());
-  builder.RegisterService(secrets_.get());
-  builder.RegisterService(workload_api_.get());
-  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("callers").Resize(kMostMemory));
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsOfConnection);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMilliseconds);
-  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
-  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
-  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr) {
-    return absl::InternalError("the gRPC server of the agent's socket cannot be started");
-  }
-  listener_->Start(server_.get());
+  rpc::LocalMethods methods;
+  contexts_->AddTo(methods);
+  secrets_->AddTo(methods);
+  workload_api_->AddTo(methods);
+  rpc::AddHealth(methods);
+  rpc::AddReflection(methods);
+  server_->Start(std::move(methods));
   ServeMetrics();
   return absl::OkStatus();
 }
@@ -195,9 +172,9 @@ void Runtime::ServeMetrics() {
 Runtime::~Runtime() {
   loop_.Stop();
   metrics_server_.reset();
-  if (listener_ != nullptr) listener_->Stop();
+  if (server_ != nullptr) server_->Stop();
   streams_->EndAll(absl::UnavailableError("the agent is stopping"));
-  if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(parts_.clock.Now() + kDrain));
+  if (server_ != nullptr) server_->Shutdown(kDrain);
   const bool looked = attesting_.Stop(kDrain);
   worker_.Join();  // what was to be sealed is
   if (!looked) {
@@ -210,7 +187,6 @@ Runtime::~Runtime() {
   secrets_.reset();
   contexts_.reset();
   streams_.reset();
-  listener_.reset();
 }
 
 void Runtime::Run() {

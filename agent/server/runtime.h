@@ -4,8 +4,6 @@
 // The core and everything around it, as one running agent.
 #pragma once
 
-#include <grpcpp/server.h>
-
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,7 +23,7 @@
 #include "base/log_limit.h"
 #include "base/metrics.h"
 #include "base/run_loop.h"
-#include "rpc/unix_listener.h"
+#include "rpc/local_server.h"
 
 namespace linchpin::agent {
 
@@ -103,8 +101,7 @@ class Runtime {
   std::unique_ptr<SecretDiscoveryService> secrets_;
   base::LogLimit refusals_said_;
   std::unique_ptr<WorkloadApiService> workload_api_;
-  std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<rpc::UnixListener> listener_;
+  std::unique_ptr<rpc::LocalServer> server_;
   std::unique_ptr<base::MetricsServer> metrics_server_;
   bool metrics_missed_ = false;
   std::optional<base::TimerId> timer_;

@@ -3,10 +3,6 @@
 
 #include "agent/server/secret_discovery_service.h"
 
-#include <grpcpp/support/message_allocator.h>
-#include <grpcpp/support/server_callback.h>
-
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -16,7 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "agent/deliver/secret_stream.h"
 #include "base/mutex.h"
-#include "rpc/status.h"
+#include "envoy/service/discovery/v3/discovery.pb.h"
 
 namespace linchpin::agent {
 namespace {
@@ -25,26 +21,27 @@ namespace {
 // who does not read holds no more than that, and only while the core has taken what was told last,
 // so that a caller cannot fill its queue.
 template <typename Dialogue>
-class SecretCall final
-    : public grpc::ServerBidiReactor<typename Dialogue::Request, typename Dialogue::Response>,
-      public ConsumerSink,
-      public std::enable_shared_from_this<SecretCall<Dialogue>> {
+class SecretCall final : public ConsumerSink,
+                         public rpc::CallEvents,
+                         public std::enable_shared_from_this<SecretCall<Dialogue>> {
  public:
   using Request = typename Dialogue::Request;
   using Response = typename Dialogue::Response;
 
-  explicit SecretCall(const SecretDiscoveryService::Parts& parts) : parts_(parts) {}
+  SecretCall(const SecretDiscoveryService::Parts& parts, rpc::CallPtr call)
+      : parts_(parts), call_(std::move(call)) {}
 
-  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<SecretCall>& self) {
-    self_ = self;
+  void Begin() {
+    const auto self = this->shared_from_this();
+    call_->Follow(self);
     // Until it is known what it carries it holds no trust.
-    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, {}, self);
+    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(call_->peer(), {}, self);
     if (!opened.ok()) return End(opened.status());
     base::MutexLock lock(mutex_);
     id_ = *std::move(opened);
     dialogue_.emplace(id_, parts_.bundle);
     if (contexts_ != nullptr) dialogue_->Use(parts_.clock.Now(), std::move(contexts_));
-    Next(lock);
+    Next();
   }
 
   void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
@@ -56,38 +53,43 @@ class SecretCall final
     if (finished_) return;
     dialogue_->Use(parts_.clock.Now(), std::move(contexts));
     TellNews();
-    Next(lock);
+    Next();
   }
   bool SendsAtOnce() const override { return false; }
   void End(const absl::Status& status) override {
     base::MutexLock lock(mutex_);
     if (!end_.has_value()) end_ = status;
-    Next(lock);
+    Next();
   }
 
  private:
-  void OnReadDone(bool ok) override {
+  void OnMessage(absl::string_view message) override {
+    Request request;
+    const bool whole = request.ParseFromArray(message.data(), static_cast<int>(message.size()));
     base::MutexLock lock(mutex_);
-    const std::unique_ptr<Request> request = std::move(request_);
-    // One who says no more may still listen.
-    if (!ok) {
-      silent_ = true;
-    } else if (!finished_) {
-      const absl::Status taken = dialogue_->Take(*request);
-      if (!taken.ok() && !end_.has_value()) end_ = taken;
-      TellNews();
+    reading_ = false;
+    if (finished_) return;
+    const absl::Status taken =
+        whole ? dialogue_->Take(request)
+              : absl::InternalError("the request is no message of this method");
+    if (!taken.ok() && !end_.has_value()) end_ = taken;
+    TellNews();
+    Next();
+  }
+  void OnSilence() override {
+    base::MutexLock lock(mutex_);
+    silent_ = true;
+  }
+  void OnWritten() override {
+    base::MutexLock lock(mutex_);
+    writing_ = false;
+    Next();
+  }
+  void OnDone(bool) override {
+    {
+      base::MutexLock lock(mutex_);
+      finished_ = true;
     }
-    Next(lock);
-  }
-  void OnWriteDone(bool ok) override {
-    base::MutexLock lock(mutex_);
-    writing_ = nullptr;
-    if (!ok && !end_.has_value()) end_ = absl::CancelledError("the reader has gone");
-    Next(lock);
-  }
-  void OnCancel() override { End(absl::CancelledError("the reader has gone")); }
-  void OnDone() override {
-    const std::shared_ptr<SecretCall> self = std::move(self_);
     if (!id_.empty()) parts_.streams.Close(id_);
   }
 
@@ -114,41 +116,34 @@ class SecretCall final
     base::MutexLock lock(mutex_);
     telling_ = false;
     if (!finished_) TellNews();
-    Next(lock);
+    Next();
   }
 
-  void Next(base::MutexLock& lock) {
-    if (writing_ != nullptr || finished_) return;
+  void Next() {
+    if (writing_ || finished_) return;
     if (end_.has_value()) {
       finished_ = true;
-      const grpc::Status status = rpc::ToGrpc(*end_);
-      lock.unlock();
-      this->Finish(status);
-      return;
+      return call_->Finish(*end_);
     }
     if (!dialogue_.has_value()) return;
-    writing_ = dialogue_->Next();
-    if (writing_ != nullptr) {
-      const Response* response = writing_.get();
-      lock.unlock();
-      this->StartWrite(response);
-    } else if (request_ == nullptr && !silent_ && !telling_) {
-      request_ = std::make_unique<Request>();
-      Request* request = request_.get();
-      lock.unlock();
-      this->StartRead(request);
+    if (const std::shared_ptr<const Response> response = dialogue_->Next()) {
+      writing_ = true;
+      call_->Write(response);
+    } else if (!reading_ && !silent_ && !telling_) {
+      reading_ = true;
+      call_->Read();
     }
   }
 
   const SecretDiscoveryService::Parts& parts_;
-  std::shared_ptr<SecretCall> self_;  // until gRPC is done with it
+  const rpc::CallPtr call_;
   base::Mutex mutex_;
   ConsumerId id_;  // empty: was not opened
   std::optional<Dialogue> dialogue_;
   std::shared_ptr<const v1::MtlsContexts> contexts_;  // that came before the dialogue
-  std::unique_ptr<Request> request_;                  // being read; made anew, for it may be large
-  bool silent_ = false;                               // nothing more is read
-  std::shared_ptr<const Response> writing_;
+  bool reading_ = false;
+  bool silent_ = false;  // one who says no more may still listen
+  bool writing_ = false;
   std::string carries_;  // as the core was told last
   bool telling_ = false;
   std::optional<absl::Status> end_;
@@ -156,133 +151,102 @@ class SecretCall final
 };
 
 // One FetchSecrets: the answer is that of a stream's first response.
-class FetchCall final : public grpc::ServerUnaryReactor, public ConsumerSink {
+class FetchCall final : public ConsumerSink, public rpc::CallEvents {
  public:
-  FetchCall(const SecretDiscoveryService::Parts& parts, const discovery::DiscoveryRequest& request,
-            discovery::DiscoveryResponse* response)
-      : parts_(parts), dialogue_("fetch", parts.bundle), response_(response) {
-    asked_ = dialogue_.Take(request);
-  }
+  FetchCall(const SecretDiscoveryService::Parts& parts, rpc::CallPtr call)
+      : parts_(parts), call_(std::move(call)), dialogue_("fetch", parts.bundle) {}
 
-  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<FetchCall>& self) {
-    self_ = self;
-    if (!asked_.ok()) return End(asked_);
-    absl::StatusOr<ConsumerId> opened = parts_.streams.Open(context, {}, self);
-    if (!opened.ok()) return End(opened.status());
-    id_ = *std::move(opened);
+  static void Begin(const std::shared_ptr<FetchCall>& self,
+                    const discovery::DiscoveryRequest& request) {
+    self->call_->Follow(self);
+    const absl::Status asked = self->dialogue_.Take(request);
+    if (!asked.ok()) return self->End(asked);
+    absl::StatusOr<ConsumerId> opened = self->parts_.streams.Open(self->call_->peer(), {}, self);
+    if (!opened.ok()) return self->End(opened.status());
+    self->id_ = *std::move(opened);
   }
 
   void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
-    {
-      base::MutexLock lock(mutex_);
-      if (finished_) return;
-      dialogue_.Use(parts_.clock.Now(), contexts);
-      if (const auto whole = dialogue_.Next()) {
-        *response_ = *whole;
-        response_->clear_nonce();
-        if (dialogue_.HoldsTrust()) {
-          trust_ = {.trust_epoch = contexts->trust_epoch(),
-                    .trust_digest = contexts->trust_digest()};
-        }
-      } else {
-        asked_ = contexts->identities().empty()
-                     ? absl::PermissionDeniedError(absl::StrCat(
-                           "no identity is registered for a process with the selectors ",
-                           absl::StrJoin(contexts->selectors(), " ")))
-                     : absl::NotFoundError("this process has none of the secrets asked for");
-      }
+    base::MutexLock lock(mutex_);
+    if (std::exchange(finished_, true)) return;
+    dialogue_.Use(parts_.clock.Now(), contexts);
+    const std::shared_ptr<const discovery::DiscoveryResponse> whole = dialogue_.Next();
+    if (whole == nullptr) {
+      return call_->Finish(
+          contexts->identities().empty()
+              ? absl::PermissionDeniedError(
+                    absl::StrCat("no identity is registered for a process with the selectors ",
+                                 absl::StrJoin(contexts->selectors(), " ")))
+              : absl::NotFoundError("this process has none of the secrets asked for"));
     }
-    End(asked_);
+    if (dialogue_.HoldsTrust()) {
+      trust_ = {.trust_epoch = contexts->trust_epoch(), .trust_digest = contexts->trust_digest()};
+    }
+    call_->Write(WithoutNonce(*whole));
+    call_->Finish(absl::OkStatus());
   }
   bool SendsAtOnce() const override { return false; }
   void End(const absl::Status& status) override {
-    {
-      base::MutexLock lock(mutex_);
-      if (std::exchange(finished_, true)) return;
-    }
-    Finish(rpc::ToGrpc(status));
+    base::MutexLock lock(mutex_);
+    if (!std::exchange(finished_, true)) call_->Finish(status);
   }
 
  private:
-  void OnCancel() override {
-    cancelled_ = true;
-    End(absl::CancelledError("the caller has gone"));
+  // It holds a key: wiped when it goes.
+  static std::shared_ptr<const discovery::DiscoveryResponse> WithoutNonce(
+      const discovery::DiscoveryResponse& whole) {
+    const std::shared_ptr<discovery::DiscoveryResponse> answer(
+        new discovery::DiscoveryResponse(whole), [](discovery::DiscoveryResponse* gone) {
+          Wipe(gone);
+          delete gone;
+        });
+    answer->clear_nonce();
+    return answer;
   }
-  void OnDone() override {
-    const std::shared_ptr<FetchCall> self = std::move(self_);
+  void OnDone(bool gave_up) override {
+    std::optional<ConsumerStreams::News::Delivery> trust;
+    {
+      base::MutexLock lock(mutex_);
+      finished_ = true;
+      trust = trust_;
+    }
     if (id_.empty()) return;
     // Nobody hears what becomes of it: what went out whole is assumed to be in use.
-    if (trust_.has_value() && !cancelled_) {
+    if (trust.has_value() && !gave_up) {
       (void)parts_.streams.Tell(
-          id_, {.holds = {{ca::v1::DELIVERED, dialogue_.Carries()}}, .accepted = trust_}, nullptr);
+          id_, {.holds = {{ca::v1::DELIVERED, dialogue_.Carries()}}, .accepted = trust}, nullptr);
     }
     parts_.streams.Close(id_);
   }
 
   const SecretDiscoveryService::Parts& parts_;
-  WholeSecretStream dialogue_;
-  discovery::DiscoveryResponse* const response_;
-  absl::Status asked_;
-  std::shared_ptr<FetchCall> self_;
-  ConsumerId id_;  // of the handler, then of OnDone()
-  std::atomic<bool> cancelled_ = false;
+  const rpc::CallPtr call_;
+  ConsumerId id_;  // of the server's thread; empty: was not opened
   base::Mutex mutex_;
+  WholeSecretStream dialogue_;
   std::optional<ConsumerStreams::News::Delivery> trust_;  // in the answer
   bool finished_ = false;
 };
 
-// What gRPC holds a response of FetchSecrets in, so that it is wiped.
-class FetchMessages final
-    : public grpc::MessageHolder<discovery::DiscoveryRequest, discovery::DiscoveryResponse> {
- public:
-  FetchMessages() {
-    set_request(&asked_);
-    set_response(&answer_);
-  }
-  void Release() override { delete this; }
-
- private:
-  ~FetchMessages() override { Wipe(&answer_); }
-  discovery::DiscoveryRequest asked_;
-  discovery::DiscoveryResponse answer_;
-};
-
-class FetchAllocator final
-    : public grpc::MessageAllocator<discovery::DiscoveryRequest, discovery::DiscoveryResponse> {
- public:
-  grpc::MessageHolder<discovery::DiscoveryRequest, discovery::DiscoveryResponse>* AllocateMessages()
-      override {
-    return new FetchMessages();
-  }
-};
+std::string NameOf(absl::string_view method) {
+  return absl::StrCat("/envoy.service.secret.v3.SecretDiscoveryService/", method);
+}
 
 }  // namespace
 
-SecretDiscoveryService::SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {
-  static FetchAllocator& allocator = *new FetchAllocator();
-  SetMessageAllocatorFor_FetchSecrets(&allocator);
-}
+SecretDiscoveryService::SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {}
 
-grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
-SecretDiscoveryService::StreamSecrets(grpc::CallbackServerContext* context) {
-  const auto call = std::make_shared<SecretCall<WholeSecretStream>>(parts_);
-  call->Begin(*context, call);
-  return call.get();
-}
-
-grpc::ServerBidiReactor<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>*
-SecretDiscoveryService::DeltaSecrets(grpc::CallbackServerContext* context) {
-  const auto call = std::make_shared<SecretCall<DeltaSecretStream>>(parts_);
-  call->Begin(*context, call);
-  return call.get();
-}
-
-grpc::ServerUnaryReactor* SecretDiscoveryService::FetchSecrets(
-    grpc::CallbackServerContext* context, const discovery::DiscoveryRequest* request,
-    discovery::DiscoveryResponse* response) {
-  const auto call = std::make_shared<FetchCall>(parts_, *request, response);
-  call->Begin(*context, call);
-  return call.get();
+void SecretDiscoveryService::AddTo(rpc::LocalMethods& methods) {
+  methods.AddDialogue(NameOf("StreamSecrets"), [this](const rpc::CallPtr& call) {
+    std::make_shared<SecretCall<WholeSecretStream>>(parts_, call)->Begin();
+  });
+  methods.AddDialogue(NameOf("DeltaSecrets"), [this](const rpc::CallPtr& call) {
+    std::make_shared<SecretCall<DeltaSecretStream>>(parts_, call)->Begin();
+  });
+  methods.Add<discovery::DiscoveryRequest>(
+      NameOf("FetchSecrets"), [this](const rpc::CallPtr& call, const auto& request) {
+        FetchCall::Begin(std::make_shared<FetchCall>(parts_, call), request);
+      });
 }
 
 }  // namespace linchpin::agent

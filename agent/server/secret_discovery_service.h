@@ -10,15 +10,14 @@
 
 #include "agent/server/consumer_streams.h"
 #include "base/clock.h"
-#include "envoy/service/secret/v3/sds.grpc.pb.h"
+#include "rpc/local_methods.h"
 #include "trust/bundle.h"
 
 namespace linchpin::agent {
 
 // A caller without an identity waits for one, except FetchSecrets (PERMISSION_DENIED). A caller who
 // does not read is not read from, and holds one response that is being written.
-class SecretDiscoveryService final
-    : public envoy::service::secret::v3::SecretDiscoveryService::CallbackService {
+class SecretDiscoveryService {
  public:
   // Told of each response that a caller refused, with his reason, fit for a log. Any thread.
   using OnRefused = std::function<void(const ConsumerId& consumer, const std::string& why)>;
@@ -29,19 +28,12 @@ class SecretDiscoveryService final
     trust::BundleKind bundle = trust::BundleKind::kPinned;
     OnRefused refused;
   };
-  // `parts` must outlive the service, and the service the server that it is registered with.
+  // `parts` must outlive the service.
   explicit SecretDiscoveryService(Parts parts);
 
-  grpc::ServerBidiReactor<envoy::service::discovery::v3::DiscoveryRequest,
-                          envoy::service::discovery::v3::DiscoveryResponse>*
-  StreamSecrets(grpc::CallbackServerContext* context) override;
-  grpc::ServerBidiReactor<envoy::service::discovery::v3::DeltaDiscoveryRequest,
-                          envoy::service::discovery::v3::DeltaDiscoveryResponse>*
-  DeltaSecrets(grpc::CallbackServerContext* context) override;
-  grpc::ServerUnaryReactor* FetchSecrets(
-      grpc::CallbackServerContext* context,
-      const envoy::service::discovery::v3::DiscoveryRequest* request,
-      envoy::service::discovery::v3::DiscoveryResponse* response) override;
+  // StreamSecrets, DeltaSecrets, FetchSecrets. The service must outlive the server that is given
+  // these methods.
+  void AddTo(rpc::LocalMethods& methods);
 
  private:
   const Parts parts_;

@@ -6,9 +6,9 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "agent/deliver/workload_messages.h"
-#include "agent/server/newest_writer.h"
-#include "rpc/status.h"
+#include "spiffe/workloadapi.pb.h"
 
 namespace linchpin::agent {
 namespace {
@@ -16,11 +16,9 @@ namespace {
 constexpr char kHeader[] = "workload.spiffe.io";
 constexpr char kHeaderValue[] = "true";
 
-absl::Status CheckHeader(const grpc::CallbackServerContext& context) {
-  const auto [first, last] = context.client_metadata().equal_range(kHeader);
-  if (first != last && std::next(first) == last && first->second == kHeaderValue) {
-    return absl::OkStatus();
-  }
+absl::Status CheckHeader(const rpc::LocalCall& call) {
+  const std::vector<absl::string_view> values = call.ValuesOf(kHeader);
+  if (values.size() == 1 && values[0] == kHeaderValue) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "the call lacks the security header: send workload.spiffe.io: true, once, with each call");
 }
@@ -30,53 +28,48 @@ absl::Status NoJwt() {
       "this agent gives out no JWT-SVIDs: use FetchX509SVID and FetchX509Bundles");
 }
 
-template <typename Response>
-class FetchCall final : public NewestWriter<Response>, public ConsumerSink {
- public:
-  FetchCall(ConsumerStreams& streams, const base::Clock& clock, WorkloadStream<Response> stream)
-      : streams_(streams), clock_(clock), stream_(std::move(stream)) {}
+std::string NameOf(absl::string_view method) { return absl::StrCat("/SpiffeWorkloadAPI/", method); }
 
-  void Begin(const grpc::CallbackServerContext& context, const std::shared_ptr<FetchCall>& self) {
-    this->Keep(self);
-    const absl::Status header = CheckHeader(context);
-    if (!header.ok()) return this->Close(header);
-    absl::StatusOr<ConsumerId> opened =
-        streams_.Open(context, {ca::v1::DELIVERED, Response::descriptor()->name()}, self);
-    if (!opened.ok()) return this->Close(opened.status());
-    id_ = *std::move(opened);
+template <typename Response>
+class FetchCall final : public ConsumerSink, public rpc::CallEvents {
+ public:
+  FetchCall(ConsumerStreams& streams, const base::Clock& clock, WorkloadStream<Response> stream,
+            rpc::CallPtr call)
+      : streams_(streams), clock_(clock), stream_(std::move(stream)), call_(std::move(call)) {}
+
+  static void Begin(const std::shared_ptr<FetchCall>& self) {
+    self->call_->Follow(self);
+    absl::StatusOr<ConsumerId> opened = self->streams_.Open(
+        self->call_->peer(), {ca::v1::DELIVERED, Response::descriptor()->name()}, self);
+    if (!opened.ok()) return self->End(opened.status());
+    self->id_ = *std::move(opened);
   }
   // One at a time.
   void Send(std::shared_ptr<const v1::MtlsContexts> contexts) override {
     absl::StatusOr<std::shared_ptr<const Response>> message = stream_.Next(*contexts, clock_.Now());
-    if (!message.ok()) return this->Close(message.status());
-    if (*message != nullptr) this->Write(*std::move(message));
+    if (!message.ok()) return End(message.status());
+    if (*message != nullptr) call_->Write(*std::move(message));
   }
-  void End(const absl::Status& status) override { this->Close(status); }
+  void End(const absl::Status& status) override { call_->Finish(status); }
 
  private:
-  void Done() override {
+  void OnDone(bool) override {
     if (!id_.empty()) streams_.Close(id_);
   }
 
   ConsumerStreams& streams_;
   const base::Clock& clock_;
   WorkloadStream<Response> stream_;
-  ConsumerId id_;  // empty: was not opened
+  const rpc::CallPtr call_;
+  ConsumerId id_;  // of the server's thread; empty: was not opened
 };
 
-// A stream that ends at once.
-template <typename Response>
-class Refusal final : public grpc::ServerWriteReactor<Response> {
- public:
-  explicit Refusal(const absl::Status& status) { this->Finish(rpc::ToGrpc(status)); }
-  void OnDone() override { delete this; }
-};
-
-grpc::ServerUnaryReactor* RefuseJwt(grpc::CallbackServerContext* context) {
-  const absl::Status header = CheckHeader(*context);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(rpc::ToGrpc(header.ok() ? NoJwt() : header));
-  return reactor;
+template <typename Request>
+void AddRefused(const std::string& method, rpc::LocalMethods& methods) {
+  methods.Add<Request>(NameOf(method), [](const rpc::CallPtr& call, const Request&) {
+    const absl::Status header = CheckHeader(*call);
+    call->Finish(header.ok() ? NoJwt() : header);
+  });
 }
 
 }  // namespace
@@ -85,41 +78,22 @@ WorkloadApiService::WorkloadApiService(ConsumerStreams& streams, const base::Clo
                                        Options options)
     : streams_(streams), clock_(clock), options_(std::move(options)) {}
 
-template <typename Response>
-grpc::ServerWriteReactor<Response>* WorkloadApiService::Fetch(
-    const grpc::CallbackServerContext& context) {
-  const auto call = std::make_shared<FetchCall<Response>>(
-      streams_, clock_, WorkloadStream<Response>(options_.trust_domain, options_.bundle));
-  call->Begin(context, call);
-  return call.get();
+template <typename Request, typename Response>
+void WorkloadApiService::AddFetch(const std::string& method, rpc::LocalMethods& methods) {
+  methods.Add<Request>(NameOf(method), [this](const rpc::CallPtr& call, const Request&) {
+    const absl::Status header = CheckHeader(*call);
+    if (!header.ok()) return call->Finish(header);
+    FetchCall<Response>::Begin(std::make_shared<FetchCall<Response>>(
+        streams_, clock_, WorkloadStream<Response>(options_.trust_domain, options_.bundle), call));
+  });
 }
 
-grpc::ServerWriteReactor<X509SVIDResponse>* WorkloadApiService::FetchX509SVID(
-    grpc::CallbackServerContext* context, const X509SVIDRequest*) {
-  return Fetch<X509SVIDResponse>(*context);
-}
-
-grpc::ServerWriteReactor<X509BundlesResponse>* WorkloadApiService::FetchX509Bundles(
-    grpc::CallbackServerContext* context, const X509BundlesRequest*) {
-  return Fetch<X509BundlesResponse>(*context);
-}
-
-grpc::ServerUnaryReactor* WorkloadApiService::FetchJWTSVID(grpc::CallbackServerContext* context,
-                                                           const JWTSVIDRequest*,
-                                                           JWTSVIDResponse*) {
-  return RefuseJwt(context);
-}
-
-grpc::ServerWriteReactor<JWTBundlesResponse>* WorkloadApiService::FetchJWTBundles(
-    grpc::CallbackServerContext* context, const JWTBundlesRequest*) {
-  const absl::Status header = CheckHeader(*context);
-  return new Refusal<JWTBundlesResponse>(header.ok() ? NoJwt() : header);
-}
-
-grpc::ServerUnaryReactor* WorkloadApiService::ValidateJWTSVID(grpc::CallbackServerContext* context,
-                                                              const ValidateJWTSVIDRequest*,
-                                                              ValidateJWTSVIDResponse*) {
-  return RefuseJwt(context);
+void WorkloadApiService::AddTo(rpc::LocalMethods& methods) {
+  AddFetch<X509SVIDRequest, X509SVIDResponse>("FetchX509SVID", methods);
+  AddFetch<X509BundlesRequest, X509BundlesResponse>("FetchX509Bundles", methods);
+  AddRefused<JWTSVIDRequest>("FetchJWTSVID", methods);
+  AddRefused<JWTBundlesRequest>("FetchJWTBundles", methods);
+  AddRefused<ValidateJWTSVIDRequest>("ValidateJWTSVID", methods);
 }
 
 }  // namespace linchpin::agent

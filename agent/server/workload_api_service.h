@@ -8,40 +8,30 @@
 #include <string>
 
 #include "agent/server/consumer_streams.h"
-#include "spiffe/workloadapi.grpc.pb.h"
+#include "base/clock.h"
+#include "rpc/local_methods.h"
 #include "trust/bundle.h"
 
 namespace linchpin::agent {
 
-class WorkloadApiService final : public SpiffeWorkloadAPI::CallbackService {
+class WorkloadApiService {
  public:
   struct Options {
     std::string trust_domain;
     trust::BundleKind bundle = trust::BundleKind::kPinned;
   };
-  // `streams` and `clock` must outlive the service, and the service the server that it is
-  // registered with.
+  // `streams` and `clock` must outlive the service.
   WorkloadApiService(ConsumerStreams& streams, const base::Clock& clock, Options options);
 
-  // Every call needs the security header, else INVALID_ARGUMENT: a service that is tricked into
-  // fetching a URL cannot send it (SPIFFE Workload Endpoint, 4: "'workload.spiffe.io' … 'true'").
-  grpc::ServerWriteReactor<X509SVIDResponse>* FetchX509SVID(
-      grpc::CallbackServerContext* context, const X509SVIDRequest* request) override;
-  grpc::ServerWriteReactor<X509BundlesResponse>* FetchX509Bundles(
-      grpc::CallbackServerContext* context, const X509BundlesRequest* request) override;
-  // UNIMPLEMENTED.
-  grpc::ServerUnaryReactor* FetchJWTSVID(grpc::CallbackServerContext* context,
-                                         const JWTSVIDRequest* request,
-                                         JWTSVIDResponse* response) override;
-  grpc::ServerWriteReactor<JWTBundlesResponse>* FetchJWTBundles(
-      grpc::CallbackServerContext* context, const JWTBundlesRequest* request) override;
-  grpc::ServerUnaryReactor* ValidateJWTSVID(grpc::CallbackServerContext* context,
-                                            const ValidateJWTSVIDRequest* request,
-                                            ValidateJWTSVIDResponse* response) override;
+  // FetchX509SVID and FetchX509Bundles; what gives out JWT-SVIDs is UNIMPLEMENTED. Every call needs
+  // the security header, else INVALID_ARGUMENT: a service that is tricked into fetching a URL
+  // cannot send it (SPIFFE Workload Endpoint, 4: "'workload.spiffe.io' … 'true'"). The service must
+  // outlive the server that is given these methods.
+  void AddTo(rpc::LocalMethods& methods);
 
  private:
-  template <typename Response>
-  grpc::ServerWriteReactor<Response>* Fetch(const grpc::CallbackServerContext& context);
+  template <typename Request, typename Response>
+  void AddFetch(const std::string& method, rpc::LocalMethods& methods);
 
   ConsumerStreams& streams_;
   const base::Clock& clock_;

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "gmock/gmock.h"
+#include "linchpin/agent/v1/mtls_context.grpc.pb.h"
 #include "rpc/channel.h"
 #include "tests/agent/streams_fixture.h"
 
@@ -46,6 +47,34 @@ TEST_F(ContextServiceTest, AttestsTheCallerAndDeliversToIt) {
   const auto closed = Await<agent::event::ConsumerClosed>();
   EXPECT_EQ(closed->consumer, opened->consumer);
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ContextServiceTest, OneWhoCanBeLookedAtAtOnceWaitsForNobodyOfHisUser) {
+  attestor_.Hold(true);
+  grpc::ClientContext stuck;
+  auto waiting = stub_->Watch(&stuck, {});
+  attestor_.AwaitLooks(1);
+  attestor_.AnswerAtOnce();
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  const auto opened = Await<agent::event::ConsumerOpened>();
+  EXPECT_EQ(opened->selectors, std::vector<std::string>{"s"});
+  streams_.Deliver(opened->consumer, Message({"s"}, 7));
+  v1::MtlsContexts message;
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.trust_epoch(), 7u);
+  EXPECT_EQ(attestor_.looks(), 1);
+  attestor_.Hold(false);
+}
+
+TEST_F(ContextServiceTest, OneWhoIsRefusedAtOnceIsToldWhy) {
+  attestor_.AnswerAtOnce();
+  attestor_.Fail(absl::UnauthenticatedError("it has ended"));
+  grpc::ClientContext context;
+  auto reader = stub_->Watch(&context, {});
+  v1::MtlsContexts message;
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_message(), "it has ended");
 }
 
 TEST_F(ContextServiceTest, ASlowReaderGetsTheNewestAndCostsNoMemory) {

@@ -7,7 +7,6 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
-#include <grpcpp/server_builder.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -24,6 +23,7 @@
 #include "agent/server/consumer_streams.h"
 #include "base/clock.h"
 #include "gtest/gtest.h"
+#include "rpc/local_server.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/temp_dir.h"
 
@@ -40,10 +40,18 @@ class FakeAttestor final : public agent::WorkloadAttestor {
     ++looks_;
     changed_.notify_all();
     while (held_) changed_.wait(lock);
-    if (!status_.ok()) return status_;
-    agent::Attested attested{absl::StrCat(peer.pid), selectors_};
-    if (want_hash) attested.selectors.push_back("hash");
-    return attested;
+    return Answer(peer, want_hash);
+  }
+  std::optional<absl::StatusOr<agent::Attested>> AttestAtOnce(const agent::PeerProcess& peer,
+                                                              bool want_hash) override {
+    base::MutexLock lock(mutex_);
+    if (!at_once_) return std::nullopt;
+    return Answer(peer, want_hash);
+  }
+  // Without being asked to look where one may wait.
+  void AnswerAtOnce() {
+    base::MutexLock lock(mutex_);
+    at_once_ = true;
   }
   void Say(std::vector<std::string> selectors) {
     base::MutexLock lock(mutex_);
@@ -68,9 +76,17 @@ class FakeAttestor final : public agent::WorkloadAttestor {
   }
 
  private:
+  absl::StatusOr<agent::Attested> Answer(const agent::PeerProcess& peer, bool want_hash) const {
+    if (!status_.ok()) return status_;
+    agent::Attested attested{absl::StrCat(peer.pid), selectors_};
+    if (want_hash) attested.selectors.push_back("hash");
+    return attested;
+  }
+
   mutable base::Mutex mutex_;
   base::CondVar changed_;
   bool held_ = false;
+  bool at_once_ = false;
   int looks_ = 0;
   absl::Status status_;
   std::vector<std::string> selectors_ = {"s"};
@@ -94,21 +110,19 @@ class StreamsTest : public ::testing::Test {
                   .end = ending_}) {}
 
   std::string path() const { return dir_.Join("agent.sock"); }
-  void Serve(grpc::Service* service) {
-    listener_ = *rpc::UnixListener::Bind(path(), 0666);
-    streams_.UseListener(listener_.get());
-    grpc::ServerBuilder builder;
-    builder.RegisterService(service);
-    server_ = builder.BuildAndStart();
-    listener_->Start(server_.get());
+  template <typename Service>
+  void Serve(Service* service) {
+    server_ = *rpc::LocalServer::Bind(path(), 0666, *rpc::LocalServer::Options::ForThisProcess());
+    rpc::LocalMethods methods;
+    service->AddTo(methods);
+    server_->Start(std::move(methods));
   }
   // Before the service goes.
   void Stop() {
-    listener_->Stop();
+    server_->Stop();
     streams_.EndAll(absl::UnavailableError("stopping"));
-    server_->Shutdown();
+    server_->Shutdown(absl::Seconds(60));
     attesting_.Stop();
-    server_.reset();
   }
 
   void Put(agent::Event event) {
@@ -187,8 +201,7 @@ class StreamsTest : public ::testing::Test {
         Put(std::move(event));
       };
   agent::ConsumerStreams streams_;
-  std::unique_ptr<rpc::UnixListener> listener_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<rpc::LocalServer> server_;
 };
 
 }  // namespace linchpin::test

@@ -116,6 +116,24 @@ TEST(UnixAttestor, SaysUidGidPathAndHashOfARunningProgram) {
   EXPECT_EQ(again.selectors, seen.selectors);
 }
 
+TEST(UnixAttestor, SaysTheSameAtOnceWhereNobodyHasToBeWaitedFor) {
+  TempDir dir;
+  const Child child(CopyOfCat(dir, "web"));
+  UnixAttestor attestor;
+  EXPECT_FALSE(attestor.AttestAtOnce(child.peer(), false).has_value()) << "the names are asked for";
+  ASSERT_OK_AND_ASSIGN(const Attested seen, attestor.Attest(child.peer(), false));
+  const auto at_once = attestor.AttestAtOnce(child.peer(), false);
+  ASSERT_TRUE(at_once.has_value() && at_once->ok());
+  EXPECT_EQ((*at_once)->selectors, seen.selectors);
+  EXPECT_EQ((*at_once)->process, seen.process);
+  EXPECT_FALSE(attestor.AttestAtOnce(child.peer(), true).has_value()) << "a hash is read";
+  // Whatever is out of the ordinary is looked at thoroughly.
+  std::filesystem::rename(dir.Join("web"), dir.Join("moved"));
+  std::filesystem::copy_file("/bin/cat", dir.Join("web"));
+  std::filesystem::remove(dir.Join("moved"));
+  EXPECT_FALSE(attestor.AttestAtOnce(child.peer(), false).has_value());
+}
+
 TEST(UnixAttestor, HashesOnlyWhenARegistrationAsksForIt) {
   TempDir dir;
   const Child child(CopyOfCat(dir, "web"));
@@ -194,6 +212,7 @@ TEST(UnixAttestor, AProgramOfAnotherMountNamespaceDoesNotHaveThePathOfOurs) {
   const absl::StatusOr<Attested> seen = attestor.Attest(child.peer(), false);
   if (!seen.ok() || child.failed()) GTEST_SKIP() << "mount namespaces cannot be made here";
   EXPECT_THAT(seen->selectors, Not(Contains(StartsWith("unix:path:"))));
+  EXPECT_FALSE(attestor.AttestAtOnce(child.peer(), false).has_value());
 }
 
 TEST(UnixAttestor, AProcessThatExecutesAnotherProgramIsThatOne) {

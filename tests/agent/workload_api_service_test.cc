@@ -7,7 +7,9 @@
 
 #include "gmock/gmock.h"
 #include "rpc/channel.h"
+#include "spiffe/workloadapi.grpc.pb.h"
 #include "tests/agent/streams_fixture.h"
+#include "tests/rpc/callers.h"
 
 namespace linchpin::test {
 namespace {
@@ -137,11 +139,17 @@ TEST_F(WorkloadApiTest, PlacesAreThoseOfAllApis) {
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
   std::vector<std::unique_ptr<grpc::ClientReader<X509SVIDResponse>>> readers;
   for (size_t i = 0; i < agent::ConsumerStreams::kMaxStreamsOfUser; ++i) {
+    if (i % rpc::Http2Session::kMaxCalls == 0) {
+      const int connection = rpc::Socket();
+      ASSERT_TRUE(rpc::Connect(connection, path()));
+      stub_ = SpiffeWorkloadAPI::NewStub(rpc::ChannelOver(connection));
+    }
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     Add(contexts.back().get(), kHeaders);
     readers.push_back(stub_->FetchX509SVID(contexts.back().get(), {}));
     Await<agent::event::ConsumerOpened>();
   }
+  stub_ = SpiffeWorkloadAPI::NewStub(rpc::UnixChannel(path()));
   grpc::ClientContext context;
   Add(&context, kHeaders);
   EXPECT_EQ(stub_->FetchX509Bundles(&context, {})->Finish().error_code(),

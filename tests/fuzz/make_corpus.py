@@ -7,6 +7,7 @@ import tempfile
 
 import seeds
 import seeds_of_cases
+import seeds_of_http2
 from seeds import encode, openssl, pin, quoted, seed
 
 LEAF = """
@@ -178,6 +179,7 @@ def make(work):
         certificate_request: {quoted(request)} expired_certificate: {quoted(leaf)}"""))
     seed("signers_file", "one", seeds.signers_file(signer))
     seeds_of_cases.make()
+    seeds_of_http2.make()
     seeds.texts()
 
 

@@ -55,6 +55,9 @@ void LocalTexts(absl::string_view bytes);
 void Http2Preface(absl::string_view bytes);
 void MetricsRequest(absl::string_view bytes);
 
+// http2_targets.cc
+void Http2Connection(absl::string_view bytes);
+
 // state_targets.cc
 void Sealed(absl::string_view bytes);
 void AgentState(const state::v1::AgentState& state);

@@ -76,6 +76,7 @@ const std::map<std::string, Target>& Targets() {
       {"config", Config},
       {"contexts", Of(Contexts)},
       {"der", Der},
+      {"http2_connection", Http2Connection},
       {"http2_preface", Http2Preface},
       {"judge", Of(Judged)},
       {"keys", Keys},

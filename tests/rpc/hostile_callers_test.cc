@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "rpc/channel.h"
-#include "tests/rpc/listener_fixture.h"
+#include "tests/rpc/local_fixture.h"
 #include "tests/rpc/node_server.h"
 
 namespace linchpin::rpc {
@@ -39,11 +39,10 @@ bool StaysOpen(int fd) {
 }
 
 // Room for 24 parked, or 6 served, of one user; four users would fill it.
-class HostileCallersTest : public UnixListenerTest {
+class HostileCallersTest : public LocalServerTest {
  protected:
   explicit HostileCallersTest(absl::Duration patience = absl::Hours(1))
-      : UnixListenerTest({.places = 1280, .places_of_user = 24, .kept = 16, .patience = patience}) {
-  }
+      : LocalServerTest({.places = 1280, .places_of_user = 24, .kept = 16, .patience = patience}) {}
   ~HostileCallersTest() override {
     for (const int fd : open_) close(fd);
     for (const pid_t heir : heirs_) {
@@ -62,11 +61,11 @@ class HostileCallersTest : public UnixListenerTest {
     }
     return fd;
   }
-  // Polls what the listener says of itself.
+  // Polls what the server says of itself.
   template <typename Predicate>
   bool Await(Predicate predicate) {
     for (int tries = 0; tries < kDeadline / 5; ++tries) {
-      if (predicate(listener_->counts())) return true;
+      if (predicate(server_->counts())) return true;
       poll(nullptr, 0, 5);
     }
     return false;
@@ -81,7 +80,7 @@ class ImpatientTest : public HostileCallersTest {
   ImpatientTest() : HostileCallersTest(absl::Milliseconds(200)) {}
 };
 
-TEST_F(HostileCallersTest, ASilentConnectionNeverReachesGrpc) {
+TEST_F(HostileCallersTest, ASilentConnectionIsNotServed) {
   Serve();
   const int silent = Caller();
   const int half = Caller(kPreface.substr(0, 3));
@@ -89,20 +88,20 @@ TEST_F(HostileCallersTest, ASilentConnectionNeverReachesGrpc) {
   EXPECT_TRUE(Await([](const auto& counts) { return counts.parked == 3; }));
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
   for (const int fd : {silent, half, without_settings}) EXPECT_TRUE(StaysOpen(fd));
-  EXPECT_EQ(listener_->counts().parked, 3u);
+  EXPECT_EQ(server_->counts().parked, 3u);
 }
 
 TEST_F(HostileCallersTest, WhatComesInPiecesIsServedOnceItIsWhole) {
   Serve();
   const int fd = Caller();
   for (const char byte : kPreface + kSettings) {
-    EXPECT_EQ(listener_->counts().served, 0u);
+    EXPECT_EQ(server_->counts().served, 0u);
     ASSERT_EQ(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
   }
   EXPECT_TRUE(Await([](const auto& counts) { return counts.served == 1; }));
   char settings[9];
   EXPECT_EQ(recv(fd, settings, sizeof(settings), MSG_WAITALL), 9);
-  EXPECT_EQ(settings[3], 4) << "gRPC's own SETTINGS";
+  EXPECT_EQ(settings[3], 4) << "SETTINGS of the server";
 }
 
 TEST_F(ImpatientTest, PatienceWithTheSilentEnds) {
@@ -123,7 +122,7 @@ TEST_F(HostileCallersTest, GarbageIsClosedAtOnceAndOthersAreServed) {
     open_.pop_back();
   }
   EXPECT_TRUE(Await([](const auto& counts) { return counts.foreign == 1000; }));
-  EXPECT_EQ(listener_->counts().served, 0u);
+  EXPECT_EQ(server_->counts().served, 0u);
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
 }
 
@@ -152,7 +151,7 @@ TEST_F(HostileCallersTest, AUsersOldestSilentConnectionsGoWhenItHasTooMany) {
 }
 
 TEST_F(HostileCallersTest, AUsersServedConnectionsAreLimitedAndGiveTheirPlacesBack) {
-  Serve(kDeadline);
+  Serve();
   const size_t served = getuid() == 0 ? 10 : 6;
   std::vector<int> callers;
   for (size_t i = 0; i < served; ++i) callers.push_back(Caller(kPreface + kSettings));
@@ -184,7 +183,7 @@ TEST_F(HostileCallersTest, AUserWhoCallsTooOftenIsHeardMoreSlowlyAndNobodyIsHung
   Connector first(path_, kUser);
   Connector second(path_, kUser);
   Connector innocent(path_, kUser);
-  Serve(60'000);
+  Serve();
   constexpr uint32_t kCalls = 3000;  // of each: together more than there may be at once
   std::vector<std::thread> callers;
   std::atomic<int> answered = 0;
@@ -212,7 +211,7 @@ TEST_F(HostileCallersTest, AUserWhoCallsTooOftenIsHeardMoreSlowlyAndNobodyIsHung
   EXPECT_OK(CallGetTrust(ChannelOver(innocent.TakeFd())));
   for (std::thread& caller : callers) caller.join();
   EXPECT_EQ(answered, 2) << "both had their answers";
-  EXPECT_EQ(listener_->counts().abusive, 0u);
+  EXPECT_EQ(server_->counts().abusive, 0u);
 }
 
 TEST_F(HostileCallersTest, AFileThatIsSentAlongIsNotTaken) {
@@ -243,7 +242,7 @@ TEST_F(HostileCallersTest, AProcessThatWasGivenACallersPidIsNotThatCaller) {
   Serve();
   const auto channel = ChannelOver(served.TakeFd());
   EXPECT_OK(CallGetTrust(channel));
-  const auto peer = service_.last();
+  const auto peer = last();
   ASSERT_NE(peer, nullptr);
   const int fd = parked.TakeFd();
   EXPECT_TRUE(Await([](const auto& counts) { return counts.parked == 1; }));
@@ -256,7 +255,7 @@ TEST_F(HostileCallersTest, AProcessThatWasGivenACallersPidIsNotThatCaller) {
       if (!ForceNextPid(pid)) GTEST_SKIP() << "the next pid cannot be chosen here; be root";
       heir = fork();
       if (heir == 0) {
-        close_range(3, ~0U, 0);  // the listener's own too
+        close_range(3, ~0U, 0);  // the server's own too
         while (true) pause();
       }
       heirs_.push_back(heir);

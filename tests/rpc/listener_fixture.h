@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// A listener with a real gRPC server behind it, and callers that make their own connections.
+// A listener with a real gRPC server behind it.
 #pragma once
 
-#include <grpcpp/create_channel_posix.h>
 #include <grpcpp/server_builder.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstring>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,88 +16,11 @@
 #include "gtest/gtest.h"
 #include "linchpin/ca/v1/node.grpc.pb.h"
 #include "rpc/unix_listener.h"
+#include "tests/rpc/callers.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
 namespace linchpin::rpc {
-
-inline int Socket() { return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
-
-inline bool Connect(int fd, const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-}
-
-// A child process whose only deed is a connection, which the parent then uses: what a parent that
-// leaves its child a connection looks like from the listener.
-class Connector {
- public:
-  // As `uid`, where that is not this process's own.
-  explicit Connector(const std::string& path, uid_t uid = getuid()) {
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair_), 0);
-    pid_ = fork();
-    if (pid_ == 0) {
-      const int fd = Socket();
-      if (uid != getuid() && (setgid(uid) != 0 || setuid(uid) != 0)) _exit(2);
-      if (!Connect(fd, path) || !SendFd(pair_[1], fd)) _exit(1);
-      while (true) pause();
-    }
-  }
-  ~Connector() {
-    if (pid_ > 0) End();
-    close(pair_[0]);
-    close(pair_[1]);
-  }
-
-  pid_t pid() const { return pid_; }
-  void End() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-
-  static bool SendFd(int to, int fd) {
-    char byte = 0;
-    iovec data{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-    return sendmsg(to, &message, 0) == 1;
-  }
-
-  int TakeFd() const {
-    char byte;
-    iovec data{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    EXPECT_EQ(recvmsg(pair_[0], &message, MSG_CMSG_CLOEXEC), 1);
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-    return fd;
-  }
-
- private:
-  int pair_[2];
-  pid_t pid_ = -1;
-};
-
-inline std::shared_ptr<grpc::Channel> ChannelOver(int fd) {
-  return grpc::CreateInsecureChannelFromFd("connection", fd);
-}
 
 // Keeps who called.
 class Service final : public ca::v1::NodeService::CallbackService {
