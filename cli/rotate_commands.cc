@@ -5,8 +5,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/config_file.h"
@@ -45,26 +47,60 @@ absl::Status Status(Session& session) {
   return Show(session, rotation);
 }
 
-// Until nothing is waited for, or the rotation is at another step.
-absl::Status WaitForGate(Session& session, const RotateOptions& options) {
-  ASSIGN_OR_RETURN(const absl::Duration timeout, base::ParseDuration(options.timeout, "--timeout"));
-  const absl::Duration deadline = session.clock.Uptime() + timeout;
-  ASSIGN_OR_RETURN(Rotation rotation, GetRotation(session));
-  const ca::v1::RotationStep step = rotation.step();
-  std::string said;
-  while (rotation.step() == step && !rotation.waits_for().empty()) {
-    if (rotation.waits_for() != said) {
-      said = rotation.waits_for();
-      session.err << "linchpin: waits for " << said << std::endl;
-    }
-    if (session.clock.Uptime() >= deadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "after ", options.timeout, " still waited for: ", said, "; see linchpin rotate status"));
+// Says what is waited for, once each; DEADLINE_EXCEEDED when the time is over.
+class Patience {
+ public:
+  static absl::StatusOr<Patience> Of(const RotateOptions& options, const Session& session) {
+    ASSIGN_OR_RETURN(const absl::Duration timeout,
+                     base::ParseDuration(options.timeout, "--timeout"));
+    return Patience(options.timeout, session.clock.Uptime() + timeout);
+  }
+  absl::Status Wait(Session& session, const std::string& what) {
+    if (what != said_) session.err << "linchpin: waits: " << what << std::endl;
+    said_ = what;
+    if (session.clock.Uptime() >= deadline_) {
+      return absl::DeadlineExceededError(absl::StrCat("after ", timeout_, " still waiting: ", what,
+                                                      "; see linchpin rotate status"));
     }
     Pause(absl::Milliseconds(200));
-    ASSIGN_OR_RETURN(rotation, GetRotation(session));
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+
+ private:
+  Patience(std::string timeout, absl::Duration deadline)
+      : timeout_(std::move(timeout)), deadline_(deadline) {}
+  std::string timeout_;
+  absl::Duration deadline_;
+  std::string said_;
+};
+
+// Asks again while the gate is closed, of which only the CA knows what it waits for.
+absl::StatusOr<Rotation> AskUntilOpen(Session& session, const RotateRequest& request,
+                                      const RotateOptions& options) {
+  ASSIGN_OR_RETURN(Patience patience, Patience::Of(options, session));
+  while (true) {
+    absl::StatusOr<Rotation> rotation = CallCa(session, &AdminStub::Rotate, request);
+    if (rotation.ok() || !absl::StrContains(rotation.status().message(), "the gate is closed")) {
+      return rotation;
+    }
+    RETURN_IF_ERROR(patience.Wait(session, std::string(rotation.status().message())));
+  }
+}
+
+// Until the step that was asked for is in force; signatures may be waited for first.
+absl::StatusOr<Rotation> WaitUntilInForce(Session& session, RotateRequest::Action action,
+                                          const RotateOptions& options) {
+  const bool drop = action == RotateRequest::DROP;
+  ASSIGN_OR_RETURN(Patience patience, Patience::Of(options, session));
+  while (true) {
+    ASSIGN_OR_RETURN(const Rotation rotation, GetRotation(session));
+    const ca::v1::RotationStep step = rotation.step();
+    const bool under_way =
+        drop ? step == ca::v1::AWAITING_SIGNATURES_TO_DROP || step == ca::v1::DROPPED
+             : step == ca::v1::AWAITING_SIGNATURES_TO_DISTRIBUTE || step == ca::v1::DISTRIBUTED;
+    if (!under_way || rotation.waits_for().empty()) return rotation;
+    RETURN_IF_ERROR(patience.Wait(session, rotation.waits_for()));
+  }
 }
 
 absl::StatusOr<RotateRequest> RequestOf(const Session& session, RotateRequest::Action action,
@@ -86,11 +122,13 @@ bool WaitsFirst(RotateRequest::Action action) {
 
 absl::Status Rotate(Session& session, RotateRequest::Action action, const RotateOptions& options) {
   ASSIGN_OR_RETURN(const RotateRequest request, RequestOf(session, action, options));
-  if (options.wait && WaitsFirst(action)) RETURN_IF_ERROR(WaitForGate(session, options));
+  if (options.wait && WaitsFirst(action)) {
+    ASSIGN_OR_RETURN(const Rotation rotation, AskUntilOpen(session, request, options));
+    return Show(session, rotation);
+  }
   ASSIGN_OR_RETURN(Rotation rotation, CallCa(session, &AdminStub::Rotate, request));
-  if (options.wait && !WaitsFirst(action)) {
-    RETURN_IF_ERROR(WaitForGate(session, options));
-    ASSIGN_OR_RETURN(rotation, GetRotation(session));
+  if (options.wait) {
+    ASSIGN_OR_RETURN(rotation, WaitUntilInForce(session, action, options));
   }
   return Show(session, rotation);
 }

@@ -17,19 +17,21 @@ namespace linchpin::ca {
 std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
                       absl::Time now) {
   if (authority.state == kRetired) return "";  // whatever comes of it
+  std::string warning;
   if (authority.state == kBackup && keys.count(authority.key_name) > 0) {
-    return absl::StrCat("the key of the backup issuer (", authority.key_name,
-                        ") is still kept beside the CA; move it away, to where only you reach it");
+    warning =
+        absl::StrCat("the key of the backup issuer (", authority.key_name,
+                     ") is still kept beside the CA; move it away, to where only you reach it");
   }
+  const absl::string_view and_then = warning.empty() ? "" : "; ";
   const x509::CertificateFields& fields = authority.certificate.fields();
   if (now >= fields.not_after) {
-    return absl::StrCat("expired at ", trust::TimeText(fields.not_after));
+    absl::StrAppend(&warning, and_then, "expired at ", trust::TimeText(fields.not_after));
+  } else if (fields.not_after - now < (fields.not_after - fields.not_before) / 4) {
+    absl::StrAppend(&warning, and_then, "less than a quarter of its life is left, it expires at ",
+                    trust::TimeText(fields.not_after));
   }
-  if (fields.not_after - now < (fields.not_after - fields.not_before) / 4) {
-    return absl::StrCat("less than a quarter of its life is left, it expires at ",
-                        trust::TimeText(fields.not_after));
-  }
-  return "";
+  return warning;
 }
 
 absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/reply.h"
@@ -185,6 +186,10 @@ void CaCore::On(absl::Time now, event::Committed event, Actions* out) {
 
 absl::Status CaCore::Apply(const std::vector<Write>& batch, Revision revision) {
   RETURN_IF_ERROR(registry_.Apply(batch, revision));
+  const bool of_authorities = std::any_of(batch.begin(), batch.end(), [](const Write& write) {
+    return absl::StartsWith(write.key, "authority/");
+  });
+  if (!of_authorities) return absl::OkStatus();
   ASSIGN_OR_RETURN(authorities_, Authorities::FromRegistry(registry_));
   return absl::OkStatus();
 }

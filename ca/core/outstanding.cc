@@ -29,7 +29,6 @@ void Outstanding::Issued(const std::string& node_id, const std::string& issuer_k
 void Outstanding::ForgetExpired(absl::Time now) {
   const auto expired = [now](const auto& entry) { return entry.second < now; };
   std::erase_if(of_node_, expired);
-  std::erase_if(under_issuer_, expired);
 }
 
 absl::Time Outstanding::OfNode(const std::string& node_id) const { return Find(of_node_, node_id); }

@@ -81,6 +81,12 @@ absl::Status NotDrained(const Authority& issuer, absl::Time until, absl::Time no
                    "; what is renewed meanwhile comes from the active issuer. Wait (--wait)"));
 }
 
+absl::Status IssuerGone() {
+  return absl::FailedPreconditionError(
+      "the record of the issuer is gone, so nobody knows what it has made; restore the store from "
+      "a backup");
+}
+
 // When nothing is valid any more that an issuer of the old keys has made.
 absl::Time OldEnds(const Tables& tables, const state::v1::RotationRecord& rotation) {
   return std::max(LastIssued(tables, rotation.old_keys()),
@@ -119,6 +125,7 @@ Batch Distribute(const Deciding& on, RotationDraft draft) {
   }
   draft.SetWithheld(on.row.record.new_keys(), false);
   draft.rotation.set_new_epoch(draft.RaiseEpoch());
+  draft.rotation.set_distributed_at(absl::ToUnixSeconds(on.now));
   return draft.Reach(v1::DISTRIBUTED, on.by, "", kNoGate, on.now);
 }
 
@@ -158,7 +165,8 @@ Batch Drain(const Deciding& on, RotationDraft draft) {
   if (before.step() != v1::ACTIVATED) return NotItsTurn("drain", before);
   const Authority* issuer = SignerAmong(on.tables.authorities, before.old_keys());
   const absl::Time until = OldEnds(on.tables, before);
-  if (issuer != nullptr && until > on.now) return NotDrained(*issuer, until, on.now);
+  if (issuer == nullptr) return IssuerGone();
+  if (until > on.now) return NotDrained(*issuer, until, on.now);
   return draft.Reach(v1::DRAINED, on.by, "", kNoGate, on.now);
 }
 
@@ -188,15 +196,17 @@ Batch TakeBackActivate(const Deciding& on, RotationDraft draft) {
         "the old issuer has expired, so it cannot sign again; go on: linchpin rotate drain");
   }
   Exchange(before.old_keys(), before.new_keys(), kPrepared, &draft);
-  return draft.Reach(v1::DISTRIBUTED, on.by, "taken back: the old issuer signs again", gate,
-                     on.now);
+  draft.rotation.set_on_deadline(kHold);  // or what was just taken back would be done again
+  return draft.Reach(v1::DISTRIBUTED, on.by,
+                     "taken back: the old issuer signs again; on_deadline is hold", gate, on.now);
 }
 
 Batch TakeBackDistribute(const Deciding& on, RotationDraft draft) {
   const state::v1::RotationRecord& before = on.row.record;
   const Authority* issuer = SignerAmong(on.tables.authorities, before.new_keys());
   const absl::Time until = LastIssued(on.tables, before.new_keys());
-  if (issuer != nullptr && until > on.now) return NotDrained(*issuer, until, on.now);
+  if (issuer == nullptr) return IssuerGone();
+  if (until > on.now) return NotDrained(*issuer, until, on.now);
   draft.SetWithheld(before.new_keys(), true);
   draft.RaiseEpoch();
   return draft.Reach(v1::PREPARED, on.by, "taken back: the new keys are not declared any more",
@@ -306,6 +316,7 @@ PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set
     }
     draft.SetWithheld(before.new_keys(), false);
     draft.rotation.set_new_epoch(epoch);
+    draft.rotation.set_distributed_at(absl::ToUnixSeconds(now));
     move.writes = draft.Reach(v1::DISTRIBUTED, by, "", kNoGate, now);
   } else if (step == v1::AWAITING_SIGNATURES_TO_DROP) {
     if (NamesAny(set, tables.authorities, before.old_keys())) return move;
@@ -331,6 +342,7 @@ std::vector<Write> RotationDue(const Tables& tables, absl::Time now) {
   const bool of_signers = before.what() == kSigners && before.step() == v1::DISTRIBUTED;
   if (before.step() == v1::DROPPED || of_signers) {
     const uint64_t epoch = of_signers ? before.new_epoch() : before.drop_epoch();
+    if (!MayBeOpen(tables, before, epoch, now)) return {};
     const v1::RotationGate gate = GateOf(tables, before, epoch, now);
     if (!gate.open()) return {};
     for (const std::string& key : before.old_keys()) draft.SetState(key, kRetired);
@@ -338,7 +350,7 @@ std::vector<Write> RotationDue(const Tables& tables, absl::Time now) {
   }
   if (before.step() != v1::DISTRIBUTED || before.on_deadline() != kProceed) return {};
   const Authority* old = SignerAmong(tables.authorities, before.old_keys());
-  if (old == nullptr || now < DeadlineOf(tables, *old)) return {};
+  if (old == nullptr || now < ProceedsAt(tables.options.profile, before)) return {};
   return Activated({tables, *row, kUnasked, now}, std::move(draft),
                    "the deadline has come, and on_deadline is proceed",
                    GateOf(tables, before, before.new_epoch(), now));

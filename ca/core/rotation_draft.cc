@@ -13,6 +13,7 @@
 namespace linchpin::ca {
 namespace {
 
+constexpr absl::Duration kGrace = absl::Hours(1);
 constexpr int kMaxHistory = 32;
 constexpr int kMostNamed = 256;  // of the late nodes; all are counted
 constexpr int kMostKept = 64;    // names of nodes of each kind, in an entry of the history
@@ -160,15 +161,32 @@ absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
   return last;
 }
 
-absl::Time DeadlineOf(const Tables& tables, const Authority& issuer) {
-  absl::Duration longest =
-      std::max(tables.options.profile.node_ttl, tables.options.profile.leaf_ttl);
-  for (const auto& [id, row] : tables.registry.identities()) {
-    longest = std::max(longest, absl::Seconds(row.record.identity().ttl_seconds()));
-  }
+absl::Time DeadlineFor(const Profile& profile, const Authority& issuer) {
   const x509::CertificateFields& fields = issuer.certificate.fields();
-  return std::max(fields.not_after - longest,
+  return std::max(fields.not_after - std::max(profile.node_ttl, profile.leaf_ttl),
                   fields.not_before + (fields.not_after - fields.not_before) / 2);
+}
+
+absl::Time ProceedsAt(const Profile& profile, const state::v1::RotationRecord& rotation) {
+  if (rotation.deadline() == 0) return absl::InfiniteFuture();
+  const absl::Duration grace = std::min(profile.node_ttl, kGrace);
+  return std::max(absl::FromUnixSeconds(rotation.deadline()),
+                  absl::FromUnixSeconds(rotation.distributed_at()) + grace);
+}
+
+bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
+               absl::Time now) {
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+  const auto& except = rotation.except();
+  for (const auto& [node_id, row] : tables.registry.nodes()) {
+    if (row.record.state() != "attested") continue;
+    if (tables.coverage.CoveredEpoch(node_id, now) >= epoch) continue;
+    const NodeHolds* node = tables.coverage.Find(node_id);
+    const bool connected = node != nullptr && node->connected;
+    if (!connected && now > LeavesAt(view, row.record)) continue;
+    if (std::find(except.begin(), except.end(), node_id) == except.end()) return false;
+  }
+  return true;
 }
 
 const Authority* SignerAmong(const Authorities& authorities, const Keys& record_keys) {

@@ -64,9 +64,15 @@ v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& r
 // When the last certificate ends that was ordered of the issuers among `record_keys`.
 absl::Time LastIssued(const Tables& tables,
                       const google::protobuf::RepeatedPtrField<std::string>& record_keys);
-// When the issuer that is to go can make no certificates of full length any more: what the
-// rotation should not outlast. At the earliest half of its life.
-absl::Time DeadlineOf(const Tables& tables, const Authority& issuer);
+// When the issuer that is to go can make no certificates of the usual length any more: what the
+// rotation should not outlast. At the earliest half of its life. Decided when the rotation begins,
+// so that no registration moves it.
+absl::Time DeadlineFor(const Profile& profile, const Authority& issuer);
+// When a rotation that is told to proceed does: not before nodes had time to take the new keys.
+absl::Time ProceedsAt(const Profile& profile, const state::v1::RotationRecord& rotation);
+// Quick: false if GateOf() would not be open.
+bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
+               absl::Time now);
 // The issuer of `record_keys` that signs, or signed; null if none.
 const Authority* SignerAmong(const Authorities& authorities,
                              const google::protobuf::RepeatedPtrField<std::string>& record_keys);

@@ -124,6 +124,10 @@ absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
   for (std::string& key : OldKeys(tables.authorities, request.what())) {
     row.record.add_old_keys(std::move(key));
   }
+  const auto& old_keys = row.record.old_keys();
+  if (const Authority* old = SignerAmong(tables.authorities, old_keys)) {
+    row.record.set_deadline(absl::ToUnixSeconds(DeadlineFor(tables.options.profile, *old)));
+  }
   RotationDraft draft(tables, row);
   const bool of_signers = request.what() == kSigners;
   std::vector<Write> batch =

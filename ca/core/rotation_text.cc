@@ -149,7 +149,7 @@ std::string RotationWarning(const Tables& tables, absl::Time now) {
   if (old == nullptr) return "";
   const int percent = LessLeftThan(old->certificate.fields(), now);
   if (percent == 0) return "";
-  const absl::Time deadline = DeadlineOf(tables, *old);
+  const absl::Time deadline = absl::FromUnixSeconds(row->record.deadline());
   std::string then = "certificates get shorter from then on, and the gate stays as it is (hold)";
   if (row->record.on_deadline() == kProceed) {
     then = row->record.step() == v1::DISTRIBUTED
@@ -181,7 +181,7 @@ v1::Rotation DescribeRotation(const Tables& tables, absl::Time now) {
   if (epoch > 0) *shown.mutable_gate() = GateOf(tables, rotation, epoch, now);
   const Authority* old = SignerAmong(tables.authorities, rotation.old_keys());
   if (old != nullptr && !IsOver(rotation)) {
-    shown.set_deadline(absl::ToUnixSeconds(DeadlineOf(tables, *old)));
+    shown.set_deadline(rotation.deadline());
     const absl::Time until = std::max(LastIssued(tables, rotation.old_keys()),
                                       absl::FromUnixSeconds(rotation.issued_until()));
     if (rotation.step() >= v1::ACTIVATED) shown.set_issued_until(absl::ToUnixSeconds(until));

@@ -263,23 +263,72 @@ TEST_F(IssuerRotation, LetsTheOldIssuerSignAgainOnlyWhenItIsTrustedAgainEverywhe
   EXPECT_OK(world.Rotate(Request::ABORT));
 }
 
+// A rotation that was distributed, with a node that says nothing and so keeps the gate closed.
+struct Behind {
+  explicit Behind(const std::string& on_deadline, bool before_the_deadline = true) {
+    one.on_deadline = on_deadline;
+    EXPECT_OK(one.Rotate(Request::PREPARE));
+    const absl::Time deadline = absl::FromUnixSeconds(one.Status().deadline());
+    one.now = deadline + (before_the_deadline ? -absl::Hours(2) : absl::Hours(2));
+    EXPECT_OK(one.Attest(one.Token("late"), one.node_key));
+    EXPECT_OK(one.Rotate(Request::DISTRIBUTE));
+    one.Tick();
+  }
+  bool proceeded() const { return one.Signer() != before; }
+  RotationWorld one;
+  const std::string before = one.Signer();
+};
+
 TEST_F(IssuerRotation, ProceedsAtItsDeadlineOnlyIfItWasToldTo) {
   for (const char* on_deadline : {"hold", "proceed"}) {
-    RotationWorld one;
-    one.on_deadline = on_deadline;
-    one.asleep = {one.nodes[1]};
-    const std::string before = one.Signer();
-    ASSERT_OK(one.Rotate(Request::PREPARE));
-    // A node that says nothing keeps the gate closed.
-    one.now = absl::FromUnixSeconds(one.Status().deadline()) - absl::Seconds(1);
-    ASSERT_OK(one.Attest(one.Token("late"), one.node_key));
-    ASSERT_OK(one.Rotate(Request::DISTRIBUTE));
-    one.Tick();
-    EXPECT_EQ(one.Signer(), before) << on_deadline;
-    one.now += absl::Seconds(2);
-    one.Tick();
-    EXPECT_EQ(one.Signer() == before, std::string("hold") == on_deadline) << on_deadline;
+    Behind behind(on_deadline);
+    behind.one.now += absl::Hours(2) - absl::Seconds(1);
+    behind.one.Tick();
+    EXPECT_FALSE(behind.proceeded()) << on_deadline;
+    behind.one.now += absl::Seconds(2);
+    behind.one.Tick();
+    EXPECT_EQ(behind.proceeded(), std::string("proceed") == on_deadline) << on_deadline;
   }
+}
+
+TEST_F(IssuerRotation, ProceedsNotBeforeNodesHadTimeToTakeTheNewKey) {
+  Behind behind("proceed", false);
+  EXPECT_FALSE(behind.proceeded());
+  behind.one.now += absl::Hours(1) - absl::Seconds(1);
+  behind.one.Tick();
+  EXPECT_FALSE(behind.proceeded());
+  behind.one.now += absl::Seconds(1);
+  behind.one.Tick();
+  EXPECT_TRUE(behind.proceeded());
+}
+
+TEST_F(IssuerRotation, HasADeadlineThatNoRegistrationMoves) {
+  world.on_deadline = "proceed";
+  ASSERT_OK_AND_ASSIGN(const auto prepared, world.Rotate(Request::PREPARE));
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(Id("/long"));
+  identity.add_selectors("unix:uid:1000");
+  identity.set_any_node(true);
+  identity.set_ttl_seconds(90 * 24 * 3600);
+  ASSERT_OK(world.Admin<ca::v1::Identity>(ca::CreateIdentity{identity}));
+  EXPECT_EQ(world.Status().deadline(), prepared.deadline());
+  world.Sleep(world.nodes[1]);
+  Do({Request::DISTRIBUTE});
+  world.now += absl::Hours(2);
+  world.Tick();
+  EXPECT_EQ(world.Signer(), old) << "the gate is closed, and the deadline is far away";
+}
+
+TEST_F(IssuerRotation, StaysTakenBackAfterItHadProceeded) {
+  Behind behind("proceed");
+  behind.one.now += absl::Hours(3);
+  behind.one.Tick();
+  ASSERT_TRUE(behind.proceeded());
+  ASSERT_OK_AND_ASSIGN(const auto taken_back, behind.one.Rotate(Request::ABORT));
+  EXPECT_EQ(taken_back.on_deadline(), "hold");
+  EXPECT_THAT(taken_back.history().rbegin()->note(), HasSubstr("hold"));
+  behind.one.Tick();
+  EXPECT_FALSE(behind.proceeded());
 }
 
 // Whatever step it has come to, a CA that is killed goes on from there.
