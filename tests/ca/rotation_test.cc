@@ -163,6 +163,23 @@ TEST_F(IssuerRotation, CountsNoNodeOfWhichNothingWasHeardSinceTheStart) {
   EXPECT_OK(world.Rotate(Request::ACTIVATE));
 }
 
+TEST_F(IssuerRotation, BelievesNoNodeThatRefusesOrHoldsAnEpochOfAnotherPast) {
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  const auto say = [&](uint64_t epoch, const std::string& refused) {
+    ca::v1::Ack ack;
+    ack.set_trust_epoch(epoch);
+    ack.set_refused(refused);
+    world.Step(ca::event::NodeAck{world.sessions.at(world.nodes[1]), ack});
+    Request request;
+    request.set_action(Request::ACTIVATE);
+    return world.Admin<ca::v1::Rotation>(request);
+  };
+  EXPECT_THAT(say(99, ""), StatusIs(StatusCode::kFailedPrecondition, "does not know"));
+  EXPECT_THAT(say(2, "it goes back"), StatusIs(StatusCode::kFailedPrecondition, "it goes back"));
+  EXPECT_EQ(world.Status().gate().covered(), 1u);
+  EXPECT_OK(say(2, ""));
+}
+
 TEST_F(IssuerRotation, DrainsOnlyWhenNoCertificateOfTheOldIssuerIsValid) {
   world.now += absl::Hours(1);
   ASSERT_OK_AND_ASSIGN(const auto web, world.Register("/web"));
