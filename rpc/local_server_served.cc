@@ -97,7 +97,8 @@ LocalServer::Heard LocalServer::HearPiece(Served& served, absl::Duration now) {
   char piece[kPiece];
   const ssize_t size = recv(served.fd, piece, sizeof(piece), MSG_DONTWAIT);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return Heard::kAll;
-  if (size <= 0) return Heard::kEnd;
+  // Whoever holds the connection of a process that has ended is not heard.
+  if (size <= 0 || !served.peer->IsAlive()) return Heard::kEnd;
   const absl::string_view bytes(piece, static_cast<size_t>(size));
   const Http2Gate::Verdict verdict = served.gate.Look(bytes, now);
   Used(verdict.opened);
