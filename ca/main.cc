@@ -89,6 +89,7 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   ServerOptions options{.core = {.profile = settings.setup.profile},
                         .listen = settings.listen,
                         .admin_socket = settings.admin_socket,
+                        .admin_listen = settings.admin_listen,
                         .verifiers = {}};
   options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
   options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
@@ -169,6 +170,7 @@ int Main(int argc, char** argv) {
   const absl::Status locked = x509::UseLockedHeap();
   const absl::StatusOr<base::Sandbox> sandbox =
       base::EnterSandbox(settings->sandbox, base::CapabilityToListenOn(settings->listen) |
+                                                base::CapabilityToListenOn(settings->admin_listen) |
                                                 base::CapabilityToListenOn(settings->metrics));
   if (!sandbox.ok()) return Fail(sandbox.status(), 1);
   // Outlives the thread that OnSignals() makes.

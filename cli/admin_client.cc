@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "cli/operator_channel.h"
 #include "rpc/channel.h"
 #include "rpc/status.h"
 #include "trust/spiffe_id.h"
@@ -64,6 +65,10 @@ absl::Status CallStatus(const grpc::Status& status, const std::string& whose,
 }
 
 absl::StatusOr<std::unique_ptr<AdminStub>> ConnectToCa(const Session& session) {
+  if (!session.ca.empty()) {
+    ASSIGN_OR_RETURN(const auto channel, OperatorChannel(session));
+    return ca::v1::AdminService::NewStub(channel);
+  }
   RETURN_IF_ERROR(CheckSocket(session.admin_socket, "linchpin-ca", "--admin-socket"));
   return ca::v1::AdminService::NewStub(rpc::UnixChannel(session.admin_socket));
 }

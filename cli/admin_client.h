@@ -46,7 +46,7 @@ absl::StatusOr<Response> CallCa(const Session& session,
   SetCallDeadline(&context);
   Response response;
   RETURN_IF_ERROR(
-      CallStatus(((*stub).*method)(&context, request, &response), "the CA", session.admin_socket));
+      CallStatus(((*stub).*method)(&context, request, &response), "the CA", session.ca_place()));
   return response;
 }
 

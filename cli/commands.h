@@ -20,6 +20,7 @@ void AddPolicyCommands(CLI::App& app, Session& session);
 void AddTrustCommands(CLI::App& app, Session& session);  // bundle, coverage
 void AddPinsCommands(CLI::App& app, Session& session);
 void AddRotateCommands(CLI::App& app, Session& session);
+void AddOperatorCommands(CLI::App& app, Session& session);
 void AddLogCommands(CLI::App& app, Session& session);
 void AddFetchCommand(CLI::App& app, Session& session);
 void AddCompletionCommand(CLI::App& app, Session& session);

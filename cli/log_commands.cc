@@ -50,17 +50,16 @@ absl::Status Verify(Session& session) {
 
 // A stream of one of the logs, from start to end.
 template <typename Entry, typename Request>
-absl::Status ReadStream(Session& session, const Request& request,
+absl::Status ReadStream(Session& session, grpc::ClientContext* context, const Request& request,
                         std::unique_ptr<grpc::ClientReaderInterface<Entry>> (AdminStub::*method)(
                             grpc::ClientContext*, const Request&),
                         const std::function<absl::Status(Entry&&)>& on_entry) {
   ASSIGN_OR_RETURN(const std::unique_ptr<AdminStub> stub, ConnectToCa(session));
-  grpc::ClientContext context;
-  if (!request.follow()) SetCallDeadline(&context);
-  const auto reader = ((*stub).*method)(&context, request);
+  if (!request.follow()) SetCallDeadline(context);
+  const auto reader = ((*stub).*method)(context, request);
   Entry entry;
   while (reader->Read(&entry)) RETURN_IF_ERROR(on_entry(std::move(entry)));
-  return CallStatus(reader->Finish(), "the CA", session.admin_socket);
+  return CallStatus(reader->Finish(), "the CA", session.ca_place());
 }
 
 // The last lines of both logs, in the order of time.
@@ -80,8 +79,9 @@ absl::StatusOr<Lines> ReadLast(Session& session, const TailOptions& options) {
       if (lines.issued.size() > options.lines) lines.issued.pop_front();
       return absl::OkStatus();
     };
-    RETURN_IF_ERROR(
-        ReadStream<LogEntry>(session, ca::v1::ReadLogRequest(), &AdminStub::ReadLog, keep));
+    grpc::ClientContext context;
+    RETURN_IF_ERROR(ReadStream<LogEntry>(session, &context, ca::v1::ReadLogRequest(),
+                                         &AdminStub::ReadLog, keep));
   }
   if (!options.only_issued) {
     ca::v1::ReadChangesRequest request;
@@ -92,7 +92,8 @@ absl::StatusOr<Lines> ReadLast(Session& session, const TailOptions& options) {
       if (lines.changes.size() > options.lines) lines.changes.pop_front();
       return absl::OkStatus();
     };
-    RETURN_IF_ERROR(ReadStream<Change>(session, request, &AdminStub::ReadChanges, keep));
+    grpc::ClientContext context;
+    RETURN_IF_ERROR(ReadStream<Change>(session, &context, request, &AdminStub::ReadChanges, keep));
   }
   while (lines.issued.size() + lines.changes.size() > options.lines) {
     const bool drop_issued =
@@ -121,7 +122,7 @@ absl::Status PrintLast(Session& session, const Lines& lines) {
   return absl::OkStatus();
 }
 
-// Both at once; the one that ends says why.
+// Both at once; the one that ends first says why, and ends the other.
 absl::Status Follow(Session& session, const TailOptions& options, const Lines& lines) {
   base::Mutex mutex;  // of the output
   const auto print = [&](const google::protobuf::Message& message,
@@ -131,27 +132,33 @@ absl::Status Follow(Session& session, const TailOptions& options, const Lines& l
     for (const LogRow& row : rows) session.out << LineOf(row) << std::endl;
     return absl::OkStatus();
   };
+  grpc::ClientContext of_issued;
+  grpc::ClientContext of_changes;
   const auto issued = [&] {
     ca::v1::ReadLogRequest request;
     request.set_from_index(lines.next_issued);
     request.set_follow(true);
-    return ReadStream<LogEntry>(session, request, &AdminStub::ReadLog,
+    return ReadStream<LogEntry>(session, &of_issued, request, &AdminStub::ReadLog,
                                 [&](LogEntry&& entry) { return print(entry, {RowOf(entry)}); });
   };
   const auto changes = [&] {
     ca::v1::ReadChangesRequest request;
     request.set_from_index(lines.next_change);
     request.set_follow(true);
-    return ReadStream<Change>(session, request, &AdminStub::ReadChanges,
+    return ReadStream<Change>(session, &of_changes, request, &AdminStub::ReadChanges,
                               [&](Change&& change) { return print(change, RowsOf(change)); });
   };
   if (options.only_changes) return changes();
   if (options.only_issued) return issued();
   absl::Status other;
-  std::thread thread([&] { other = changes(); });
+  std::thread thread([&] {
+    other = changes();
+    of_issued.TryCancel();
+  });
   const absl::Status status = issued();
+  of_changes.TryCancel();
   thread.join();
-  return status.ok() ? other : status;
+  return status.ok() || absl::IsCancelled(status) ? other : status;
 }
 
 absl::Status Tail(Session& session, const TailOptions& options) {

@@ -28,6 +28,21 @@ void AddGlobalOptions(CLI::App& app, Session& session) {
   app.add_option("--admin-socket", session.admin_socket, "The CA's admin socket")
       ->envname("LINCHPIN_ADMIN_SOCKET")
       ->default_str(kAdminSocket);
+  app.add_option("--ca", session.ca,
+                 "HOST:PORT of the CA's admin listener, instead of its socket: for operators with "
+                 "a certificate")
+      ->envname("LINCHPIN_CA");
+  app.add_option("--operator-cert", session.operator_cert, "With --ca: whom to ask as")
+      ->envname("LINCHPIN_OPERATOR_CERT");
+  app.add_option("--operator-key", session.operator_key, "With --ca: the key of --operator-cert")
+      ->envname("LINCHPIN_OPERATOR_KEY");
+  app.add_option("--ca-pin", session.ca_pins,
+                 "With --ca: the CA's root or issuer by its key (linchpin ca pins); repeatable")
+      ->allow_extra_args(false)
+      ->envname("LINCHPIN_CA_PIN");
+  app.add_option("--signers", session.signers,
+                 "With --ca, instead of --ca-pin: what linchpin pins export --signers wrote")
+      ->envname("LINCHPIN_SIGNERS");
   app.add_option("--socket", session.agent_socket,
                  "The agent's socket (else LINCHPIN_AGENT_SOCKET, SPIFFE_ENDPOINT_SOCKET)")
       ->default_str(kAgentSocket);
@@ -95,6 +110,7 @@ int RunCommand(std::vector<std::string> arguments, Session& session) {
   AddTrustCommands(app, session);
   AddPinsCommands(app, session);
   AddRotateCommands(app, session);
+  AddOperatorCommands(app, session);
   AddLogCommands(app, session);
   AddFetchCommand(app, session);
   AddCompletionCommand(app, session);

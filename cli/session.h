@@ -7,6 +7,7 @@
 #include <functional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -24,11 +25,18 @@ struct Session {
   const base::Clock& clock;
   Format format = Format::kTable;
   std::string admin_socket;  // a path
+  // The CA over the network, as an operator with a certificate; empty: by the socket.
+  std::string ca;  // HOST:PORT
+  std::string operator_cert;
+  std::string operator_key;
+  std::vector<std::string> ca_pins;
+  std::string signers;
   std::string agent_socket;  // a path
   // Set by the command that was named; run once the whole line is parsed.
   std::function<absl::Status()> action;
   int exit_code = 0;  // of an action that returned OK
 
+  const std::string& ca_place() const { return ca.empty() ? admin_socket : ca; }
   bool json() const { return format == Format::kJson; }
 };
 

@@ -139,4 +139,12 @@ absl::StatusOr<SpiffeId> NodeId(const TrustDomain& trust_domain, absl::string_vi
   return SpiffeId::Make(trust_domain, absl::StrCat(kNode, name));
 }
 
+absl::StatusOr<SpiffeId> OperatorId(const TrustDomain& trust_domain, absl::string_view name) {
+  if (!IsRoleName(name)) {
+    return Refuse(name, "operator's name",
+                  "1 to 128 letters, digits, '.', '-' and '_' are allowed, and not . or ..");
+  }
+  return SpiffeId::Make(trust_domain, absl::StrCat(kOperator, name));
+}
+
 }  // namespace linchpin::trust

@@ -63,5 +63,6 @@ class SpiffeId {
 SpiffeId CaId(const TrustDomain& trust_domain);
 // `name` as in node tokens: [A-Za-z0-9._-]{1,128}.
 absl::StatusOr<SpiffeId> NodeId(const TrustDomain& trust_domain, absl::string_view name);
+absl::StatusOr<SpiffeId> OperatorId(const TrustDomain& trust_domain, absl::string_view name);
 
 }  // namespace linchpin::trust

@@ -48,6 +48,7 @@ struct Tables {
 // What is to be done about a request.
 struct Decision {
   std::vector<Write> batch;  // committed whole, or not at all; empty: nothing is to be stored
+  bool recorded = true;      // in the log of changes; not where the issuance log tells it all
   // Made when the batch is durable and the tables show it.
   std::function<std::shared_ptr<const google::protobuf::Message>(const Tables&, absl::Time)> answer;
   struct Disconnect {
@@ -56,6 +57,11 @@ struct Decision {
   };
   std::optional<Disconnect> disconnect;  // then
   bool again = false;                    // then, instead of an answer: the same is asked once more
+  // Then, instead: this is certified and logged, and the answer is made of leaf (DER) and issuer.
+  std::optional<CertificateOrder> order;
+  std::function<absl::StatusOr<std::shared_ptr<const google::protobuf::Message>>(
+      const Tables&, const std::string& leaf, const x509::Certificate& issuer)>
+      certified;
 };
 
 // An answer that does not depend on what the tables are then.
@@ -99,6 +105,12 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Dele
 absl::StatusOr<trust::v1::TrustState> Answer(const Tables&, absl::Time,
                                              const v1::GetTrustStateRequest&);
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked);
+
+// admin_operators.cc
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const CreateOperator& asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const RenewOperator& asked);
+absl::StatusOr<v1::OperatorList> Answer(const Tables&, absl::Time, const v1::ListOperatorsRequest&);
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::DeleteOperatorRequest&);
 
 // admin_log.cc. The logs are read by whoever carries this out: it says that it may be done.
 absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadLogRequest&);

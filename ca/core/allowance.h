@@ -16,6 +16,11 @@ namespace linchpin::ca {
 inline constexpr int kHellosOfNode = 10;
 inline constexpr absl::Duration kBetweenHellos = absl::Seconds(2);
 
+// Changes that an operator over the network may make: who would push the records of others out of
+// the log of changes needs days for it, under his name.
+inline constexpr int kChangesOfOperator = 500;
+inline constexpr absl::Duration kBetweenChanges = absl::Seconds(5);
+
 class Allowance {
  public:
   // `most` at once, which come back one `each`.

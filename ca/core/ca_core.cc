@@ -265,6 +265,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
     prune_at_ = now + kPruneEvery;
     PruneTokens(now, out);
     hellos_.Tidy(now);
+    changes_.Tidy(now);
     outstanding_.ForgetExpired(now);
   }
 }

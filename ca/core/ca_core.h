@@ -156,6 +156,7 @@ class CaCore {
   template <typename Asked>
   void AskChange(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
   void Rotate(absl::Time now, Actions* out);
+  void CertifyFor(CallId, CertificateOrder, decltype(Decision::certified) answer, Actions* out);
 
   const CoreOptions options_;
   base::Random& random_;
@@ -170,6 +171,7 @@ class CaCore {
   std::map<SessionId, Session> sessions_;
   std::map<std::string, SessionId> session_of_;  // by node id
   Allowance hellos_{kHellosOfNode, kBetweenHellos};
+  Allowance changes_{kChangesOfOperator, kBetweenChanges};
   std::map<CallId, std::string> calls_;     // of nodes, not answered yet: node ids
   std::map<std::string, size_t> calls_of_;  // their number by node id
   std::deque<Queued> queue_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/retry_after.h"
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/change_log.h"
@@ -18,7 +19,7 @@ namespace linchpin::ca {
 
 void CaCore::On(absl::Time now, event::AdminAsked event, Actions* out) {
   const CallId call = event.call;
-  const absl::Status may = CheckAsker(registry_, event.who, MethodOf(event.request)).status();
+  const absl::Status may = CheckAsker(registry_, event.who, MethodOf(event.request), now).status();
   if (!may.ok()) return ReplyError(call, may, out);
   std::visit([&](const auto& asked) { Admin(now, call, event.who, asked, out); }, event.request);
 }
@@ -45,13 +46,28 @@ void CaCore::AskChange(absl::Time now, CallId call, const Asker& who, const Aske
       return Decide(TablesNow(), then, what);
     }
   };
+  const absl::Duration wait = who.on_socket ? absl::ZeroDuration() : changes_.Take(who.name, now);
+  if (wait > absl::ZeroDuration()) {
+    return ReplyError(
+        call,
+        base::WithRetryAfter(absl::ResourceExhaustedError(absl::StrCat(
+                                 "operator ", who.name, " made ", kChangesOfOperator,
+                                 " changes in haste; try again in ", absl::FormatDuration(wait),
+                                 ", or use the admin socket, which has no such limit")),
+                             wait),
+        out);
+  }
   Enqueue(
       now, call,
       [this, call, who, asked, decide](absl::Time then) -> absl::StatusOr<Change> {
         // Again: it may have waited.
-        ASSIGN_OR_RETURN(const ChangedBy by, CheckAsker(registry_, who, MethodOf(asked)));
+        ASSIGN_OR_RETURN(const ChangedBy by, CheckAsker(registry_, who, MethodOf(asked), then));
         ASSIGN_OR_RETURN(Decision decision, decide(then, asked, by));
-        AddChangeRecord(registry_, by, then, &decision.batch);
+        if (decision.order.has_value() && issuing_.size() >= kMaxIssuing) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat(kMaxIssuing, " calls wait for certificates already; try again later"));
+        }
+        if (decision.recorded) AddChangeRecord(registry_, by, then, &decision.batch);
         return ChangeFor({call, who, asked}, std::move(decision));
       },
       out);
@@ -61,9 +77,13 @@ CaCore::Change CaCore::ChangeFor(event::AdminAsked asked, Decision decision) {
   Change change;
   change.batch = std::move(decision.batch);
   change.then = [this, asked = std::move(asked), answer = std::move(decision.answer),
-                 disconnect = std::move(decision.disconnect),
-                 again = decision.again](absl::Time now, Actions* out) mutable {
+                 disconnect = std::move(decision.disconnect), again = decision.again,
+                 order = std::move(decision.order),
+                 certified = std::move(decision.certified)](absl::Time now, Actions* out) mutable {
     if (again) return On(now, std::move(asked), out);
+    if (order.has_value()) {
+      return CertifyFor(asked.call, *std::move(order), std::move(certified), out);
+    }
     if (disconnect.has_value()) {
       CloseSessionOf(disconnect->node_id, disconnect->why, false, out);
       if (registry_.FindNode(disconnect->node_id) == nullptr) {
@@ -74,6 +94,23 @@ CaCore::Change CaCore::ChangeFor(event::AdminAsked asked, Decision decision) {
         .call = asked.call, .status = absl::OkStatus(), .message = answer(TablesNow(), now)});
   };
   return change;
+}
+
+void CaCore::CertifyFor(CallId call, CertificateOrder order, decltype(Decision::certified) answer,
+                        Actions* out) {
+  SignAndLog(
+      {std::move(order)},
+      [this, call, answer = std::move(answer), issuer = authorities_.active().certificate](
+          absl::Time, absl::StatusOr<MadeCertificates> made, Actions* answers) {
+        const absl::StatusOr<std::string> leaf = made.ok() ? made->front() : made.status();
+        answers->push_back(CountIssued("operator", leaf.status(), 1));
+        if (!leaf.ok()) return ReplyError(call, leaf.status(), answers);
+        auto message = answer(TablesNow(), *leaf, issuer);
+        if (!message.ok()) return ReplyError(call, message.status(), answers);
+        answers->push_back(action::Reply{
+            .call = call, .status = absl::OkStatus(), .message = *std::move(message)});
+      },
+      out);
 }
 
 std::vector<std::string> CaCore::Warnings(absl::Time now) const {

@@ -49,9 +49,12 @@ const google::protobuf::Message* Held(const Registry& registry, const std::strin
         absl::StrSplit(key.substr(sizeof("policy/") - 1), absl::MaxSplits('|', 1));
     return Find(registry.rules(), rule);
   }
+  if (absl::StartsWith(key, "operator/")) {
+    return Find(registry.operators(), key.substr(sizeof("operator/") - 1));
+  }
   for (const google::protobuf::Message* found :
        {Find(registry.authorities(), key), Find(registry.tokens(), key),
-        Find(registry.revocations(), key)}) {
+        Find(registry.revocations(), key), Find(registry.rotations(), key)}) {
     if (found != nullptr) return found;
   }
   return nullptr;

@@ -21,7 +21,7 @@
 namespace linchpin::ca {
 
 // The last so many are kept.
-inline constexpr uint64_t kMaxChanges = 50'000;
+inline constexpr uint64_t kMaxChanges = 100'000;
 // Writes that a batch needs room for beside the change's own.
 inline constexpr size_t kChangeWrites = 3;
 inline constexpr int kMaxChangedRecords = 16;   // told of one change; the others are counted

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "ca/core/admin_request.h"
 #include "ca/core/outstanding.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
@@ -27,49 +28,6 @@ using CallId = uint64_t;     // a call that waits for just one Reply
 using SessionId = uint64_t;  // a Sync stream
 // Given by the core to work whose completion it waits for.
 using Ticket = uint64_t;
-
-// Who asks, as the adaptor knows it. As it is made here, nobody: nothing is answered.
-struct Asker {
-  bool on_socket = false;  // at the admin socket, where the kernel said who it is: may do all
-  std::string name;        // of the user there, as unix:USER; else of the operator
-  std::string key_sha256;  // pin of the operator's certificate, which was judged
-  std::string from;        // the process there; else the address
-};
-
-// What an operator may ask, where the request's type alone does not say it.
-struct BanNode {
-  std::string node_id;
-};
-struct ForgetNode {
-  std::string node_id;
-};
-struct CreateIdentity {
-  v1::Identity identity;
-};
-struct UpdateIdentity {
-  v1::Identity identity;  // found by identity_id; replaces everything but order and ID
-};
-struct AllowPeer {
-  trust::v1::PeerRule rule;
-};
-struct DeletePolicy {
-  trust::v1::PeerRule rule;  // from and to
-};
-struct PublishPinSet {
-  trust::v1::SignedPinSet set;
-};
-struct BeginRotation {
-  v1::RotateRequest request;
-  std::vector<Write> made;  // records of its new authorities
-};
-// The answers are the messages that admin.proto names for the method.
-using AdminRequest =
-    std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
-                 BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
-                 v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
-                 v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
-                 v1::CoverageRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
-                 v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation>;
 
 // How a node proves which node it is. A new attestor adds an alternative.
 struct TokenEvidence {

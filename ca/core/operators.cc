@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -14,35 +15,36 @@ namespace {
 
 struct MethodRow {
   absl::string_view method;
+  absl::string_view command;  // of linchpin
   Role least;
 };
 
 constexpr MethodRow kMethods[] = {
-    {"GetAuthorities", Role::kViewer},
-    {"CreateJoinToken", Role::kRegistrar},
-    {"ListNodes", Role::kViewer},
-    {"BanNode", Role::kAdmin},
-    {"ForgetNode", Role::kAdmin},
-    {"CreateIdentity", Role::kRegistrar},
-    {"ListIdentities", Role::kViewer},
-    {"UpdateIdentity", Role::kRegistrar},
-    {"DeleteIdentity", Role::kRegistrar},
-    {"AllowPeer", Role::kRegistrar},
-    {"ListPolicy", Role::kViewer},
-    {"DeletePolicy", Role::kRegistrar},
-    {"GetTrust", Role::kViewer},
-    {"PublishPinSet", Role::kAdmin},
-    {"ProvePossession", Role::kAdmin},
-    {"GetCoverage", Role::kViewer},
-    {"ReadLog", Role::kViewer},
-    {"VerifyLog", Role::kViewer},
-    {"Rotate", Role::kAdmin},
-    {"GetRotation", Role::kViewer},
-    {"ReadChanges", Role::kViewer},
-    {"CreateOperator", Role::kAdmin},
-    {"RenewOperator", Role::kViewer},  // oneself
-    {"ListOperators", Role::kViewer},
-    {"DeleteOperator", Role::kAdmin},
+    {"GetAuthorities", "ca pins", Role::kViewer},
+    {"CreateJoinToken", "node token", Role::kRegistrar},
+    {"ListNodes", "node list", Role::kViewer},
+    {"BanNode", "node ban", Role::kAdmin},
+    {"ForgetNode", "node forget", Role::kAdmin},
+    {"CreateIdentity", "identity create", Role::kRegistrar},
+    {"ListIdentities", "identity list", Role::kViewer},
+    {"UpdateIdentity", "identity update", Role::kRegistrar},
+    {"DeleteIdentity", "identity delete", Role::kRegistrar},
+    {"AllowPeer", "policy allow", Role::kRegistrar},
+    {"ListPolicy", "policy list", Role::kViewer},
+    {"DeletePolicy", "policy delete", Role::kRegistrar},
+    {"GetTrust", "bundle show", Role::kViewer},
+    {"PublishPinSet", "pins publish", Role::kAdmin},
+    {"ProvePossession", "pins draft", Role::kAdmin},
+    {"GetCoverage", "coverage", Role::kViewer},
+    {"ReadLog", "log tail", Role::kViewer},
+    {"VerifyLog", "log verify", Role::kViewer},
+    {"ReadChanges", "log tail", Role::kViewer},
+    {"Rotate", "rotate", Role::kAdmin},
+    {"GetRotation", "rotate status", Role::kViewer},
+    {"CreateOperator", "operator create", Role::kAdmin},
+    {"RenewOperator", "operator renew", Role::kViewer},  // oneself
+    {"ListOperators", "operator list", Role::kViewer},
+    {"DeleteOperator", "operator delete", Role::kAdmin},
 };
 
 // The method of each kind of request: one that has none here does not compile.
@@ -69,7 +71,48 @@ struct Methods {
   absl::string_view operator()(const v1::ReadLogRequest&) { return "ReadLog"; }
   absl::string_view operator()(const v1::VerifyLogRequest&) { return "VerifyLog"; }
   absl::string_view operator()(const v1::ReadChangesRequest&) { return "ReadChanges"; }
+  absl::string_view operator()(const CreateOperator&) { return "CreateOperator"; }
+  absl::string_view operator()(const RenewOperator&) { return "RenewOperator"; }
+  absl::string_view operator()(const v1::ListOperatorsRequest&) { return "ListOperators"; }
+  absl::string_view operator()(const v1::DeleteOperatorRequest&) { return "DeleteOperator"; }
 };
+
+const MethodRow* Find(absl::string_view method) {
+  for (const MethodRow& row : kMethods) {
+    if (row.method == method) return &row;
+  }
+  return nullptr;
+}
+
+// The command that an admin gives an operator a new key and role by.
+std::string NewCertificate(absl::string_view name, absl::string_view role) {
+  return absl::StrCat("linchpin operator create --name ", name, " --role ", role, " --replace");
+}
+
+// PERMISSION_DENIED: no operator, or not any more.
+absl::StatusOr<std::string> RoleOf(const Registry& registry, const Asker& asker, absl::Time now) {
+  const auto* row = registry.FindOperator(asker.name);
+  if (row == nullptr) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("there is no operator ", asker.name,
+                     " (any more): ask an admin for linchpin operator create --name ", asker.name));
+  }
+  const v1::Operator& holder = row->record.holder();
+  if (holder.key_sha256() != asker.key_sha256) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("operator ", asker.name, " has another key since ",
+                     trust::TimeText(absl::FromUnixSeconds(holder.created_at())),
+                     ": use the newer key and certificate"));
+  }
+  const absl::Time expires = absl::FromUnixSeconds(holder.certificate_expires_at());
+  if (now >= expires) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the certificate of operator ", asker.name, " expired at ",
+                     trust::TimeText(expires), " and it is ", trust::TimeText(now),
+                     " here: ask an admin for ", NewCertificate(asker.name, holder.role())));
+  }
+  return holder.role();
+}
 
 constexpr absl::string_view kRoles[] = {"viewer", "registrar", "admin"};
 
@@ -85,23 +128,31 @@ std::optional<Role> ParseRole(absl::string_view name) {
 }
 
 std::optional<Role> LeastRole(absl::string_view method) {
-  for (const MethodRow& row : kMethods) {
-    if (row.method == method) return row.least;
-  }
-  return std::nullopt;
+  const MethodRow* row = Find(method);
+  return row == nullptr ? std::nullopt : std::make_optional(row->least);
 }
 
 absl::string_view MethodOf(const AdminRequest& request) { return std::visit(Methods(), request); }
 
 absl::StatusOr<ChangedBy> CheckAsker(const Registry& registry, const Asker& asker,
-                                     absl::string_view method) {
-  (void)registry;
-  if (asker.on_socket) {
-    return ChangedBy{asker.name, std::string(RoleName(Role::kAdmin)), asker.from,
-                     std::string(method)};
+                                     absl::string_view method, absl::Time now) {
+  const MethodRow* row = Find(method);
+  if (row == nullptr) {
+    return absl::PermissionDeniedError(absl::StrCat(method, " may be called by nobody"));
   }
-  return absl::UnauthenticatedError(
-      absl::StrCat("nobody knows who asks for ", method, "; use the admin socket"));
+  ChangedBy by{asker.name, std::string(RoleName(Role::kAdmin)), asker.from, std::string(method)};
+  if (asker.on_socket) return by;
+  if (asker.name.empty() || asker.key_sha256.size() != 32) {
+    return absl::UnauthenticatedError(
+        absl::StrCat("nobody knows who calls ", method, "; show an operator's certificate"));
+  }
+  ASSIGN_OR_RETURN(by.role, RoleOf(registry, asker, now));
+  const std::optional<Role> role = ParseRole(by.role);
+  if (role.has_value() && *role >= row->least) return by;
+  return absl::PermissionDeniedError(
+      absl::StrCat("operator ", asker.name, " has role ", by.role, "; ", row->command, " needs ",
+                   RoleName(row->least), ": ask an admin for ",
+                   NewCertificate(asker.name, RoleName(row->least))));
 }
 
 }  // namespace linchpin::ca

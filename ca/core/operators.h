@@ -36,6 +36,6 @@ absl::string_view MethodOf(const AdminRequest& request);
 // Who it is, if `asker` may call `method` now. UNAUTHENTICATED: nobody knows who asks;
 // PERMISSION_DENIED: no operator (any more), with another key, or whose role is too little.
 absl::StatusOr<ChangedBy> CheckAsker(const Registry& registry, const Asker& asker,
-                                     absl::string_view method);
+                                     absl::string_view method, absl::Time now);
 
 }  // namespace linchpin::ca

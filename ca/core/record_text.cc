@@ -169,6 +169,7 @@ const std::vector<std::pair<absl::string_view, const Message*>>& RecordKinds() {
       {"token/", &s::TokenRecord::default_instance()},
       {"identity/", &s::IdentityRecord::default_instance()},
       {"policy/", &s::PolicyRecord::default_instance()},
+      {"operator/", &s::OperatorRecord::default_instance()},
       {"revocation/", &s::RevocationRecord::default_instance()},
       {"rotation/", &s::RotationRecord::default_instance()},
   };

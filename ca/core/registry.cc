@@ -22,6 +22,7 @@ constexpr absl::string_view kIdentity = "identity/";
 constexpr absl::string_view kPolicy = "policy/";
 constexpr absl::string_view kRevocation = "revocation/";
 constexpr absl::string_view kRotation = "rotation/";
+constexpr absl::string_view kOperator = "operator/";
 
 template <typename T>
 absl::StatusOr<T> Parse(const std::string& key, const std::string& value) {
@@ -93,6 +94,8 @@ std::string PolicyKey(absl::string_view from, absl::string_view to) {
   return absl::StrCat(kPolicy, from, "|", to);
 }
 
+std::string OperatorKey(absl::string_view name) { return absl::StrCat(kOperator, name); }
+
 absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
   Registry registry;
   for (const Record& record : listing.records) {
@@ -145,6 +148,9 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (absl::StartsWith(key, kRevocation)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::RevocationRecord>(key, value));
     revocations_[key] = {std::move(record), revision};
+  } else if (absl::StartsWith(key, kOperator)) {
+    ASSIGN_OR_RETURN(auto record, Parse<state::v1::OperatorRecord>(key, value));
+    operators_[key.substr(kOperator.size())] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kChangePrefix)) {
     RETURN_IF_ERROR(PutChange(key, value));
   } else if (absl::StartsWith(key, kRotation)) {
@@ -168,6 +174,8 @@ void Registry::Remove(const std::string& key) {
       nodes_.erase(it);
       return;
     }
+  } else if (absl::StartsWith(key, kOperator)) {
+    operators_.erase(key.substr(kOperator.size()));
   } else if (absl::StartsWith(key, kChangePrefix)) {
     changes_.first = std::max(changes_.first, ChangeIndex(key).value_or(0) + 1);
   } else {
@@ -260,6 +268,11 @@ const Row<state::v1::TokenRecord>* Registry::FindToken(absl::string_view token_s
 const Row<state::v1::IdentityRecord>* Registry::FindIdentity(absl::string_view identity_id) const {
   const auto it = identities_.find(std::string(identity_id));
   return it == identities_.end() ? nullptr : &it->second;
+}
+
+const Row<state::v1::OperatorRecord>* Registry::FindOperator(const std::string& name) const {
+  const auto it = operators_.find(name);
+  return it == operators_.end() ? nullptr : &it->second;
 }
 
 const std::set<std::string>& Registry::IdentitiesOf(const std::string& spiffe_id) const {

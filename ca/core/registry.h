@@ -32,6 +32,7 @@ std::string NodeKey(absl::string_view node_id);                       // its las
 std::string TokenKey(absl::string_view token_sha256);                 // hex of 32 bytes
 std::string IdentityKey(absl::string_view identity_id);
 std::string PolicyKey(absl::string_view from, absl::string_view to);
+std::string OperatorKey(absl::string_view name);
 
 template <typename T>
 struct Row {
@@ -88,12 +89,16 @@ class Registry {
   const std::map<std::string, Row<state::v1::RevocationRecord>>& revocations() const {
     return revocations_;  // by key
   }
+  const std::map<std::string, Row<state::v1::OperatorRecord>>& operators() const {
+    return operators_;  // by name
+  }
   const ChangeHead& changes() const { return changes_; }
 
   // Null if there is none.
   const Row<state::v1::NodeRecord>* FindNode(absl::string_view node_id) const;
   const Row<state::v1::TokenRecord>* FindToken(absl::string_view token_sha256) const;
   const Row<state::v1::IdentityRecord>* FindIdentity(absl::string_view identity_id) const;
+  const Row<state::v1::OperatorRecord>* FindOperator(const std::string& name) const;
   // Identity ids of the registrations of a SPIFFE ID.
   const std::set<std::string>& IdentitiesOf(const std::string& spiffe_id) const;
   uint64_t next_order() const { return next_order_; }
@@ -131,6 +136,7 @@ class Registry {
   std::map<std::string, Row<state::v1::IdentityRecord>> identities_;
   std::map<RuleKey, Row<state::v1::PolicyRecord>> rules_;
   std::map<std::string, Row<state::v1::RevocationRecord>> revocations_;
+  std::map<std::string, Row<state::v1::OperatorRecord>> operators_;
   ChangeHead changes_;
   std::map<std::string, Row<state::v1::RotationRecord>> rotations_;
   uint64_t next_order_ = 1;

@@ -4,23 +4,78 @@
 #include "ca/server/admin_service.h"
 
 #include <algorithm>
+#include <functional>
+#include <optional>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "ca/core/operators.h"
 #include "ca/server/answer.h"
 #include "ca/server/change_reader.h"
 #include "ca/server/log_stream.h"
+#include "x509/certificate_request.h"
 
 namespace linchpin::ca {
 namespace {
 
+// A refusal is worth a line: the caller was authenticated, or is at the socket.
+void Count(CoreDriver& driver, base::LogLimit& refusals, const std::string& who,
+           absl::string_view method, const absl::Status& status) {
+  driver.metrics().Add(
+      "linchpin_ca_admin_calls_total",
+      {{"method", std::string(method)}, {"result", absl::StatusCodeToString(status.code())}});
+  if (!absl::IsPermissionDenied(status) && !absl::IsUnauthenticated(status)) return;
+  const std::optional<uint64_t> unsaid = refusals.Take(driver.clock().Uptime());
+  if (!unsaid.has_value()) return;
+  base::LogWarning("an operator's call is refused", {{"who", who},
+                                                     {"method", std::string(method)},
+                                                     {"error", std::string(status.message())},
+                                                     {"unsaid_before", absl::StrCat(*unsaid)}});
+}
+
+void Ask(CoreDriver& driver, std::shared_ptr<base::LogLimit> refusals, absl::StatusOr<Asker> who,
+         AdminRequest request, CoreDriver::Answer answer) {
+  const absl::string_view method = MethodOf(request);
+  if (!who.ok()) {
+    Count(driver, *refusals, "unknown", method, who.status());
+    return answer(who.status(), nullptr);
+  }
+  auto counted = [&driver, refusals = std::move(refusals),
+                  name = absl::StrCat(who->name, " (", who->from, ")"), method,
+                  answer = std::move(answer)](const absl::Status& status,
+                                              const google::protobuf::Message* message) mutable {
+    Count(driver, *refusals, name, method, status);
+    answer(status, message);
+  };
+  driver.Ask(
+      [who = *std::move(who), request = std::move(request)](CallId call) mutable {
+        return event::AdminAsked{call, std::move(who), std::move(request)};
+      },
+      std::move(counted));
+}
+
+// Whether a log may be read (further): for streams, which may outlive the service for an instant.
+std::function<void(CoreDriver::Answer)> Permission(CoreDriver& driver,
+                                                   std::shared_ptr<base::LogLimit> refusals,
+                                                   absl::StatusOr<Asker> who,
+                                                   AdminRequest request) {
+  return [&driver, refusals = std::move(refusals), who = std::move(who),
+          request = std::move(request)](CoreDriver::Answer answer) {
+    Ask(driver, refusals, who, request, std::move(answer));
+  };
+}
+
 // On the driver's slow thread.
 absl::Status VerifyBoth(CoreDriver& driver, const v1::ChangeSpan& span,
                         v1::LogVerification* response) {
+  // First, while `span` is still what is kept.
+  const absl::Status changes = VerifyChanges(driver.store(), span);
   ASSIGN_OR_RETURN(*response, driver.log().Verify());
   response->set_changes(span.next_index() - span.first_index());
   response->set_changes_head(span.head());
-  const absl::Status changes = VerifyChanges(driver.store(), span);
   if (!absl::IsDataLoss(changes)) return changes;
   if (response->intact()) response->set_problem(std::string(changes.message()));
   response->set_intact(false);
@@ -29,21 +84,11 @@ absl::Status VerifyBoth(CoreDriver& driver, const v1::ChangeSpan& span,
 
 }  // namespace
 
-void AdminServiceImpl::Ask(Context* context, AdminRequest request, CoreDriver::Answer answer) {
-  absl::StatusOr<Asker> who = asker_of_(*context);
-  if (!who.ok()) return answer(who.status(), nullptr);
-  driver_.Ask(
-      [who = *std::move(who), request = std::move(request)](CallId call) mutable {
-        return event::AdminAsked{call, std::move(who), std::move(request)};
-      },
-      std::move(answer));
-}
-
 template <typename Response>
 AdminServiceImpl::Reactor* AdminServiceImpl::Hand(Context* context, AdminRequest request,
                                                   Response* response) {
   Reactor* reactor = context->DefaultReactor();
-  Ask(context, std::move(request), AnswerTo(reactor, response));
+  Ask(driver_, refusals_, asker_of_(*context), std::move(request), AnswerTo(reactor, response));
   return reactor;
 }
 
@@ -144,47 +189,74 @@ Reactor* AdminServiceImpl::GetRotation(Context* context, const v1::GetRotationRe
   return Hand(context, *request, response);
 }
 
+Reactor* AdminServiceImpl::CreateOperator(Context* context,
+                                          const v1::CreateOperatorRequest* request,
+                                          v1::OperatorCertificate* response) {
+  auto parsed = x509::CertificateRequest::FromDer(request->certificate_request());
+  if (!parsed.ok()) return FinishNow(context->DefaultReactor(), parsed.status());
+  const absl::StatusOr<Asker> who = asker_of_(*context);
+  return Hand(context, ca::CreateOperator{who.ok() ? who->name : "", *request, *std::move(parsed)},
+              response);
+}
+
+Reactor* AdminServiceImpl::RenewOperator(Context* context, const v1::RenewOperatorRequest* request,
+                                         v1::OperatorCertificate* response) {
+  auto parsed = x509::CertificateRequest::FromDer(request->certificate_request());
+  if (!parsed.ok()) return FinishNow(context->DefaultReactor(), parsed.status());
+  const absl::StatusOr<Asker> who = asker_of_(*context);
+  return Hand(
+      context,
+      ca::RenewOperator{who.ok() ? who->name : "", request->ttl_seconds(), *std::move(parsed)},
+      response);
+}
+
+Reactor* AdminServiceImpl::ListOperators(Context* context, const v1::ListOperatorsRequest* request,
+                                         v1::OperatorList* response) {
+  return Hand(context, *request, response);
+}
+
+Reactor* AdminServiceImpl::DeleteOperator(Context* context,
+                                          const v1::DeleteOperatorRequest* request,
+                                          v1::Operator* response) {
+  return Hand(context, *request, response);
+}
+
 grpc::ServerWriteReactor<v1::LogEntry>* AdminServiceImpl::ReadLog(
     Context* context, const v1::ReadLogRequest* request) {
-  const auto stream = LogStream<v1::LogEntry>::Make(
-      driver_,
-      [&driver = driver_](uint64_t from, size_t most) { return driver.log().Read(from, most); },
-      request->follow());
-  Ask(context, *request,
-      [stream, from = request->from_index()](const absl::Status& allowed,
-                                             const google::protobuf::Message*) {
-        if (!allowed.ok()) return stream->End(allowed);
-        stream->Begin(from);
-      });
-  return stream.get();
+  return LogStream<v1::LogEntry>::Make(
+      driver_, {.ask = Permission(driver_, refusals_, asker_of_(*context), *request),
+                .next = [from = request->from_index()](
+                            const v1::ChangeSpan&,
+                            std::optional<uint64_t> read) { return read.value_or(from); },
+                .read = [&driver = driver_](uint64_t from,
+                                            size_t most) { return driver.log().Read(from, most); },
+                .follow = request->follow()});
 }
 
 grpc::ServerWriteReactor<v1::Change>* AdminServiceImpl::ReadChanges(
     Context* context, const v1::ReadChangesRequest* request) {
-  const auto stream = LogStream<v1::Change>::Make(
-      driver_,
-      [&driver = driver_](uint64_t from, size_t most) {
-        return ca::ReadChanges(driver.store(), from, most);
-      },
-      request->follow());
-  Ask(context, *request,
-      [stream, asked = *request](const absl::Status& allowed,
-                                 const google::protobuf::Message* message) {
-        if (!allowed.ok()) return stream->End(allowed);
-        const auto& span = static_cast<const v1::ChangeSpan&>(*message);
-        uint64_t from = std::clamp(asked.from_index(), span.first_index(), span.next_index());
-        if (asked.last() > 0 && asked.last() < span.next_index() - from) {
-          from = span.next_index() - asked.last();
-        }
-        stream->Begin(from);
-      });
-  return stream.get();
+  return LogStream<v1::Change>::Make(
+      driver_, {.ask = Permission(driver_, refusals_, asker_of_(*context), *request),
+                .next =
+                    [asked = *request](const v1::ChangeSpan& span, std::optional<uint64_t> read) {
+                      // What was dropped meanwhile is passed over.
+                      if (read.has_value()) return std::max(*read, span.first_index());
+                      const uint64_t from =
+                          std::clamp(asked.from_index(), span.first_index(), span.next_index());
+                      const bool fewer =
+                          asked.last() > 0 && asked.last() < span.next_index() - from;
+                      return fewer ? span.next_index() - asked.last() : from;
+                    },
+                .read = [&driver = driver_](
+                            uint64_t from,
+                            size_t most) { return ca::ReadChanges(driver.store(), from, most); },
+                .follow = request->follow()});
 }
 
 Reactor* AdminServiceImpl::VerifyLog(Context* context, const v1::VerifyLogRequest* request,
                                      v1::LogVerification* response) {
   Reactor* reactor = context->DefaultReactor();
-  Ask(context, *request,
+  Ask(driver_, refusals_, asker_of_(*context), *request,
       [&driver = driver_, reactor, response](const absl::Status& allowed,
                                              const google::protobuf::Message* message) {
         if (!allowed.ok()) return (void)FinishNow(reactor, allowed);

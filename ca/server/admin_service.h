@@ -5,8 +5,10 @@
 // decides whether they may.
 #pragma once
 
+#include <memory>
 #include <utility>
 
+#include "base/log_limit.h"
 #include "ca/server/askers.h"
 #include "ca/server/core_driver.h"
 #include "linchpin/ca/v1/admin.grpc.pb.h"
@@ -40,18 +42,25 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;
   Reactor* Rotate(Context*, const v1::RotateRequest*, v1::Rotation*) override;
   Reactor* GetRotation(Context*, const v1::GetRotationRequest*, v1::Rotation*) override;
+  Reactor* CreateOperator(Context*, const v1::CreateOperatorRequest*,
+                          v1::OperatorCertificate*) override;
+  Reactor* RenewOperator(Context*, const v1::RenewOperatorRequest*,
+                         v1::OperatorCertificate*) override;
+  Reactor* ListOperators(Context*, const v1::ListOperatorsRequest*, v1::OperatorList*) override;
+  Reactor* DeleteOperator(Context*, const v1::DeleteOperatorRequest*, v1::Operator*) override;
   grpc::ServerWriteReactor<v1::LogEntry>* ReadLog(Context*, const v1::ReadLogRequest*) override;
   Reactor* VerifyLog(Context*, const v1::VerifyLogRequest*, v1::LogVerification*) override;
   grpc::ServerWriteReactor<v1::Change>* ReadChanges(Context*,
                                                     const v1::ReadChangesRequest*) override;
 
  private:
-  void Ask(Context* context, AdminRequest request, CoreDriver::Answer answer);
   template <typename Response>
   Reactor* Hand(Context* context, AdminRequest request, Response* response);
 
   CoreDriver& driver_;
   const AskerLookup asker_of_;
+  // Shared with what may still be under way when this has ended.
+  const std::shared_ptr<base::LogLimit> refusals_ = std::make_shared<base::LogLimit>();
 };
 
 }  // namespace linchpin::ca

@@ -18,8 +18,9 @@ namespace linchpin::ca {
 namespace {
 
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
-constexpr size_t kMaxMemoryBytes = size_t{1} << 30;
-constexpr int kMaxConcurrentStreams = 128;  // of a connection
+constexpr size_t kMaxMemoryBytes = size_t{1} << 30;          // for nodes
+constexpr size_t kMaxMemoryOfOperators = size_t{256} << 20;  // over the network
+constexpr int kMaxConcurrentStreams = 128;                   // of a connection
 constexpr int kKeepaliveMs = 30'000;  // a dead node is noticed within 45 s; a live one pings first
 constexpr int kKeepaliveTimeoutMs = 15'000;
 constexpr int kConnectionAgeMs = 3'600'000;  // then a node shows its certificate again
@@ -29,11 +30,13 @@ constexpr int kHandshakeMs = 10'000;
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr absl::Duration kShutdown = absl::Seconds(2);
 
-std::unique_ptr<grpc::Server> BuildNodeServer(
-    grpc::Service* service, std::shared_ptr<grpc::ServerCredentials> credentials,
+// Behind a TcpListener.
+std::unique_ptr<grpc::Server> BuildTlsServer(
+    const std::vector<grpc::Service*>& services, size_t memory,
+    std::shared_ptr<grpc::ServerCredentials> credentials,
     std::unique_ptr<rpc::TcpListener::Acceptor>* acceptor) {
   grpc::ResourceQuota quota("linchpin-ca");
-  quota.Resize(kMaxMemoryBytes);
+  quota.Resize(memory);
   grpc::ServerBuilder builder;
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -49,7 +52,7 @@ std::unique_ptr<grpc::Server> BuildNodeServer(
   using Builder = grpc::ServerBuilder::experimental_type;
   *acceptor = builder.experimental().AddExternalConnectionAcceptor(
       Builder::ExternalConnectionType::FROM_FD, std::move(credentials));
-  builder.RegisterService(service);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   return builder.BuildAndStart();
 }
 
@@ -102,12 +105,12 @@ absl::Status CaServer::Listen(ServerOptions options) {
   nodes_ = std::make_unique<NodeServiceImpl>(*driver_, std::move(options.verifiers));
   ASSIGN_OR_RETURN(nodes_port_, rpc::TcpListener::Bind(options.listen));
   std::unique_ptr<rpc::TcpListener::Acceptor> acceptor;
-  node_server_ = BuildNodeServer(
-      nodes_.get(),
-      rpc::JudgedServerCredentials(driver_->identity(),
-                                   {.open_methods = OpenMethods(), .expect = trust::Expect::Node()},
-                                   *clock_),
-      &acceptor);
+  node_server_ =
+      BuildTlsServer({nodes_.get()}, kMaxMemoryBytes,
+                     rpc::JudgedServerCredentials(
+                         driver_->identity(),
+                         {.open_methods = OpenMethods(), .expect = trust::Expect::Node()}, *clock_),
+                     &acceptor);
   if (node_server_ == nullptr) return absl::InternalError("the node API cannot be started");
   nodes_port_->Start(std::move(acceptor));
   admin_ = std::make_unique<AdminServiceImpl>(
@@ -121,6 +124,27 @@ absl::Status CaServer::Listen(ServerOptions options) {
   admin_server_ = builder.BuildAndStart();
   if (admin_server_ == nullptr) return absl::InternalError("the admin API cannot be started");
   admin_listener_->Start(admin_server_.get());
+  return options.admin_listen.empty() ? absl::OkStatus() : ListenForOperators(options.admin_listen);
+}
+
+absl::Status CaServer::ListenForOperators(const std::string& address) {
+  ASSIGN_OR_RETURN(operators_port_, rpc::TcpListener::Bind(address));
+  operators_ = std::make_unique<AdminServiceImpl>(*driver_, AskersByCertificate());
+  std::unique_ptr<rpc::TcpListener::Acceptor> acceptor;
+  // The node API is there for GetTrust, by which an operator that has the signers' keys knows the
+  // CA; its other methods take node certificates only, and none passes here.
+  operator_server_ = BuildTlsServer(
+      {operators_.get(), nodes_.get()}, kMaxMemoryOfOperators,
+      rpc::JudgedServerCredentials(driver_->identity(),
+                                   {.open_methods = {"/linchpin.ca.v1.NodeService/GetTrust"},
+                                    .expect = trust::Expect::Operator(),
+                                    .judged = nullptr},
+                                   *clock_),
+      &acceptor);
+  if (operator_server_ == nullptr) {
+    return absl::InternalError("the admin API cannot be started on the network");
+  }
+  operators_port_->Start(std::move(acceptor));
   return absl::OkStatus();
 }
 
@@ -129,15 +153,19 @@ void CaServer::Stop() {
   if (admin_listener_ != nullptr) admin_listener_->Stop();
   if (driver_ != nullptr) driver_->Drain(kDrain);
   if (nodes_port_ != nullptr) nodes_port_->Stop();
+  if (operators_port_ != nullptr) operators_port_->Stop();
   const auto deadline = absl::ToChronoTime(clock_->Now() + kShutdown);
   if (node_server_ != nullptr) node_server_->Shutdown(deadline);
   if (admin_server_ != nullptr) admin_server_->Shutdown(deadline);
+  if (operator_server_ != nullptr) operator_server_->Shutdown(deadline);
 }
 
 CaServer::~CaServer() {
   Stop();
   admin_listener_.reset();
   nodes_port_.reset();
+  operators_port_.reset();
+  operator_server_.reset();
   node_server_.reset();
   admin_server_.reset();
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// The CA as a running service: the node API over judged TLS, the operator's API on a Unix socket.
+// The CA as a running service: the node API over judged TLS, the operator's API on a Unix socket
+// and, where it is wanted, over judged TLS too.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -25,6 +26,7 @@ struct ServerOptions {
   CoreOptions core;
   std::string listen;        // HOST:PORT; port 0: any
   std::string admin_socket;  // an absolute path
+  std::string admin_listen;  // HOST:PORT for operators with certificates; empty: none
   std::vector<std::unique_ptr<NodeVerifier>> verifiers;
 };
 
@@ -39,20 +41,25 @@ class CaServer {
   void Stop();
 
   int port() const { return nodes_port_->port(); }
+  int admin_port() const { return operators_port_ == nullptr ? 0 : operators_port_->port(); }
   rpc::TcpListener::Counts node_connections() const { return nodes_port_->counts(); }
   std::string NotReady() const { return driver_->NotReady(); }
 
  private:
   CaServer() = default;
   absl::Status Listen(ServerOptions options);
+  absl::Status ListenForOperators(const std::string& address);
 
   const base::Clock* clock_ = nullptr;
   std::unique_ptr<CoreDriver> driver_;
   std::unique_ptr<NodeServiceImpl> nodes_;
   std::unique_ptr<AdminServiceImpl> admin_;
+  std::unique_ptr<AdminServiceImpl> operators_;  // the same for those with certificates
   std::unique_ptr<rpc::TcpListener> nodes_port_;
+  std::unique_ptr<rpc::TcpListener> operators_port_;  // null: none
   std::unique_ptr<grpc::Server> node_server_;
   std::unique_ptr<grpc::Server> admin_server_;
+  std::unique_ptr<grpc::Server> operator_server_;
   std::unique_ptr<rpc::UnixListener> admin_listener_;
   bool stopped_ = false;
 };

@@ -14,6 +14,7 @@ namespace linchpin::ca {
 namespace {
 
 constexpr size_t kBatch = 256;
+constexpr uint64_t kMostDropped = 1024;
 
 }  // namespace
 
@@ -39,6 +40,11 @@ absl::Status VerifyChanges(Store& store, const v1::ChangeSpan& span) {
   }
   ChangeChecker checker;
   uint64_t next = span.first_index();
+  // Where as many are kept as may be, some may have been dropped since `span` was told.
+  for (uint64_t i = 0; kept + 1 >= kMaxChanges && i < kMostDropped; ++i, ++next) {
+    const absl::StatusOr<Record> record = store.Get(ChangeKey(next));
+    if (!absl::IsNotFound(record.status())) break;
+  }
   while (next < span.next_index()) {
     const size_t most = std::min<uint64_t>(kBatch, span.next_index() - next);
     ASSIGN_OR_RETURN(const std::vector<v1::Change> changes, ReadChanges(store, next, most));

@@ -107,6 +107,8 @@ CaFlags MakeCaFlags() {
       {"--trust-domain", "trust_domain", "such as example.org (required)", ""},
       {"--listen", "listen", "HOST:PORT for nodes [127.0.0.1:8443]", ""},
       {"--admin-socket", "admin_socket", "Unix socket for operators [DATA_DIR/admin.sock]", ""},
+      {"--admin-listen", "admin_listen",
+       "HOST:PORT for operators with certificates (linchpin operator create) [none]", ""},
       {"--metrics", "metrics", "HOST:PORT of /metrics and /healthz, or off [127.0.0.1:9464]", ""},
       {"--datastore", "datastore", "[sqlite://DATA_DIR/store.db]", ""},
       {"--log-level", "log_level", "debug, info, warning or error [info]", ""},
@@ -145,16 +147,19 @@ absl::StatusOr<CaSettings> ReadSettings(const std::string& config_file, const Ca
                                                                  : config.admin_socket()));
   ASSIGN_OR_RETURN(settings.store_path, StorePath(config.datastore(), settings.data_dir));
   settings.listen = config.listen().empty() ? "127.0.0.1:8443" : config.listen();
+  settings.admin_listen = config.admin_listen();
   settings.metrics = config.metrics().empty() ? "127.0.0.1:9464" : config.metrics();
   settings.log_level = config.log_level().empty() ? "info" : config.log_level();
   ASSIGN_OR_RETURN(settings.sandbox, base::ParseSandboxMode(config.sandbox()));
   RETURN_IF_ERROR(rpc::CheckAddress(settings.listen));
+  if (!settings.admin_listen.empty()) RETURN_IF_ERROR(rpc::CheckAddress(settings.admin_listen));
   if (settings.metrics != "off") RETURN_IF_ERROR(rpc::CheckAddress(settings.metrics));
   return settings;
 }
 
 void DescribeMetrics(base::Metrics& metrics) {
   metrics.Describe("linchpin_ca_issued_total", "Certificates by kind and result");
+  metrics.Describe("linchpin_ca_admin_calls_total", "Calls of operators by method and result");
   metrics.Describe("linchpin_ca_connected_nodes", "Nodes with a Sync stream");
   metrics.Describe("linchpin_ca_trust_epoch", "The current trust epoch");
   metrics.Describe("linchpin_ca_revision", "The store's revision");

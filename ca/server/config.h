@@ -20,6 +20,7 @@ struct CaSettings {
   std::string data_dir;
   std::string listen;
   std::string admin_socket;  // an absolute path
+  std::string admin_listen;  // HOST:PORT; empty: none
   std::string metrics;       // HOST:PORT or "off"
   std::string store_path;
   std::string log_level;

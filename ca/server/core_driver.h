@@ -86,6 +86,8 @@ class CoreDriver {
   std::string NotReady() const;
   IssuanceLog& log() { return parts_.log; }
   Store& store() { return parts_.store; }  // to read
+  base::Metrics& metrics() { return parts_.metrics; }
+  const base::Clock& clock() const { return parts_.clock; }
 
  private:
   void Step(Event event);

@@ -5,8 +5,6 @@
 
 #include <utility>
 
-#include "linchpin/ca/v1/admin.pb.h"
-#include "linchpin/ca/v1/operator.pb.h"
 #include "rpc/status.h"
 
 namespace linchpin::ca {
@@ -18,53 +16,58 @@ constexpr absl::Duration kFollowEvery = absl::Milliseconds(200);
 }  // namespace
 
 template <typename Entry>
-std::shared_ptr<LogStream<Entry>> LogStream<Entry>::Make(CoreDriver& driver, Read read,
-                                                         bool follow) {
-  std::shared_ptr<LogStream> stream(new LogStream(driver, std::move(read), follow));
+LogStream<Entry>* LogStream<Entry>::Make(CoreDriver& driver, Parts parts) {
+  std::shared_ptr<LogStream> stream(new LogStream(driver, std::move(parts)));
   stream->self_ = stream;
-  return stream;
+  stream->Ask();
+  return stream.get();
 }
 
 template <typename Entry>
-void LogStream<Entry>::Begin(uint64_t from) {
-  next_ = from;
-  WriteOrFill();
-}
-
-template <typename Entry>
-void LogStream<Entry>::WriteOrFill() {
-  if (!entries_.empty()) {
+void LogStream<Entry>::Ask() {
+  {
     base::MutexLock lock(mutex_);
-    if (!finished_) this->StartWrite(&entries_.front());
-    return;
+    if (finished_) return;
   }
-  const absl::Status posted =
-      driver_.RunSlowly([stream = this->shared_from_this()] { stream->Fill(); });
-  if (!posted.ok()) End(posted);
+  parts_.ask([stream = this->shared_from_this()](const absl::Status& allowed,
+                                                 const google::protobuf::Message* message) {
+    if (!allowed.ok()) return stream->End(allowed);
+    stream->next_ =
+        stream->parts_.next(static_cast<const v1::ChangeSpan&>(*message), stream->next_);
+    const absl::Status posted = stream->driver_.RunSlowly([stream] { stream->Fill(); });
+    if (!posted.ok()) stream->End(posted);
+  });
+}
+
+template <typename Entry>
+void LogStream<Entry>::WriteOrAsk() {
+  if (entries_.empty()) return Ask();
+  base::MutexLock lock(mutex_);
+  if (!finished_) this->StartWrite(&entries_.front());
 }
 
 template <typename Entry>
 void LogStream<Entry>::Fill() {
   {
     base::MutexLock lock(mutex_);
-    if (finished_) return;  // else a follower that left would look for entries for ever
+    if (finished_) return;  // else one that left would look for entries for ever
   }
-  absl::StatusOr<std::vector<Entry>> read = read_(next_, kBatch);
+  absl::StatusOr<std::vector<Entry>> read = parts_.read(*next_, kBatch);
   if (!read.ok()) return End(read.status());
   if (!read->empty()) {
     next_ = read->back().index() + 1;
     for (Entry& entry : *read) entries_.push_back(std::move(entry));
-    return WriteOrFill();
+    return WriteOrAsk();
   }
-  if (!follow_) return End(absl::OkStatus());
-  driver_.RunSlowlyAfter(kFollowEvery, [stream = this->shared_from_this()] { stream->Fill(); });
+  if (!parts_.follow) return End(absl::OkStatus());
+  driver_.RunSlowlyAfter(kFollowEvery, [stream = this->shared_from_this()] { stream->Ask(); });
 }
 
 template <typename Entry>
 void LogStream<Entry>::OnWriteDone(bool ok) {
   entries_.pop_front();
   if (!ok) return End(absl::CancelledError("the operator is gone"));
-  WriteOrFill();
+  WriteOrAsk();
 }
 
 template <typename Entry>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// A log as a stream: what is there, and with `follow` what comes. Of LogEntry and of Change.
+// A log as a stream: what is there, and with `follow` what comes, as long as whoever reads it may.
+// Of LogEntry and of Change.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -9,12 +10,15 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "ca/server/core_driver.h"
+#include "linchpin/ca/v1/operator.pb.h"
 
 namespace linchpin::ca {
 
@@ -23,29 +27,32 @@ template <typename Entry>
 class LogStream final : public grpc::ServerWriteReactor<Entry>,
                         public std::enable_shared_from_this<LogStream<Entry>> {
  public:
-  // Entries from that index, at most so many. On the driver's slow thread.
-  using Read = std::function<absl::StatusOr<std::vector<Entry>>(uint64_t from, size_t most)>;
-
-  // Nothing is read before Begin(), or End() in its place; once.
-  static std::shared_ptr<LogStream> Make(CoreDriver& driver, Read read, bool follow);
-  void Begin(uint64_t from);
-  void End(const absl::Status& status);
+  struct Parts {
+    // Asks the core, before each read, whether it may be done; the answer is a ChangeSpan.
+    std::function<void(CoreDriver::Answer answer)> ask;
+    // Where to read next: nothing was `read` yet, or all before that index.
+    std::function<uint64_t(const v1::ChangeSpan& span, std::optional<uint64_t> read)> next;
+    // Entries from that index, at most so many. On the driver's slow thread.
+    std::function<absl::StatusOr<std::vector<Entry>>(uint64_t from, size_t most)> read;
+    bool follow = false;
+  };
+  static LogStream* Make(CoreDriver& driver, Parts parts);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  LogStream(CoreDriver& driver, Read read, bool follow)
-      : driver_(driver), read_(std::move(read)), follow_(follow) {}
+  LogStream(CoreDriver& driver, Parts parts) : driver_(driver), parts_(std::move(parts)) {}
+  void Ask();
   void Fill();
-  void WriteOrFill();
+  void WriteOrAsk();
+  void End(const absl::Status& status);
 
   CoreDriver& driver_;
-  const Read read_;
-  const bool follow_;
+  const Parts parts_;
   std::shared_ptr<LogStream> self_;
-  uint64_t next_ = 0;
+  std::optional<uint64_t> next_;
   std::deque<Entry> entries_;  // the first is being written
 
   base::Mutex mutex_;

@@ -23,6 +23,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 class ChangeLog : public ::testing::Test {
  protected:
@@ -204,6 +205,35 @@ TEST_F(ChangeLog, KnowsEveryKindOfRecord) {
       known = known || prototype->GetDescriptor() == message;
     }
     EXPECT_TRUE(known) << message->name() << " has no row in record_text.cc";
+  }
+}
+
+TEST_F(ChangeLog, ShowsWhatWasThereBeforeOfEveryKind) {
+  for (const auto& [kind, prototype] : ca::RecordKinds()) {
+    if (kind == "meta" || kind == "trust") continue;
+    ca::Registry registry = *ca::Registry::FromListing(*world.store.List(""));
+    std::string key = absl::StrCat(kind, "x");
+    std::string value;
+    if (kind == "node/") {
+      state::v1::NodeRecord record;
+      record.set_node_id(Id("/linchpin/node/x"));
+      value = record.SerializeAsString();
+    } else if (kind == "identity/") {
+      state::v1::IdentityRecord record;
+      record.mutable_identity()->set_identity_id("x");
+      value = record.SerializeAsString();
+    } else if (kind == "policy/") {
+      state::v1::PolicyRecord record;
+      record.mutable_rule()->set_from("a");
+      record.mutable_rule()->set_to("b");
+      value = record.SerializeAsString();
+      key = ca::PolicyKey("a", "b");
+    }
+    ASSERT_OK(registry.Apply({{key, value, 0}}, registry.revision() + 1));
+    std::vector<ca::Write> batch = {{key, std::nullopt, registry.revision()}};
+    ca::AddChangeRecord(registry, {"unix:root", "admin", "here", "X"}, world.now, &batch);
+    ASSERT_OK_AND_ASSIGN(const auto change, ca::ReadChange({batch[1].key, *batch[1].value, 9}));
+    EXPECT_THAT(change.records(0).before(), StartsWith("{")) << kind << " is not found by Held()";
   }
 }
 

@@ -66,6 +66,7 @@ class Server : public ::testing::Test {
     ca::ServerOptions options{.core = {.profile = setup.profile},
                               .listen = "127.0.0.1:0",
                               .admin_socket = dir_.path() + "/admin.sock",
+                              .admin_listen = "127.0.0.1:0",
                               .verifiers = {}};
     options.verifiers.push_back(std::make_unique<ca::JoinTokenVerifier>());
     options.verifiers.push_back(std::make_unique<ca::ExpiredCertificateVerifier>());

@@ -5,7 +5,9 @@
 import json
 import threading
 
-from deployment import TRUST_DOMAIN, wait_for
+import pytest
+
+from deployment import TRUST_DOMAIN, free_port, wait_for
 
 
 def changes(deployment, *args):
@@ -70,3 +72,98 @@ def test_a_follower_is_shown_a_change_when_it_is_made(ca):
     wait_for("the first change", lambda: "CreateIdentity" in follower.text())
     ca.run("identity", "delete", f"spiffe://{TRUST_DOMAIN}/web")
     wait_for("the next change", lambda: "DeleteIdentity" in follower.text())
+
+
+# Operators with certificates.
+
+class Operator:
+    """The command over the network, as somebody."""
+
+    def __init__(self, deployment, name, trust=()):
+        self.deployment = deployment
+        self.key = deployment.folder / f"{name}.key"
+        self.cert = deployment.folder / f"{name}.pem"
+        self.trust = trust or ("--ca-pin", deployment.root_pin())
+
+    def run(self, *args, check=True):
+        return self.deployment.run(
+            "--ca", f"127.0.0.1:{self.deployment.admin_port}", "--operator-cert", self.cert,
+            "--operator-key", self.key, *self.trust, *args, check=check)
+
+
+@pytest.fixture
+def listening(deployment):
+    deployment.admin_port = free_port()
+    deployment.start_ca("--admin-listen", f"127.0.0.1:{deployment.admin_port}")
+    return deployment
+
+
+def create(deployment, name, role, *extra):
+    made = Operator(deployment, name)
+    deployment.run("operator", "create", "--name", name, "--role", role, "--key-out", made.key,
+                   "--cert-out", made.cert, *extra)
+    return made
+
+
+def test_operators_do_what_their_role_allows_and_are_in_the_log(listening):
+    vic = create(listening, "vic", "viewer")
+    rita = create(listening, "rita", "registrar")
+    assert (vic.key.stat().st_mode & 0o777) == 0o600
+    assert vic.run("node", "list").returncode == 0
+    refused = vic.run("identity", "create", "--id", f"spiffe://{TRUST_DOMAIN}/web", "--selector",
+                      "unix:uid:1", "--any-node", check=False)
+    assert refused.returncode == 1
+    assert "operator vic has role viewer; identity create needs registrar" in refused.stderr
+    assert "--name vic --role registrar --replace" in refused.stderr
+    rita.run("identity", "create", "--id", f"spiffe://{TRUST_DOMAIN}/web", "--selector",
+             "unix:uid:1", "--any-node")
+    assert "node ban needs admin" in rita.run("node", "ban", "a", check=False).stderr
+    last = changes(listening)[-1]
+    assert (last["who"], last["role"], last["method"]) == ("rita", "registrar", "CreateIdentity")
+    assert "127.0.0.1" in last["from"]
+    assert vic.run("log", "verify").returncode == 0
+    issued = [json.loads(line)["spiffeId"] for line in
+              vic.run("log", "tail", "--issued", "-o", "json").stdout.splitlines()]
+    assert f"spiffe://{TRUST_DOMAIN}/linchpin/operator/rita" in issued
+    assert "an operator's call is refused" in listening.ca.text()
+
+
+def test_an_operator_renews_itself_and_is_refused_once_deleted(listening):
+    ada = create(listening, "ada", "admin", "--ttl", "1h")
+    before = ada.cert.read_text()
+    ada.run("operator", "renew", "--ttl", "2h")
+    assert ada.cert.read_text() != before
+    ada.run("operator", "list")
+    listening.run("operator", "delete", "ada")
+    refused = ada.run("node", "list", check=False)
+    assert refused.returncode == 1 and "there is no operator ada (any more)" in refused.stderr
+    assert "no operators" in listening.out("operator", "list")
+    assert [c["method"] for c in changes(listening)] == [
+        "CreateOperator", "DeleteOperator"], "a renewal is in the issuance log"
+
+
+def test_the_ca_is_judged_before_anything_is_asked_of_it(listening):
+    ada = create(listening, "ada", "admin")
+    wrong = Operator(listening, "ada", ("--ca-pin", "sha256:" + "A" * 43 + "="))
+    assert "linchpin ca pins" in wrong.run("node", "list", check=False).stderr
+    unpinned = listening.run("--ca", f"127.0.0.1:{listening.admin_port}", "--operator-cert",
+                             ada.cert, "--operator-key", ada.key, "node", "list", check=False)
+    assert unpinned.returncode == 2 and "--ca-pin" in unpinned.stderr
+    # By the signers' keys.
+    signer = listening.folder / "signer.key"
+    draft = listening.folder / "draft.json"
+    listening.run("pins", "keygen", "--out", signer)
+    listening.run("pins", "draft", "--signer", f"{signer}.pub", "--threshold", "1", "--out", draft)
+    listening.run("pins", "sign", "--key", signer, draft)
+    listening.run("pins", "publish", draft)
+    signers = listening.folder / "signers.json"
+    signers.write_text(listening.out("pins", "export", "--signers"))
+    assert Operator(listening, "ada", ("--signers", signers)).run("ca", "pins").returncode == 0
+
+
+def test_nothing_is_left_of_an_operator_that_was_refused(listening):
+    key = listening.folder / "eve.key"
+    done = listening.run("operator", "create", "--name", "eve", "--role", "king", "--key-out", key,
+                         "--cert-out", listening.folder / "eve.pem", check=False)
+    assert done.returncode == 1 and "viewer, registrar and admin" in done.stderr
+    assert not key.exists()

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Who asks what of the CA's admin API, as plain values. What is decided about it: admin.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ca/store/store.h"
+#include "linchpin/ca/v1/admin.pb.h"
+#include "x509/certificate_request.h"
+
+namespace linchpin::ca {
+
+// Who asks, as the adaptor knows it. As it is made here, nobody: nothing is answered.
+struct Asker {
+  bool on_socket = false;  // at the admin socket, where the kernel said who it is: may do all
+  std::string name;        // of the user there, as unix:USER; else of the operator
+  std::string key_sha256;  // pin of the operator's certificate, which was judged
+  std::string from;        // the process there; else the address
+};
+
+// What an operator may ask, where the request's type alone does not say it.
+struct BanNode {
+  std::string node_id;
+};
+struct ForgetNode {
+  std::string node_id;
+};
+struct CreateIdentity {
+  v1::Identity identity;
+};
+struct UpdateIdentity {
+  v1::Identity identity;  // found by identity_id; replaces everything but order and ID
+};
+struct AllowPeer {
+  trust::v1::PeerRule rule;
+};
+struct DeletePolicy {
+  trust::v1::PeerRule rule;  // from and to
+};
+struct PublishPinSet {
+  trust::v1::SignedPinSet set;
+};
+struct BeginRotation {
+  v1::RotateRequest request;
+  std::vector<Write> made;  // records of its new authorities
+};
+struct CreateOperator {
+  std::string by;
+  v1::CreateOperatorRequest asked;
+  x509::CertificateRequest request;  // of `asked`
+};
+struct RenewOperator {
+  std::string name;  // of whoever asks
+  int64_t ttl_seconds = 0;
+  x509::CertificateRequest request;
+};
+// The answers are the messages that admin.proto names for the method.
+using AdminRequest =
+    std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
+                 BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
+                 v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
+                 v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
+                 v1::CoverageRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
+                 v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation,
+                 CreateOperator, RenewOperator, v1::ListOperatorsRequest,
+                 v1::DeleteOperatorRequest>;
+
+}  // namespace linchpin::ca
