@@ -99,7 +99,7 @@ CaCore::Change CaCore::ChangeFor(event::AdminAsked asked, Decision decision) {
 void CaCore::CertifyFor(CallId call, CertificateOrder order, decltype(Decision::certified) answer,
                         Actions* out) {
   SignAndLog(
-      {std::move(order)},
+      authorities_.active(), {std::move(order)},
       [this, call, answer = std::move(answer), issuer = authorities_.active().certificate](
           absl::Time, absl::StatusOr<MadeCertificates> made, Actions* answers) {
         const absl::StatusOr<std::string> leaf = made.ok() ? made->front() : made.status();
