@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace linchpin::rpc {
@@ -28,13 +30,21 @@ void CallMailbox::Post(CallKey key) {
   eventfd_write(wake_, 1);
 }
 
-std::vector<CallKey> CallMailbox::Take() {
+std::vector<CallKey> CallMailbox::Take(size_t most) {
   base::MutexLock lock(mutex_);
   if (std::exchange(woken_, false)) {
     eventfd_t woken;
     eventfd_read(wake_, &woken);
   }
-  return std::exchange(posted_, {});
+  const auto end = posted_.begin() + static_cast<ptrdiff_t>(std::min(most, posted_.size()));
+  std::vector<CallKey> taken(posted_.begin(), end);
+  posted_.erase(posted_.begin(), end);
+  return taken;
+}
+
+bool CallMailbox::empty() const {
+  base::MutexLock lock(mutex_);
+  return posted_.empty();
 }
 
 }  // namespace linchpin::rpc

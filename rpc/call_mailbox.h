@@ -4,7 +4,9 @@
 // Tells a server's thread which of its calls have something to say.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -37,15 +39,16 @@ class CallMailbox {
   void IsOfThisThread();
 
   void Post(CallKey key);
-  // What was posted since the last time.
-  std::vector<CallKey> Take();
+  // What was posted, in its order, but not more than so many.
+  std::vector<CallKey> Take(size_t most = SIZE_MAX);
+  bool empty() const;
 
  private:
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
   int wake_ = -1;
   bool woken_ = false;
   std::thread::id thread_;
-  std::vector<CallKey> posted_;
+  std::deque<CallKey> posted_;
 };
 
 }  // namespace linchpin::rpc

@@ -37,8 +37,9 @@ std::string MessageHead(size_t size) {
 }
 
 absl::StatusOr<std::optional<std::string>> IncomingMessages::Next(absl::string_view encoding) {
-  if (bytes_.size() < kMessageHead) return std::nullopt;
-  const auto byte = [this](size_t at) { return static_cast<uint8_t>(bytes_[at]); };
+  const absl::string_view bytes = absl::string_view(bytes_).substr(taken_);
+  if (bytes.size() < kMessageHead) return std::nullopt;
+  const auto byte = [bytes](size_t at) { return static_cast<uint8_t>(bytes[at]); };
   if (byte(0) == 1) return Compressed(encoding);
   if (byte(0) != 0) return absl::InternalError("a message begins with no known flag");
   const size_t size =
@@ -47,12 +48,14 @@ absl::StatusOr<std::optional<std::string>> IncomingMessages::Next(absl::string_v
     return absl::ResourceExhaustedError(
         absl::StrCat("a message of ", size, " bytes: at most ", max_message_, " are taken"));
   }
-  if (bytes_.size() - kMessageHead < size) return std::nullopt;
-  std::string message = bytes_.substr(kMessageHead, size);
-  if (bytes_.size() == kMessageHead + size) {
-    bytes_ = std::string();
-  } else {
-    bytes_.erase(0, kMessageHead + size);
+  if (bytes.size() - kMessageHead < size) return std::nullopt;
+  std::string message(bytes.substr(kMessageHead, size));
+  taken_ += kMessageHead + size;
+  if (empty()) {
+    Clear();
+  } else if (taken_ >= bytes_.size() / 2) {  // seldom: each would move all that follow
+    bytes_.erase(0, taken_);
+    taken_ = 0;
   }
   return message;
 }

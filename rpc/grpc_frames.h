@@ -31,13 +31,17 @@ class IncomingMessages {
   // UNIMPLEMENTED: it is compressed, by the encoding that the caller names; INTERNAL: by none.
   absl::StatusOr<std::optional<std::string>> Next(absl::string_view encoding);
   // Nothing is held, not even a part.
-  bool empty() const { return bytes_.empty(); }
+  bool empty() const { return taken_ == bytes_.size(); }
   size_t held() const { return bytes_.size(); }  // bytes
-  void Clear() { bytes_ = std::string(); }
+  void Clear() {
+    std::string().swap(bytes_);  // an assignment would keep the memory
+    taken_ = 0;
+  }
 
  private:
   const size_t max_message_;
   std::string bytes_;
+  size_t taken_ = 0;  // of them, at the front
 };
 
 // "Content-Type → "content-type" "application/grpc" [("+proto" / "+json" / {custom})]". Messages

@@ -7,7 +7,6 @@
 #include <set>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.pb.h"
 
 namespace linchpin::rpc {
@@ -31,8 +30,7 @@ void AddHealth(LocalMethods& methods) {
   methods.Add<health::HealthCheckRequest>(
       "/grpc.health.v1.Health/Check", [served](const CallPtr& call, const auto& request) {
         if (!served.contains(request.service())) {
-          return call->Finish(
-              absl::NotFoundError(absl::StrCat("there is no service ", request.service())));
+          return call->Finish(absl::NotFoundError("there is no such service"));
         }
         call->Write(Saying(true));
         call->Finish(absl::OkStatus());

@@ -16,6 +16,7 @@ namespace linchpin::rpc {
 namespace {
 
 constexpr size_t kFrameHead = 9;
+constexpr size_t kMostOfFrame = 16384;
 // More is not queued for one who does not read; libnghttp2 ends the connection.
 constexpr size_t kMaxAcksQueued = 64;
 constexpr size_t kMaxSettings = 64;
@@ -89,10 +90,15 @@ struct Http2Session::Callbacks {
     }
     return 0;
   }
+  // What cannot be said, such as headers that are too long, must not keep its call for ever.
+  static int FrameNotSent(nghttp2_session* session, const nghttp2_frame* frame, int, void* data) {
+    const int32_t id = frame->hd.stream_id;
+    if (frame->hd.type != NGHTTP2_HEADERS || Self(data).Find(id) == nullptr) return 0;
+    return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
+  }
   static ssize_t Send(nghttp2_session*, const uint8_t* bytes, size_t size, int, void* data) {
-    std::string& out = *Self(data).out_;
-    if (out.size() >= kMostOutput) return NGHTTP2_ERR_WOULDBLOCK;
-    out.append(reinterpret_cast<const char*>(bytes), size);
+    if (!Self(data).HasRoom()) return NGHTTP2_ERR_WOULDBLOCK;
+    Self(data).out_->append(reinterpret_cast<const char*>(bytes), size);
     return static_cast<ssize_t>(size);
   }
   static int SendData(nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t size,
@@ -111,6 +117,7 @@ struct Http2Session::Callbacks {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(all, DataReceived);
     nghttp2_session_callbacks_set_on_stream_close_callback(all, StreamClosed);
     nghttp2_session_callbacks_set_on_frame_send_callback(all, FrameSent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(all, FrameNotSent);
     nghttp2_session_callbacks_set_send_callback(all, Send);
     nghttp2_session_callbacks_set_send_data_callback(all, SendData);
     return all;
@@ -176,6 +183,12 @@ bool Http2Session::Fill(std::string* out) {
   const bool filled = nghttp2_session_send(session_) == 0;
   out_ = nullptr;
   return filled;
+}
+
+bool Http2Session::HasRoom() {
+  // There may be keys in it: to grow it would leave them in memory that is given back.
+  if (out_->empty()) out_->reserve(kMostOutput + kFrameHead + kMostOfFrame);
+  return out_->size() < kMostOutput;
 }
 
 void Http2Session::GoAway() {

@@ -98,6 +98,8 @@ class Http2Session {
   void Write(Stream& stream, const google::protobuf::MessageLite& message);
   void End(Stream& stream, const absl::Status& status);
   void RefuseHttp(Stream& stream, absl::string_view code);
+  void Submitted(const Stream& stream, int error);
+  bool HasRoom();  // for one frame more, without moving what is there
   ssize_t OnRead(Stream& stream, size_t most, uint32_t* flags);
   int OnSend(Stream& stream, absl::string_view head, size_t size);
   void OnEndSent(Stream& stream);

@@ -53,6 +53,7 @@ struct Trailer {
   }
   void AddTo(Fields& fields) const {
     fields.Add("grpc-status", code);
+    if (compressed) fields.Add("grpc-accept-encoding", "identity");
     if (!message.empty()) fields.Add("grpc-message", message);
     if (!details.empty()) fields.Add("grpc-status-details-bin", details);
   }
@@ -70,7 +71,7 @@ absl::Status NotOneMessage() {
 
 void Wipe(std::string* bytes) {
   explicit_bzero(bytes->data(), bytes->size());
-  *bytes = std::string();
+  std::string().swap(*bytes);  // an assignment would keep the memory
 }
 
 }  // namespace
@@ -102,7 +103,7 @@ void Http2Session::OnHeaders(Stream& stream) {
   if (!too_large && !stream.head.post) return RefuseHttp(stream, "405");
   if (!too_large && !IsGrpc(stream.head.content_type)) return RefuseHttp(stream, "415");
   Begin(stream);
-  stream.head = Stream::Head();
+  const Stream::Head gone = std::move(stream.head);
 }
 
 void Http2Session::Begin(Stream& stream) {
@@ -146,6 +147,9 @@ void Http2Session::OnRequestEnd(Stream& stream) {
   stream.request_ended = true;
   if (stream.call == nullptr || stream.end.has_value()) return;
   if (stream.method->on_request == nullptr) return TakeNextMessage(stream);
+  if (!stream.request.has_value() && !stream.incoming.empty()) {
+    return End(stream, absl::InternalError("the request ends within a message"));
+  }
   if (!stream.request.has_value() || !stream.incoming.empty()) return End(stream, NotOneMessage());
   const std::string request = *std::exchange(stream.request, std::nullopt);
   Account(stream);
@@ -232,7 +236,8 @@ void Http2Session::Write(Stream& stream, const google::protobuf::MessageLite& me
     if (found == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     return self.OnRead(*found, most, flags);
   };
-  nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), &provider);
+  Submitted(stream,
+            nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), &provider));
 }
 
 ssize_t Http2Session::OnRead(Stream& stream, size_t most, uint32_t* flags) {
@@ -248,12 +253,18 @@ ssize_t Http2Session::OnRead(Stream& stream, size_t most, uint32_t* flags) {
   const Trailer trailer(*stream.end);
   Fields fields;
   trailer.AddTo(fields);
-  nghttp2_submit_trailer(session_, stream.id, fields.data(), fields.size());
-  return 0;
+  return nghttp2_submit_trailer(session_, stream.id, fields.data(), fields.size()) == 0
+             ? 0
+             : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+void Http2Session::Submitted(const Stream& stream, int error) {
+  if (error == 0) return;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_INTERNAL_ERROR);
 }
 
 int Http2Session::OnSend(Stream& stream, absl::string_view head, size_t size) {
-  if (out_->size() >= kMostOutput) return NGHTTP2_ERR_WOULDBLOCK;
+  if (!HasRoom()) return NGHTTP2_ERR_WOULDBLOCK;
   out_->append(head.data(), head.size());
   out_->append(stream.out, stream.sent, size);
   stream.sent += size;
@@ -269,7 +280,7 @@ int Http2Session::OnSend(Stream& stream, absl::string_view head, size_t size) {
 
 void Http2Session::End(Stream& stream, const absl::Status& status) {
   if (stream.end.has_value()) return;
-  stream.end = status;
+  stream.end = Shortened(status);
   stream.incoming.Clear();
   stream.request.reset();
   Account(stream);
@@ -280,18 +291,19 @@ void Http2Session::End(Stream& stream, const absl::Status& status) {
   // "Trailers-Only": all in one block of headers.
   Fields fields;
   AddAnswer(fields);
-  const Trailer trailer(status);
+  const Trailer trailer(*stream.end);
   trailer.AddTo(fields);
-  if (trailer.compressed) fields.Add("grpc-accept-encoding", "identity");
-  nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), nullptr);
+  Submitted(stream,
+            nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), nullptr));
 }
 
 void Http2Session::RefuseHttp(Stream& stream, absl::string_view code) {
-  stream.head = Stream::Head();
+  const Stream::Head gone = std::move(stream.head);
   stream.end = absl::InvalidArgumentError("this is no gRPC");
   Fields fields;
   fields.Add(":status", code);
-  nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), nullptr);
+  Submitted(stream,
+            nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), nullptr));
 }
 
 void Http2Session::Overdue(int32_t id) {

@@ -3,6 +3,8 @@
 
 #include "rpc/local_call.h"
 
+#include "rpc/status.h"
+
 namespace linchpin::rpc {
 
 std::vector<absl::string_view> LocalCall::ValuesOf(absl::string_view name) const {
@@ -36,7 +38,7 @@ void LocalCall::Finish(const absl::Status& status) {
   Message replaced;
   base::MutexLock lock(mutex_);
   if (over_ || end_.has_value()) return;
-  end_ = status;
+  end_ = Shortened(status);
   replaced = std::move(waiting_);
   if (writing_ == nullptr) Tell(lock);
 }

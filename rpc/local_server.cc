@@ -30,6 +30,7 @@ namespace {
 constexpr int kAtOnce = 64;  // events, before the others have their turn
 // More than can begin to be served in the meantime, so that a flood does not fill the backlog.
 constexpr int kAcceptAtOnce = 512;
+constexpr absl::Duration kLongestWait = absl::Hours(1);
 constexpr absl::Duration kRest = absl::Milliseconds(100);
 
 absl::Duration Now() { return base::SystemClock().Uptime(); }
@@ -177,6 +178,7 @@ void LocalServer::Run() {
 }
 
 int LocalServer::WaitMilliseconds() const {
+  if (!mailbox_->empty()) return 0;  // of what this thread posts epoll does not tell
   absl::Duration least = absl::InfiniteDuration();
   const absl::Duration now = Now();
   if (const auto overdue = places_.NextOverdue()) least = *overdue - now;
@@ -184,8 +186,8 @@ int LocalServer::WaitMilliseconds() const {
   if (!idle_.empty()) least = std::min(least, idle_.front().first + idle_after_ - now);
   if (resting_ && accepting_) least = std::min(least, resting_until_ - now);
   if (least == absl::InfiniteDuration()) return -1;
-  return static_cast<int>(absl::ToInt64Milliseconds(
-      absl::Ceil(std::max(least, absl::ZeroDuration()), absl::Milliseconds(1))));
+  least = std::clamp(least, absl::ZeroDuration(), kLongestWait);  // deadlines may be far away
+  return static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(least, absl::Milliseconds(1))));
 }
 
 void LocalServer::Accept() {

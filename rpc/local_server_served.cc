@@ -24,6 +24,9 @@ namespace {
 
 constexpr size_t kPiece = 16384;
 constexpr int kPiecesAtOnce = 4;  // of one caller, before the others have their turn
+// Of what services say, before something else has its turn.
+constexpr int kTurnsAtOnce = 4;
+constexpr size_t kAnswersATurn = 64;
 constexpr absl::Duration kPause = absl::Milliseconds(20);  // at least
 // For what the reader has not taken: the kernel's memory, beside Http2Session::kMostOutput of ours.
 constexpr int kBytesToCaller = 65536;
@@ -114,8 +117,9 @@ LocalServer::Heard LocalServer::HearPiece(Served& served, absl::Duration now) {
 }
 
 void LocalServer::Answer() {
-  std::vector<CallKey> keys;
-  while (!(keys = mailbox_->Take()).empty()) {
+  for (int turn = 0; turn < kTurnsAtOnce; ++turn) {
+    const std::vector<CallKey> keys = mailbox_->Take(kAnswersATurn);
+    if (keys.empty()) return;
     for (const CallKey& key : keys) {
       const auto found = connections_.find(key.connection);
       if (found != connections_.end()) found->second->served->session->Advance(key.stream);
@@ -137,15 +141,16 @@ bool LocalServer::Flush(Served& served) {
   while (true) {
     if (!served.session->Fill(&served.out)) return false;
     if (served.out.empty()) break;
-    const ssize_t sent =
-        send(served.fd, served.out.data(), served.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = send(served.fd, served.out.data() + served.sent,
+                              served.out.size() - served.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) return errno == EAGAIN || errno == EINTR;
-    const auto size = static_cast<size_t>(sent);
-    explicit_bzero(served.out.data(), size);  // there may be keys in it
-    served.out.erase(0, size);
-    if (!served.out.empty()) return true;
+    served.sent += static_cast<size_t>(sent);
+    if (served.sent < served.out.size()) return true;
+    explicit_bzero(served.out.data(), served.out.size());  // there may be keys in it
+    served.out.clear();
+    served.sent = 0;
   }
-  served.out = std::string();
+  std::string().swap(served.out);  // an assignment would keep the memory
   return true;
 }
 

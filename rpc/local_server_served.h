@@ -38,7 +38,8 @@ struct LocalServer::Served final : SessionHost {
   const std::shared_ptr<const UnixPeer> peer;
   Http2Gate gate;
   std::unique_ptr<Http2Session> session;
-  std::string out;      // what the caller has not taken
+  std::string out;      // what the caller has not taken, after `sent`
+  size_t sent = 0;      // of it
   uint32_t events = 0;  // that are waited for
   bool waits = false;   // its user has sent too much
   size_t calls = 0;     // that were counted

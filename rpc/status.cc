@@ -3,6 +3,7 @@
 
 #include "rpc/status.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/cord.h"
@@ -14,6 +15,7 @@ namespace linchpin::rpc {
 namespace {
 
 constexpr size_t kMostBytes = 4096;
+constexpr size_t kMostSaid = 1024;
 
 // What goes along beside code and message; empty if nothing does.
 std::string DetailsOf(const absl::Status& status, const std::string& message) {
@@ -29,6 +31,18 @@ std::string DetailsOf(const absl::Status& status, const std::string& message) {
 }
 
 }  // namespace
+
+absl::Status Shortened(const absl::Status& status) {
+  const absl::string_view said = status.message();
+  size_t size = std::min(said.size(), kMostSaid);
+  while (size < said.size() && size > 0 && (said[size] & 0xc0) == 0x80) --size;  // within UTF-8
+  absl::Status shortened(status.code(), said.substr(0, size));
+  const auto retry = status.GetPayload(base::kRetryInfoType);
+  if (retry.has_value() && retry->size() <= kMostBytes) {
+    shortened.SetPayload(base::kRetryInfoType, *retry);
+  }
+  return shortened;
+}
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;

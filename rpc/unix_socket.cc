@@ -20,6 +20,7 @@ namespace linchpin::rpc {
 namespace {
 
 constexpr int kBacklog = 4096;
+constexpr int kPassRights = 83;  // SO_PASSRIGHTS, which older headers do not name
 
 absl::StatusOr<sockaddr_un> Address(const std::string& path) {
   sockaddr_un address{};
@@ -73,6 +74,10 @@ absl::StatusOr<std::unique_ptr<UnixSocket>> UnixSocket::Bind(const std::string& 
   RETURN_IF_ERROR(RemoveStale(path, address));
   const int fd = NewSocket();
   if (fd < 0) return base::ErrnoStatus(errno, "make a socket");
+  // Files that are sent along would be closed, which may take long, by the thread that reads.
+  // Linux before 6.16 does not know this.
+  const int never = 0;
+  (void)setsockopt(fd, SOL_SOCKET, kPassRights, &never, sizeof(never));
   // On Linux the file takes its first mode from the unbound socket: at no instant is it more open
   // than it ends. (The umask would be every thread's.)
   absl::Status status;

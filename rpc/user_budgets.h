@@ -26,7 +26,9 @@ class UserBudgets {
   static constexpr double kBytesASecond = size_t{16} << 20;
   // Messages that are not whole yet, or that their reader has not taken.
   static constexpr size_t kMostHeldOfUser = size_t{64} << 20;
+  // Of all of them; one who holds little is let in all the same.
   static constexpr size_t kMostHeld = size_t{256} << 20;
+  static constexpr size_t kLittle = size_t{1} << 20;
 
   // Of one who goes over it nothing is to be heard before FreeAt(): to hang up would hit whichever
   // of its processes called last.
@@ -43,9 +45,10 @@ class UserBudgets {
 
   // False: so many bytes more would be too many.
   bool Hold(uid_t uid, size_t bytes) {
-    size_t& of_user = held_[uid];
-    if (all_ + bytes > kMostHeld || of_user + bytes > kMostHeldOfUser) return false;
-    of_user += bytes;
+    const auto found = held_.find(uid);
+    const size_t of_user = (found == held_.end() ? 0 : found->second) + bytes;
+    if (of_user > kMostHeldOfUser || (all_ + bytes > kMostHeld && of_user > kLittle)) return false;
+    held_[uid] = of_user;
     all_ += bytes;
     return true;
   }

@@ -220,7 +220,7 @@ TEST_F(HostileCallersTest, AFileThatIsSentAlongIsNotTaken) {
   EXPECT_TRUE(Await([](const auto& counts) { return counts.served == 1; }));
   int pipes[2];
   ASSERT_EQ(pipe(pipes), 0);
-  ASSERT_TRUE(Connector::SendFd(fd, pipes[1]));
+  Connector::SendFd(fd, pipes[1]);  // from Linux 6.16 on it is refused at once
   close(pipes[1]);
   // The last end of the pipe that could be written to has gone: nobody took it.
   pollfd asked{pipes[0], POLLIN, 0};

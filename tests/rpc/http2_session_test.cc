@@ -5,11 +5,13 @@
 
 #include <set>
 
+#include "base/retry_after.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "grpc/health/v1/health.pb.h"
 #include "gtest/gtest.h"
 #include "rpc/health.h"
+#include "rpc/user_budgets.h"
 #include "tests/rpc/http2_bytes.h"
 
 namespace linchpin::test {
@@ -159,7 +161,7 @@ TEST_F(Http2SessionTest, WhatIsNoCallIsRefusedByTheRightStatus) {
       {"no path", Call(1, Asking("")), "200", "12"},
       {"no message", Headers(1, Asking("/t.T/Echo"), kEndStream), "200", "12"},
       {"two messages", Call(1, Asking("/t.T/Echo"), Message("") + Message("")), "200", "12"},
-      {"half a message", Call(1, Asking("/t.T/Echo"), half), "200", "12"},
+      {"half a message", Call(1, Asking("/t.T/Echo"), half), "200", "13"},
       {"compressed", Call(1, gzip, compressed), "200", "12"},
       {"could have been compressed", Call(1, gzip), "200", "0"},
       {"compressed by nothing", Call(1, Asking("/t.T/Echo"), compressed), "200", "13"},
@@ -281,6 +283,66 @@ TEST_F(Http2SessionTest, AnEndComesAfterWhatIsBeingWrittenAndInsteadOfWhatWaits)
   EXPECT_EQ(StatusOf(1), "10");
   EXPECT_EQ(heard_.answers[1].headers["grpc-message"], "enough: 100 %25");
   EXPECT_EQ(events_->gave_up, false);
+}
+
+TEST_F(Http2SessionTest, ALongEndIsCutAndSent) {
+  ASSERT_TRUE(Say(Opening() + Call(1, Asking("/t.T/Wait"))));
+  absl::Status status = absl::AbortedError(std::string(100'000, '%'));
+  status.SetPayload(base::kRetryInfoType, absl::Cord(std::string(100'000, 'x')));
+  call_->Finish(status);
+  Listen();
+  EXPECT_EQ(StatusOf(1), "10");
+  EXPECT_EQ(heard_.answers[1].headers["grpc-message"].size(), 3u * 1024);
+  EXPECT_TRUE(heard_.answers[1].ended);
+  EXPECT_EQ(host_.held, 0u);
+}
+
+TEST_F(Http2SessionTest, ManyShortMessagesThatCameTogetherAreTakenOneByOne) {
+  std::string all;
+  for (int i = 0; i < 1000; ++i) all += Message(std::to_string(i));
+  ASSERT_TRUE(Say(Opening() + Headers(1, Asking("/t.T/Talk")) + Frame(kData, kEndStream, 1, all)));
+  for (int i = 0; i <= 1000; ++i) {
+    call_->Read();
+    Listen();
+  }
+  ASSERT_EQ(events_->messages.size(), 1000u);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(events_->messages[i], std::to_string(i));
+  EXPECT_TRUE(events_->silent);
+  EXPECT_EQ(host_.held, Http2Session::kBytesOfCall);
+}
+
+TEST_F(Http2SessionTest, WhatIsSentIsNeverMoved) {
+  ASSERT_TRUE(Say(Opening() + Call(1, Asking("/t.T/Wait"))));
+  call_->Write(Shared(std::string(60'000, 'x')));
+  for (const rpc::CallKey& key : mailbox_->Take()) session_->Advance(key.stream);
+  std::string out;
+  ASSERT_TRUE(session_->Receive(Frame(kPing, 0, 0, "12345678")));
+  ASSERT_TRUE(session_->Fill(&out));
+  EXPECT_GT(out.size(), Http2Session::kMostOutput);
+  EXPECT_EQ(out.capacity(), Http2Session::kMostOutput + 16384 + 9);
+}
+
+TEST(UserBudgetsTest, OneWhoHoldsLittleIsLetInThoughOthersHoldAllThereIs) {
+  using rpc::UserBudgets;
+  UserBudgets budgets;
+  for (uid_t user = 1; user <= 4; ++user) {
+    EXPECT_TRUE(budgets.Hold(user, UserBudgets::kMostHeldOfUser));
+    EXPECT_FALSE(budgets.Hold(user, 1));
+  }
+  EXPECT_TRUE(budgets.Hold(5, UserBudgets::kLittle));
+  EXPECT_FALSE(budgets.Hold(5, 1));
+  budgets.Free(1, UserBudgets::kMostHeldOfUser);
+  EXPECT_TRUE(budgets.Hold(5, 1));
+}
+
+TEST(CallMailboxTest, IsTakenInPartsInTheOrderOfPosting) {
+  rpc::CallMailbox box;
+  box.IsOfThisThread();
+  for (int32_t i = 1; i <= 3; ++i) box.Post({1, i});
+  EXPECT_EQ(box.Take(2).back().stream, 2);
+  EXPECT_FALSE(box.empty());
+  EXPECT_EQ(box.Take().front().stream, 3);
+  EXPECT_TRUE(box.empty());
 }
 
 TEST_F(Http2SessionTest, ALongMessageIsSentInPiecesThatTheReaderTakes) {
