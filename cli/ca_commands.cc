@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// ca pins; node token, list, ban, forget.
+// ca pins; node token, list, forget.
 #include <memory>
 #include <string>
 #include <utility>
@@ -56,12 +56,13 @@ absl::Status ListNodes(Session& session) {
                    CallCa(session, &AdminStub::ListNodes, ca::v1::ListNodesRequest()));
   if (session.json()) return PrintJson(session, nodes);
   Table table({"NODE", "STATE", "CONNECTED", "LAST SEEN", "CERTIFICATE UNTIL", "EPOCH", "PIN SET",
-               "REFUSES"});
+               "REFUSES", "NEEDS"});
   for (const ca::v1::Node& node : nodes.nodes()) {
     table.Add({node.node_id(), node.state(), YesNo(node.connected()), TimeText(node.last_seen()),
                TimeText(node.certificate_expires_at()), absl::StrCat(node.epoch_held()),
                absl::StrCat(node.pin_set_version()),
-               node.refused_trust().empty() ? "-" : node.refused_trust()});
+               node.refused_trust().empty() ? "-" : node.refused_trust(),
+               node.needs().empty() ? "-" : node.needs()});
   }
   session.out << (table.empty() ? "no nodes (linchpin node token)\n" : table.ToString());
   return absl::OkStatus();
@@ -115,9 +116,7 @@ void AddNodeCommands(CLI::App& app, Session& session) {
   CLI::App* list = AddCommand(*group, session, "list", "List the nodes and what they hold",
                               [&session] { return ListNodes(session); });
   SetExamples(list, "linchpin node list -o json");
-  AddNodeChange(*group, session, &AdminStub::BanNode, "ban",
-                "Refuse a node from now on; what was issued through it lives until it expires",
-                "is banned");
+  AddBanCommand(*group, session);
   AddNodeChange(*group, session, &AdminStub::ForgetNode, "forget",
                 "Forget a node, so that its name is free", "is forgotten");
 }

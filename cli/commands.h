@@ -17,7 +17,10 @@ void AddCaCommands(CLI::App& app, Session& session);
 void AddNodeCommands(CLI::App& app, Session& session);
 void AddIdentityCommands(CLI::App& app, Session& session);
 void AddPolicyCommands(CLI::App& app, Session& session);
-void AddTrustCommands(CLI::App& app, Session& session);  // bundle, coverage
+void AddTrustCommands(CLI::App& app, Session& session);
+void AddCoverageCommand(CLI::App& app, Session& session);
+void AddRevokeCommands(CLI::App& app, Session& session);
+void AddBanCommand(CLI::App& group, Session& session);  // of `node`
 void AddPinsCommands(CLI::App& app, Session& session);
 void AddRotateCommands(CLI::App& app, Session& session);
 void AddOperatorCommands(CLI::App& app, Session& session);

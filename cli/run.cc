@@ -108,6 +108,8 @@ int RunCommand(std::vector<std::string> arguments, Session& session) {
   AddIdentityCommands(app, session);
   AddPolicyCommands(app, session);
   AddTrustCommands(app, session);
+  AddCoverageCommand(app, session);
+  AddRevokeCommands(app, session);
   AddPinsCommands(app, session);
   AddRotateCommands(app, session);
   AddOperatorCommands(app, session);

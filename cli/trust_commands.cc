@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// bundle show; coverage.
-#include <algorithm>
+// bundle show.
 #include <memory>
 #include <string>
 
@@ -50,49 +49,6 @@ absl::Status ShowBundle(Session& session, bool pem) {
   return absl::OkStatus();
 }
 
-std::string EvidenceText(ca::v1::Evidence evidence) {
-  switch (evidence) {
-    case ca::v1::IN_FORCE:
-      return "in force";
-    case ca::v1::ACCEPTED:
-      return "accepted";
-    case ca::v1::RELOADED:
-      return "reloaded";
-    case ca::v1::DELIVERED:
-      return "delivered (assumed)";
-    default:
-      return "none";
-  }
-}
-
-void AddNode(const ca::v1::NodeCoverage& node, Table* table) {
-  std::string state = node.connected() ? "connected" : "silent since " + TimeText(node.last_seen());
-  if (!node.refused().empty()) state = "refuses: " + node.refused();
-  table->Add({node.node_id(), absl::StrCat(node.epoch_held()), YesNo(node.covered()), state});
-  for (const ca::v1::Consumer& consumer : node.consumers()) {
-    table->Add({"  " + consumer.spiffe_id(), absl::StrCat(consumer.trust_epoch()),
-                EvidenceText(consumer.evidence()), consumer.consumer_id()});
-  }
-}
-
-absl::Status ShowCoverage(Session& session, uint64_t epoch) {
-  ca::v1::CoverageRequest request;
-  request.set_epoch(epoch);
-  ASSIGN_OR_RETURN(const ca::v1::Coverage coverage,
-                   CallCa(session, &AdminStub::GetCoverage, request));
-  session.exit_code = coverage.complete() ? 0 : 1;
-  if (session.json()) return PrintJson(session, coverage);
-  const auto covered = std::count_if(coverage.nodes().begin(), coverage.nodes().end(),
-                                     [](const auto& node) { return node.covered(); });
-  session.out << "trust epoch " << coverage.epoch() << ": "
-              << (coverage.complete() ? "complete" : "incomplete") << ", " << covered << " of "
-              << coverage.nodes_size() << " nodes\n";
-  Table table({"NODE", "EPOCH", "COVERED", "STATE"});
-  for (const ca::v1::NodeCoverage& node : coverage.nodes()) AddNode(node, &table);
-  if (!table.empty()) session.out << table.ToString();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void AddTrustCommands(CLI::App& app, Session& session) {
@@ -102,14 +58,6 @@ void AddTrustCommands(CLI::App& app, Session& session) {
                               [&session, pem] { return ShowBundle(session, *pem); });
   show->add_flag("--pem", *pem, "Print the anchors' certificates");
   SetExamples(show, "linchpin bundle show\nlinchpin bundle show --pem > roots.pem");
-
-  auto epoch = std::make_shared<uint64_t>(0);
-  CLI::App* coverage = AddCommand(
-      app, session, "coverage",
-      "Which nodes hold and which services enforce a trust epoch; exits 1 while incomplete",
-      [&session, epoch] { return ShowCoverage(session, *epoch); });
-  coverage->add_option("--epoch", *epoch, "The trust epoch to ask for; default: the current one");
-  SetExamples(coverage, "linchpin coverage\nuntil linchpin coverage --epoch 7; do sleep 1; done");
 }
 
 }  // namespace linchpin::cli

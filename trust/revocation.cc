@@ -14,7 +14,6 @@
 namespace linchpin::trust {
 namespace {
 
-constexpr size_t kMaxEntries = 65536;
 constexpr size_t kMaxReason = 1024;
 constexpr size_t kMaxSerial = 20;  // RFC 5280 §4.1.2.2
 

@@ -20,8 +20,10 @@ namespace linchpin::trust {
 // Immutable.
 class Revocations {
  public:
+  static constexpr size_t kMaxEntries = 65536;
+
   Revocations() = default;
-  // INVALID_ARGUMENT names the malformed entry. At most 65536.
+  // INVALID_ARGUMENT names the malformed entry. At most kMaxEntries.
   static absl::StatusOr<Revocations> FromMessages(std::vector<v1::Revocation> entries);
 
   // A sentence saying what denies the path (leaf first), or nothing. A key entry denies any

@@ -74,6 +74,13 @@ struct MakeAuthorities {
 struct DeleteKey {  // of a retired authority; where it fails it is asked for again
   std::string key_name;
 };
+// Read the log for what `asked` revokes, with IssuedMatches; answer: IssuedFound.
+struct FindIssued {
+  CallId call = 0;
+  Asker who;
+  v1::RevokeRequest asked;
+  absl::Time since;  // nothing that was issued before is valid
+};
 // Worth a line in the log, unless `message` is empty; `count` more in `counter`, unless that is.
 struct Note {
   bool warning = false;
@@ -86,10 +93,11 @@ struct Note {
 
 }  // namespace action
 
-using Action = std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply,
-                            action::Push, action::CloseSession, action::MakeServingKey,
-                            action::UseServingCertificate, action::UseTrust, action::Prove,
-                            action::MakeAuthorities, action::DeleteKey, action::Note>;
+using Action =
+    std::variant<action::Commit, action::SignAndLog, action::Reload, action::Reply, action::Push,
+                 action::CloseSession, action::MakeServingKey, action::UseServingCertificate,
+                 action::UseTrust, action::Prove, action::MakeAuthorities, action::DeleteKey,
+                 action::FindIssued, action::Note>;
 using Actions = std::vector<Action>;
 
 }  // namespace linchpin::ca

@@ -127,5 +127,18 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Begi
 
 // admin_coverage.cc
 absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);
+absl::StatusOr<v1::CoverageHistory> Answer(const Tables&, absl::Time,
+                                           const v1::CoverageHistoryRequest&);
+
+// admin_revocation.cc
+// The request, if it may be carried out, with the node's whole name. Asked before the log is read:
+// a node must be banned by then, so that nothing more leaves through it.
+absl::StatusOr<v1::RevokeRequest> CheckRevoke(const Tables& tables, absl::Time now,
+                                              v1::RevokeRequest asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Revoke& asked);
+absl::StatusOr<v1::RevocationList> Answer(const Tables&, absl::Time,
+                                          const v1::ListRevocationsRequest&);
+// Drops what denies nothing any more, as a change of the trust state; empty if there is nothing.
+std::vector<Write> WithoutLapsed(const Registry& registry, absl::Time now);
 
 }  // namespace linchpin::ca

@@ -6,8 +6,35 @@
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
 #include "ca/core/coverage_gate.h"
+#include "ca/core/epoch_history.h"
 
 namespace linchpin::ca {
+namespace {
+
+v1::NodeCoverage OfNode(const CoverageView& view, const std::string& node_id) {
+  v1::NodeCoverage node;
+  node.set_node_id(node_id);
+  const NodeHolds* holds = view.coverage.Find(node_id);
+  if (holds == nullptr) return node;
+  node.set_connected(holds->connected);
+  node.set_epoch_held(holds->trust_epoch);
+  if (holds->last_seen > absl::UnixEpoch()) {
+    node.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
+  }
+  node.set_refused(holds->refused);
+  for (const auto& [id, consumer] : holds->consumers) *node.add_consumers() = consumer.said;
+  return node;
+}
+
+v1::NodeCoverage Late(const CoverageView& view, const Missing& missing) {
+  v1::NodeCoverage node = OfNode(view, missing.node_id);
+  node.set_why_late(missing.reason);
+  node.set_late_since(absl::ToUnixSeconds(missing.late_since));
+  node.set_leaves_at(absl::ToUnixSeconds(missing.leaves_at));
+  return node;
+}
+
+}  // namespace
 absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
                                     const v1::CoverageRequest& asked) {
   const uint64_t current = tables.registry.trust().record.epoch();
@@ -21,22 +48,40 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
   v1::Coverage answer;
   answer.set_epoch(epoch);
   answer.set_complete(gate.complete);
-  for (const auto& [node_id, row] : tables.registry.nodes()) {
-    if (row.record.state() != "attested") continue;
-    const NodeHolds* holds = tables.coverage.Find(node_id);
-    const bool connected = holds != nullptr && holds->connected;
-    if (!connected && now > LeavesAt(view, row.record)) continue;
-    v1::NodeCoverage* node = answer.add_nodes();
-    node->set_node_id(node_id);
-    node->set_connected(connected);
-    node->set_covered(tables.coverage.CoveredEpoch(node_id, now) >= epoch);
-    if (holds == nullptr) continue;
-    node->set_epoch_held(holds->trust_epoch);
-    if (holds->last_seen > absl::UnixEpoch()) {
-      node->set_last_seen(absl::ToUnixSeconds(holds->last_seen));
+  for (const bool connected : {true, false}) {
+    for (const Missing& missing : gate.missing) {
+      if (missing.connected == connected) *answer.add_nodes() = Late(view, missing);
     }
-    node->set_refused(holds->refused);
-    for (const auto& [id, consumer] : holds->consumers) *node->add_consumers() = consumer.said;
+  }
+  for (const auto& [node_id, row] : tables.registry.nodes()) {
+    if (row.record.state() != "attested" || !Counts(view, row.record, now)) continue;
+    if (tables.coverage.CoveredEpoch(node_id, now) < epoch) continue;
+    v1::NodeCoverage* node = answer.add_nodes();
+    *node = OfNode(view, node_id);
+    node->set_covered(true);
+    node->set_leaves_at(absl::ToUnixSeconds(LeavesAt(view, row.record)));
+  }
+  for (const Missing& missing : gate.left) *answer.add_left() = Late(view, missing);
+  *answer.mutable_count() = CountCoverage(view, epoch, now);
+  const auto record = tables.registry.epochs().find(EpochKey(epoch));
+  if (record != tables.registry.epochs().end()) {
+    *answer.mutable_history() = record->second.record.coverage();
+  }
+  return answer;
+}
+
+absl::StatusOr<v1::CoverageHistory> Answer(const Tables& tables, absl::Time now,
+                                           const v1::CoverageHistoryRequest& asked) {
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+  const size_t most = asked.most() == 0 ? kEpochsKept : asked.most();
+  const auto& epochs = tables.registry.epochs();
+  v1::CoverageHistory answer;
+  for (auto it = epochs.rbegin(); it != epochs.rend(); ++it) {
+    if (static_cast<size_t>(answer.epochs_size()) == most) break;
+    v1::EpochCoverage* epoch = answer.add_epochs();
+    *epoch = it->second.record.coverage();
+    if (epoch->complete_at_ms() != 0) continue;
+    *epoch->mutable_now() = CountCoverage(view, epoch->epoch(), now);
   }
   return answer;
 }

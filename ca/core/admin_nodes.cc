@@ -22,13 +22,24 @@ constexpr int64_t kLongestTokenTtl = 7 * 24 * 3600;
 constexpr size_t kMaxTokens = 100000;
 constexpr size_t kMaxNodes = 100000;
 
-v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node) {
+// What it needs that it cannot do itself.
+std::string Needs(const Tables& tables, const state::v1::NodeRecord& node, absl::Time now) {
+  const absl::Time expired = absl::FromUnixSeconds(node.certificate_expires_at());
+  if (node.state() != "attested" || now <= expired + tables.options.reattest_grace) return "";
+  return absl::StrCat("a join token (linchpin node token --node ",
+                      node.node_id().substr(node.node_id().rfind('/') + 1),
+                      "): its certificate expired longer ago than ",
+                      absl::FormatDuration(tables.options.reattest_grace));
+}
+
+v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node, absl::Time now) {
   v1::Node message;
   message.set_node_id(node.node_id());
   message.set_state(node.state());
   message.set_attested_by(node.attested_by());
   message.set_attested_at(node.attested_at());
   message.set_certificate_expires_at(node.certificate_expires_at());
+  message.set_needs(Needs(tables, node, now));
   message.set_connected(tables.sessions.count(node.node_id()) > 0);
   if (const NodeHolds* holds = tables.coverage.Find(node.node_id())) {
     if (holds->last_seen > absl::UnixEpoch()) {
@@ -43,8 +54,8 @@ v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node) {
 }
 
 auto AnswerWithNode(state::v1::NodeRecord record) {
-  return [record = std::move(record)](const Tables& tables, absl::Time) {
-    return std::make_shared<const v1::Node>(NodeMessage(tables, record));
+  return [record = std::move(record)](const Tables& tables, absl::Time now) {
+    return std::make_shared<const v1::Node>(NodeMessage(tables, record, now));
   };
 }
 
@@ -98,10 +109,11 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,
   return decision;
 }
 
-absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time, const v1::ListNodesRequest&) {
+absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time now,
+                                    const v1::ListNodesRequest&) {
   v1::NodeList list;
   for (const auto& [id, row] : tables.registry.nodes()) {
-    *list.add_nodes() = NodeMessage(tables, row.record);
+    *list.add_nodes() = NodeMessage(tables, row.record, now);
   }
   return list;
 }

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "ca/core/issued_matches.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "x509/certificate_request.h"
@@ -42,6 +43,10 @@ struct AllowPeer {
 struct DeletePolicy {
   trust::v1::PeerRule rule;  // from and to
 };
+struct Revoke {
+  v1::RevokeRequest asked;
+  IssuedMatches found;  // in the log
+};
 struct PublishPinSet {
   trust::v1::SignedPinSet set;
 };
@@ -65,7 +70,8 @@ using AdminRequest =
                  BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
                  v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
                  v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
-                 v1::CoverageRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
+                 v1::CoverageRequest, v1::CoverageHistoryRequest, v1::RevokeRequest, Revoke,
+                 v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
                  v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation,
                  CreateOperator, RenewOperator, v1::ListOperatorsRequest,
                  v1::DeleteOperatorRequest>;

@@ -101,6 +101,15 @@ const Authority* Authorities::Find(absl::string_view record_key) const {
   return nullptr;
 }
 
+absl::Duration Authorities::LongestLife() const {
+  absl::Duration longest = absl::ZeroDuration();
+  for (const Authority& authority : all_) {
+    const x509::CertificateFields& fields = authority.certificate.fields();
+    if (!authority.is_root) longest = std::max(longest, fields.not_after - fields.not_before);
+  }
+  return longest;
+}
+
 trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& authorities,
                                    uint64_t pin_set_version) {
   trust::v1::TrustState message;
@@ -123,7 +132,7 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
     if (!known || i + 1 == sets.size()) *message.add_pin_sets() = sets[i];
   }
   for (const auto& [key, row] : registry.revocations()) {
-    *message.add_revocations() = row.record.revocation();
+    message.mutable_revocations()->MergeFrom(row.record.revocations());
   }
   return message;
 }

@@ -51,6 +51,7 @@ class Authorities {
   const Authority* RootOf(const Authority& issuer) const;
   const Authority* FindIssuer(absl::string_view pin_bytes) const;  // null if none
   const Authority* Find(absl::string_view record_key) const;       // null if none
+  absl::Duration LongestLife() const;  // of an issuer: no leaf lives longer
 
  private:
   std::vector<Authority> all_;

@@ -66,7 +66,9 @@ absl::StatusOr<std::unique_ptr<CaCore>> CaCore::Make(CoreOptions options,
 
 Actions CaCore::Step(absl::Time now, Event event) {
   Actions out;
+  history_.TakeMarks({registry_, coverage_, outstanding_}, now);
   std::visit([&](auto&& happened) { On(now, std::move(happened), &out); }, std::move(event));
+  history_.LookForComplete({registry_, coverage_, outstanding_}, now);
   for (const Action& action : out) {
     const auto* reply = std::get_if<action::Reply>(&action);
     if (reply != nullptr) Answered(reply->call);
@@ -109,6 +111,10 @@ void CaCore::Answered(CallId call) {
 
 void CaCore::On(absl::Time now, event::Started event, Actions* out) {
   outstanding_ = std::move(event.outstanding);
+  history_.Started(now);
+  for (const auto& [key, row] : registry_.seen()) {
+    coverage_.Recorded(row.record.node_id(), absl::FromUnixSeconds(row.record.seen_at()));
+  }
   prune_at_ = now + kPruneEvery;
   UseTrust(out);
   RenewServing(now, out);
@@ -140,6 +146,7 @@ void CaCore::StartNext(absl::Time now, Actions* out) {
     } else if (change->batch.empty()) {
       if (change->then) change->then(now, out);
     } else {
+      AddEpochRecord(registry_, now, &change->batch);
       const Ticket ticket = next_ticket_++;
       out->push_back(action::Commit{.ticket = ticket, .batch = change->batch});
       under_way_ =
@@ -261,6 +268,7 @@ void CaCore::On(absl::Time now, event::Tick, Actions* out) {
   }
   RenewServing(now, out);
   Rotate(now, out);
+  KeepUp(now, now >= prune_at_, out);
   if (now >= prune_at_) {
     prune_at_ = now + kPruneEvery;
     PruneTokens(now, out);

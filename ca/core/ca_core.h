@@ -25,6 +25,7 @@
 #include "ca/core/authorities.h"
 #include "ca/core/core_options.h"
 #include "ca/core/coverage.h"
+#include "ca/core/epoch_history.h"
 #include "ca/core/events.h"
 #include "ca/core/issue_queue.h"
 #include "ca/core/registry.h"
@@ -97,6 +98,7 @@ class CaCore {
                   Actions* out);
   absl::Status Apply(const std::vector<Write>& batch, Revision revision);
   void PruneTokens(absl::Time now, Actions* out);
+  void KeepUp(absl::Time now, bool all, Actions* out);  // ca_core_upkeep.cc
 
   // ca_core_nodes.cc
   void On(absl::Time now, event::AttestAsked event, Actions* out);
@@ -118,6 +120,7 @@ class CaCore {
   void UseServing(absl::Time now, const absl::StatusOr<std::string>& der, Actions* out);
 
   // ca_core_issue.cc
+  absl::StatusOr<x509::CertificateSpec> SpecFor(LeafNames, absl::Duration ttl, absl::Time now);
   struct Issuing;
   void On(absl::Time now, event::IssueAsked event, Actions* out);
   void BeginIssuing(absl::Time now, Actions* out);
@@ -150,6 +153,9 @@ class CaCore {
   void Admin(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
   void Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossessionRequest& asked,
              Actions* out);
+  void Admin(absl::Time now, CallId call, const Asker& who, const v1::RevokeRequest& asked,
+             Actions* out);
+  void On(absl::Time now, event::IssuedFound event, Actions* out);
   Change ChangeFor(event::AdminAsked asked, Decision decision);
   void Admin(absl::Time now, CallId call, const Asker& who, const v1::RotateRequest& asked,
              Actions* out);
@@ -164,6 +170,8 @@ class CaCore {
   Authorities authorities_;
   Coverage coverage_;
   Outstanding outstanding_;
+  EpochHistory history_;
+  std::shared_ptr<const trust::TrustState> own_trust_;  // what nodes are judged with
   struct Session {
     NodeCaller node;
     Revision sent = 0;  // of the last change, or the Hello's: what the next one changes
@@ -187,7 +195,8 @@ class CaCore {
   absl::Time serving_renew_at_ = absl::InfiniteFuture();
   absl::Time serving_expires_ = absl::InfinitePast();
   absl::Time prune_at_ = absl::InfinitePast();
-  bool draining_ = false;
+  absl::Time lapse_at_ = absl::InfinitePast();  // revocations are dropped, not before
+  bool history_queued_ = false, draining_ = false;
 };
 
 }  // namespace linchpin::ca

@@ -181,6 +181,22 @@ void CaCore::Rotate(absl::Time now, Actions* out) {
       out);
 }
 
+void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const v1::RevokeRequest& asked,
+                   Actions* out) {
+  absl::StatusOr<v1::RevokeRequest> checked = CheckRevoke(TablesNow(), now, asked);
+  if (!checked.ok()) return ReplyError(call, checked.status(), out);
+  out->push_back(action::FindIssued{.call = call,
+                                    .who = who,
+                                    .asked = *std::move(checked),
+                                    .since = now - authorities_.LongestLife()});
+}
+
+void CaCore::On(absl::Time now, event::IssuedFound event, Actions* out) {
+  if (!event.found.ok()) return ReplyError(event.call, event.found.status(), out);
+  AskChange(now, event.call, event.who, Revoke{std::move(event.asked), *std::move(event.found)},
+            out);
+}
+
 void CaCore::On(absl::Time, event::PossessionProved event, Actions* out) {
   if (!event.proof.ok()) return ReplyError(event.call, event.proof.status(), out);
   ReplyWith(event.call, *std::move(event.proof), out);

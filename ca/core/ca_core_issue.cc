@@ -134,6 +134,21 @@ void CaCore::AnswerIssue(Issuing issuing, absl::StatusOr<MadeCertificates> made,
   ReplyWith(issuing.call, std::move(issuing.response), out);
 }
 
+// No backdating across a revocation: what is issued after it is not what it denies.
+absl::StatusOr<x509::CertificateSpec> CaCore::SpecFor(LeafNames names, absl::Duration ttl,
+                                                      absl::Time now) {
+  const absl::Time not_denied = registry_.DeniedUntil(names.spiffe_id) + absl::Seconds(1);
+  ASSIGN_OR_RETURN(x509::CertificateSpec spec,
+                   LeafSpec(options_.profile, std::move(names), ttl,
+                            authorities_.active().certificate, now, random_));
+  spec.not_before = std::max(spec.not_before, not_denied);
+  // A clock that was set back since: nothing that is valid can be issued until it is there again.
+  if (spec.not_before < spec.not_after) return spec;
+  return absl::FailedPreconditionError(
+      absl::StrCat(spec.uri_sans[0], " is revoked where issued until ", trust::TimeText(not_denied),
+                   ", and it is ", trust::TimeText(now), "; check this CA's clock"));
+}
+
 absl::StatusOr<CertificateOrder> CaCore::OrderFor(absl::Time now, const std::string& node_id,
                                                   IssueAskedItem& item) {
   const auto* row = registry_.FindIdentity(item.identity_id);
@@ -150,9 +165,7 @@ absl::StatusOr<CertificateOrder> CaCore::OrderFor(absl::Time now, const std::str
                   .dns_names = {identity.dns_names().begin(), identity.dns_names().end()}};
   const absl::Duration ttl = identity.ttl_seconds() > 0 ? absl::Seconds(identity.ttl_seconds())
                                                         : options_.profile.leaf_ttl;
-  ASSIGN_OR_RETURN(x509::CertificateSpec spec,
-                   LeafSpec(options_.profile, std::move(names), ttl,
-                            authorities_.active().certificate, now, random_));
+  ASSIGN_OR_RETURN(x509::CertificateSpec spec, SpecFor(std::move(names), ttl, now));
   return CertificateOrder{.spec = std::move(spec),
                           .spiffe_id = identity.spiffe_id(),
                           .node_id = node_id,

@@ -12,7 +12,6 @@
 #include "ca/core/issuing.h"
 #include "ca/core/reply.h"
 #include "ca/core/rotation.h"
-#include "trust/revocation.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -116,9 +115,17 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
       authorities_.all().begin(), authorities_.all().end(), [&](const Authority& authority) {
         return !authority.is_root && certificate.IsSignedBy(authority.certificate.public_key());
       });
-  if (!ours || fields.is_ca || fields.uri_sans.size() != 1) {
-    return absl::PermissionDeniedError("the node certificate shown was not issued by this CA");
-  }
+  const absl::Status not_ours =
+      absl::PermissionDeniedError("the node certificate shown was not issued by this CA");
+  if (fields.is_ca || fields.uri_sans.size() != 1) return not_ours;
+  // Its issuer may have been dropped while the node was away. Then it is the record that says what
+  // was issued last, and when that expired; nothing else of such a certificate is believed.
+  const auto* row = registry_.FindNode(fields.uri_sans[0]);
+  const bool recorded = !ours && row != nullptr && row->record.serial() == fields.serial &&
+                        IsKeyOf(row->record, certificate.public_key().pin().bytes());
+  if (!ours && !recorded) return not_ours;
+  const absl::Time expired =
+      recorded ? absl::FromUnixSeconds(row->record.certificate_expires_at()) : fields.not_after;
   ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(fields.uri_sans[0]));
   const std::string node_id = id.ToString();
   if (!id.IsNode()) {
@@ -131,18 +138,19 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   RETURN_IF_ERROR(CheckNode(node_id));
   const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
   RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
-  std::vector<trust::v1::Revocation> revocations;
-  for (const auto& [name, row] : registry_.revocations()) {
-    revocations.push_back(row.record.revocation());
-  }
-  ASSIGN_OR_RETURN(const auto denied, trust::Revocations::FromMessages(std::move(revocations)));
-  if (const auto why = denied.Denies(id, {certificate}); why.has_value()) {
+  if (const auto why = own_trust_->revocations().Denies(id, {certificate}); why.has_value()) {
     return absl::PermissionDeniedError(
         absl::StrCat("the certificate shown by ", node_id, " is revoked: ", *why));
   }
-  if (now > fields.not_after + options_.reattest_grace) {
+  if (recorded && registry_.DeniedUntil(node_id) > absl::InfinitePast()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("certificates of ", node_id,
+                     " were revoked, and the issuer of the one shown is not known "
+                     "here any more: give its agent a join token"));
+  }
+  if (now > expired + options_.reattest_grace) {
     return absl::PermissionDeniedError(absl::StrCat(
-        "the certificate of ", node_id, " expired at ", trust::TimeText(fields.not_after),
+        "the certificate of ", node_id, " expired at ", trust::TimeText(expired),
         ", longer ago than the grace of ", absl::FormatDuration(options_.reattest_grace),
         "; it is ", trust::TimeText(now), " here: give its agent a join token"));
   }
@@ -228,8 +236,7 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
   RETURN_IF_ERROR(CheckAsks(request, id, {}));
   ASSIGN_OR_RETURN(
       x509::CertificateSpec spec,
-      LeafSpec(options_.profile, {.spiffe_id = node.node_id(), .dns_names = {}},
-               options_.profile.node_ttl, authorities_.active().certificate, now, random_));
+      SpecFor({.spiffe_id = node.node_id(), .dns_names = {}}, options_.profile.node_ttl, now));
   node.set_serial(spec.serial);
   node.set_certificate_expires_at(absl::ToUnixSeconds(spec.not_after));
   CertificateOrder order{.spec = std::move(spec),

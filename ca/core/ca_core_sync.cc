@@ -53,7 +53,8 @@ sync::Stamp CaCore::StampNow(absl::Time now, uint64_t base_revision) const {
 void CaCore::UseTrust(Actions* out) {
   auto trust = OwnTrust(registry_, authorities_);
   if (trust.ok()) {
-    out->push_back(action::UseTrust{.trust = *std::move(trust)});
+    own_trust_ = *std::move(trust);
+    out->push_back(action::UseTrust{.trust = own_trust_});
     return;
   }
   out->push_back(action::Note{.warning = true,

@@ -81,11 +81,9 @@ void Coverage::Gone(const std::string& node_id) {
   if (it != nodes_.end()) it->second.connected = false;
 }
 
-void Coverage::Recorded(const std::string& node_id, absl::Time last_seen, uint64_t covered_epoch) {
+void Coverage::Recorded(const std::string& node_id, absl::Time last_seen) {
   NodeHolds& node = nodes_[node_id];
-  if (node.heard) return;
-  node.last_seen = last_seen;
-  node.recorded_epoch = covered_epoch;
+  if (!node.heard) node.last_seen = last_seen;
 }
 
 const NodeHolds* Coverage::Find(const std::string& node_id) const {
@@ -104,8 +102,7 @@ uint64_t Coverage::EpochOf(const ConsumerHolds& consumer, absl::Time now) {
 
 uint64_t Coverage::CoveredEpoch(const std::string& node_id, absl::Time now) const {
   const NodeHolds* node = Find(node_id);
-  if (node == nullptr || node->too_many_consumers) return 0;
-  if (!node->heard) return node->recorded_epoch;
+  if (node == nullptr || !node->heard || node->too_many_consumers) return 0;
   uint64_t covered = node->trust_epoch;
   for (const auto& [id, consumer] : node->consumers) {
     covered = std::min(covered, EpochOf(consumer, now));

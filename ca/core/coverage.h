@@ -34,7 +34,6 @@ struct NodeHolds {
   std::string refused;                             // why it does not take a newer trust state
   std::map<std::string, ConsumerHolds> consumers;  // by consumer id
   bool too_many_consumers = false;                 // some are not known here: never covered
-  uint64_t recorded_epoch = 0;  // until it is heard: what it covered when it was last recorded
 };
 
 class Coverage {
@@ -49,8 +48,9 @@ class Coverage {
   void Seen(const std::string& node_id, absl::Time now);
   void Gone(const std::string& node_id);  // its stream has ended
   void Forget(const std::string& node_id) { nodes_.erase(node_id); }
-  // What was stored of a node before this CA started. Counts until the node is heard.
-  void Recorded(const std::string& node_id, absl::Time last_seen, uint64_t covered_epoch);
+  // What was stored of a node before this CA started: nothing that a gate could go by.
+  void Recorded(const std::string& node_id, absl::Time last_seen);
+  const std::map<std::string, NodeHolds>& nodes() const { return nodes_; }  // by node id
   const NodeHolds* Find(const std::string& node_id) const;  // null: has said nothing yet
 
   // The epoch that a consumer enforces as far as there is evidence; 0: there is none.

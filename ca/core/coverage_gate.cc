@@ -78,6 +78,24 @@ absl::Time LeavesAt(const CoverageView& view, const state::v1::NodeRecord& node)
          kClocksDiffer;
 }
 
+bool Counts(const CoverageView& view, const state::v1::NodeRecord& node, absl::Time now) {
+  if (now <= LeavesAt(view, node)) return true;
+  const NodeHolds* holds = view.coverage.Find(node.node_id());
+  return holds != nullptr && holds->connected;
+}
+
+namespace {
+
+// Since when a node is late that is.
+absl::Time LateSince(const CoverageView& view, const state::v1::NodeRecord& node, uint64_t epoch) {
+  const absl::Time attested = absl::FromUnixSeconds(node.attested_at());
+  const auto row = view.registry.epochs().find(EpochKey(epoch));
+  if (row == view.registry.epochs().end()) return attested;
+  return std::max(attested, absl::FromUnixMillis(row->second.record.coverage().began_at_ms()));
+}
+
+}  // namespace
+
 Gate AskGate(const CoverageView& view, uint64_t epoch, absl::Time now,
              const std::set<std::string>& except) {
   Gate gate;
@@ -88,11 +106,11 @@ Gate AskGate(const CoverageView& view, uint64_t epoch, absl::Time now,
     Missing missing{.node_id = node_id,
                     .reason = std::move(why),
                     .connected = node != nullptr && node->connected,
-                    .late_since = absl::FromUnixSeconds(row.record.attested_at()),
+                    .late_since = LateSince(view, row.record, epoch),
                     .last_seen = node == nullptr ? absl::InfinitePast() : node->last_seen,
                     .leaves_at = LeavesAt(view, row.record)};
     const bool late = !missing.reason.empty();
-    if (!missing.connected && now > missing.leaves_at) {
+    if (!Counts(view, row.record, now)) {
       if (late) gate.left.push_back(std::move(missing));
     } else if (late && except.count(node_id) > 0) {
       gate.excepted.push_back(std::move(missing));

@@ -50,6 +50,8 @@ Gate AskGate(const CoverageView& view, uint64_t epoch, absl::Time now,
 
 // When a node stops counting if nothing more is issued through it.
 absl::Time LeavesAt(const CoverageView& view, const state::v1::NodeRecord& node);
+// Is it waited for at all? `node` is attested.
+bool Counts(const CoverageView& view, const state::v1::NodeRecord& node, absl::Time now);
 // Why the node does not cover the epoch; empty if it does.
 std::string WhyMissing(const CoverageView& view, const std::string& node_id, uint64_t epoch,
                        absl::Time now);

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "ca/core/admin_request.h"
+#include "ca/core/issued_matches.h"
 #include "ca/core/outstanding.h"
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
@@ -128,6 +129,12 @@ struct AuthoritiesMade {
   v1::RotateRequest request;
   absl::StatusOr<std::vector<Write>> made;
 };
+struct IssuedFound {
+  CallId call = 0;
+  Asker who;
+  v1::RevokeRequest asked;
+  absl::StatusOr<IssuedMatches> found;
+};
 struct KeysSeen {
   std::set<std::string> key_names;  // that the key manager has now
 };
@@ -136,11 +143,11 @@ struct Draining {};  // no new work; what is under way is finished
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Started, event::GetTrustAsked, event::AttestAsked, event::RenewAsked,
-                 event::IssueAsked, event::NodeHello, event::NodeAck, event::NodeVerdicts,
-                 event::NodeGone, event::AdminAsked, event::Committed, event::Issued,
-                 event::Reloaded, event::ServingKeyMade, event::PossessionProved,
-                 event::AuthoritiesMade, event::KeysSeen, event::Tick, event::Draining>;
+using Event = std::variant<event::Started, event::GetTrustAsked, event::AttestAsked,
+                           event::RenewAsked, event::IssueAsked, event::NodeHello, event::NodeAck,
+                           event::NodeVerdicts, event::NodeGone, event::AdminAsked,
+                           event::Committed, event::Issued, event::Reloaded, event::ServingKeyMade,
+                           event::PossessionProved, event::AuthoritiesMade, event::IssuedFound,
+                           event::KeysSeen, event::Tick, event::Draining>;
 
 }  // namespace linchpin::ca

@@ -36,6 +36,9 @@ constexpr MethodRow kMethods[] = {
     {"PublishPinSet", "pins publish", Role::kAdmin},
     {"ProvePossession", "pins draft", Role::kAdmin},
     {"GetCoverage", "coverage", Role::kViewer},
+    {"GetCoverageHistory", "coverage --history", Role::kViewer},
+    {"Revoke", "revoke", Role::kAdmin},
+    {"ListRevocations", "revocations", Role::kViewer},
     {"ReadLog", "log tail", Role::kViewer},
     {"VerifyLog", "log verify", Role::kViewer},
     {"ReadChanges", "log tail", Role::kViewer},
@@ -68,6 +71,10 @@ struct Methods {
   absl::string_view operator()(const v1::GetRotationRequest&) { return "GetRotation"; }
   absl::string_view operator()(const v1::RotateRequest&) { return "Rotate"; }
   absl::string_view operator()(const BeginRotation&) { return "Rotate"; }
+  absl::string_view operator()(const v1::CoverageHistoryRequest&) { return "GetCoverageHistory"; }
+  absl::string_view operator()(const v1::RevokeRequest&) { return "Revoke"; }
+  absl::string_view operator()(const Revoke&) { return "Revoke"; }
+  absl::string_view operator()(const v1::ListRevocationsRequest&) { return "ListRevocations"; }
   absl::string_view operator()(const v1::ReadLogRequest&) { return "ReadLog"; }
   absl::string_view operator()(const v1::VerifyLogRequest&) { return "VerifyLog"; }
   absl::string_view operator()(const v1::ReadChangesRequest&) { return "ReadChanges"; }

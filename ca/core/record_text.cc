@@ -25,6 +25,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxBytesShown = 64;
 constexpr int kMaxDepth = 16;
+constexpr int kMaxInList = 1024;
 
 // Nothing in the store is named so; whoever adds such a field is not betrayed by this file.
 bool IsSecret(absl::string_view field) {
@@ -100,7 +101,10 @@ Json MessageJson(const Message& message, int depth) {
     } else {
       value = Json::array();
       const int size = message.GetReflection()->FieldSize(message, field);
-      for (int i = 0; i < size; ++i) value.push_back(ValueJson(message, field, i, depth));
+      for (int i = 0; i < std::min(size, kMaxInList); ++i) {
+        value.push_back(ValueJson(message, field, i, depth));
+      }
+      if (size > kMaxInList) value.push_back(absl::StrCat("… of ", size));
     }
   }
   return json;
@@ -152,6 +156,9 @@ std::string ObjectName(absl::string_view key, const Message* record) {
   if (const auto* policy = dynamic_cast<const state::v1::PolicyRecord*>(record)) {
     return absl::StrCat("policy ", policy->rule().from(), " -> ", policy->rule().to());
   }
+  if (const auto* revocation = dynamic_cast<const state::v1::RevocationRecord*>(record)) {
+    return absl::StrCat("revocation of ", revocation->what());
+  }
   const size_t slash = key.find('/');
   if (slash == absl::string_view::npos) return std::string(key);
   return absl::StrCat(key.substr(0, slash), " ", key.substr(slash + 1));
@@ -172,6 +179,8 @@ const std::vector<std::pair<absl::string_view, const Message*>>& RecordKinds() {
       {"operator/", &s::OperatorRecord::default_instance()},
       {"revocation/", &s::RevocationRecord::default_instance()},
       {"rotation/", &s::RotationRecord::default_instance()},
+      {"epoch/", &s::EpochRecord::default_instance()},
+      {"seen/", &s::SeenRecord::default_instance()},
   };
   return kinds;
 }

@@ -15,12 +15,12 @@
 namespace linchpin::ca {
 namespace {
 
-constexpr absl::string_view kAuthority = "authority/";
+constexpr absl::string_view kAuthority = kAuthorityPrefix;
 constexpr absl::string_view kNode = "node/";
 constexpr absl::string_view kToken = "token/";
 constexpr absl::string_view kIdentity = "identity/";
 constexpr absl::string_view kPolicy = "policy/";
-constexpr absl::string_view kRevocation = "revocation/";
+constexpr absl::string_view kRevocation = kRevocationPrefix;
 constexpr absl::string_view kRotation = "rotation/";
 constexpr absl::string_view kOperator = "operator/";
 
@@ -108,11 +108,14 @@ absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
     RETURN_IF_ERROR(registry.Put(record.key, record.value, record.revision));
   }
   registry.revision_ = listing.at;
+  registry.IndexRevocations();
   return registry;
 }
 
 absl::Status Registry::Apply(const std::vector<Write>& batch, Revision revision) {
+  bool revocations = false;
   for (const Write& write : batch) {
+    revocations = revocations || absl::StartsWith(write.key, kRevocation);
     if (write.value.has_value()) {
       RETURN_IF_ERROR(Put(write.key, *write.value, revision));
     } else {
@@ -120,6 +123,7 @@ absl::Status Registry::Apply(const std::vector<Write>& batch, Revision revision)
     }
   }
   revision_ = revision;
+  if (revocations) IndexRevocations();
   return absl::OkStatus();
 }
 
@@ -156,6 +160,12 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (absl::StartsWith(key, kRotation)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::RotationRecord>(key, value));
     rotations_[key] = {std::move(record), revision};
+  } else if (absl::StartsWith(key, kEpochPrefix)) {
+    ASSIGN_OR_RETURN(auto record, Parse<state::v1::EpochRecord>(key, value));
+    epochs_[key] = {std::move(record), revision};
+  } else if (absl::StartsWith(key, kSeenPrefix)) {
+    ASSIGN_OR_RETURN(auto record, Parse<state::v1::SeenRecord>(key, value));
+    seen_[key] = {std::move(record), revision};
   } else {
     return absl::DataLossError(
         absl::StrCat("the store's record ", key, " is of no kind that this program knows"));
@@ -183,6 +193,8 @@ void Registry::Remove(const std::string& key) {
     tokens_.erase(key);
     revocations_.erase(key);
     rotations_.erase(key);
+    epochs_.erase(key);
+    seen_.erase(key);
   }
 }
 

@@ -33,6 +33,12 @@ std::string TokenKey(absl::string_view token_sha256);                 // hex of 
 std::string IdentityKey(absl::string_view identity_id);
 std::string PolicyKey(absl::string_view from, absl::string_view to);
 std::string OperatorKey(absl::string_view name);
+inline constexpr char kAuthorityPrefix[] = "authority/";
+inline constexpr char kRevocationPrefix[] = "revocation/";
+inline constexpr char kEpochPrefix[] = "epoch/";
+inline constexpr char kSeenPrefix[] = "seen/";
+std::string EpochKey(uint64_t epoch);            // sorts as the number
+std::string SeenKey(absl::string_view node_id);  // its last segment
 
 template <typename T>
 struct Row {
@@ -93,6 +99,12 @@ class Registry {
     return operators_;  // by name
   }
   const ChangeHead& changes() const { return changes_; }
+  const std::map<std::string, Row<state::v1::EpochRecord>>& epochs() const {
+    return epochs_;  // by key
+  }
+  const std::map<std::string, Row<state::v1::SeenRecord>>& seen() const { return seen_; }  // by key
+  // Certificates of this SPIFFE ID that begin then or earlier are denied; the infinite past: none.
+  absl::Time DeniedUntil(const std::string& spiffe_id) const;
 
   // Null if there is none.
   const Row<state::v1::NodeRecord>* FindNode(absl::string_view node_id) const;
@@ -126,6 +138,7 @@ class Registry {
   absl::Status PutChange(const std::string& key, const std::string& value);
   bool SeesAny(const std::string& node_id, const std::string& spiffe_id) const;
   void AddRulesOf(const std::string& spiffe_id, std::set<RuleKey>* keys) const;
+  void IndexRevocations();
 
   Revision revision_ = 0;
   state::v1::Meta meta_;
@@ -139,6 +152,8 @@ class Registry {
   std::map<std::string, Row<state::v1::OperatorRecord>> operators_;
   ChangeHead changes_;
   std::map<std::string, Row<state::v1::RotationRecord>> rotations_;
+  std::map<std::string, Row<state::v1::EpochRecord>> epochs_;
+  std::map<std::string, Row<state::v1::SeenRecord>> seen_;
   uint64_t next_order_ = 1;
 
   // Indices over the tables above.
@@ -150,6 +165,7 @@ class Registry {
   std::map<std::string, size_t> bytes_by_node_;                // of identities
   size_t bytes_of_any_node_ = 0;
   size_t bytes_of_rules_ = 0;
+  std::map<std::string, int64_t> denied_until_;  // by SPIFFE ID
 };
 
 }  // namespace linchpin::ca

@@ -221,6 +221,23 @@ Reactor* AdminServiceImpl::DeleteOperator(Context* context,
   return Hand(context, *request, response);
 }
 
+Reactor* AdminServiceImpl::GetCoverageHistory(Context* context,
+                                              const v1::CoverageHistoryRequest* request,
+                                              v1::CoverageHistory* response) {
+  return Hand(context, *request, response);
+}
+
+Reactor* AdminServiceImpl::Revoke(Context* context, const v1::RevokeRequest* request,
+                                  v1::Revoked* response) {
+  return Hand(context, *request, response);
+}
+
+Reactor* AdminServiceImpl::ListRevocations(Context* context,
+                                           const v1::ListRevocationsRequest* request,
+                                           v1::RevocationList* response) {
+  return Hand(context, *request, response);
+}
+
 grpc::ServerWriteReactor<v1::LogEntry>* AdminServiceImpl::ReadLog(
     Context* context, const v1::ReadLogRequest* request) {
   return LogStream<v1::LogEntry>::Make(

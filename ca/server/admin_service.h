@@ -48,6 +48,11 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
                          v1::OperatorCertificate*) override;
   Reactor* ListOperators(Context*, const v1::ListOperatorsRequest*, v1::OperatorList*) override;
   Reactor* DeleteOperator(Context*, const v1::DeleteOperatorRequest*, v1::Operator*) override;
+  Reactor* GetCoverageHistory(Context*, const v1::CoverageHistoryRequest*,
+                              v1::CoverageHistory*) override;
+  Reactor* Revoke(Context*, const v1::RevokeRequest*, v1::Revoked*) override;
+  Reactor* ListRevocations(Context*, const v1::ListRevocationsRequest*,
+                           v1::RevocationList*) override;
   grpc::ServerWriteReactor<v1::LogEntry>* ReadLog(Context*, const v1::ReadLogRequest*) override;
   Reactor* VerifyLog(Context*, const v1::VerifyLogRequest*, v1::LogVerification*) override;
   grpc::ServerWriteReactor<v1::Change>* ReadChanges(Context*,

@@ -6,7 +6,6 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,24 +55,13 @@ std::unique_ptr<grpc::Server> BuildTlsServer(
   return builder.BuildAndStart();
 }
 
-// A leaf lives no longer than its issuer.
-absl::Duration LongestLife(const Authorities& authorities) {
-  absl::Duration longest = absl::ZeroDuration();
-  for (const Authority& authority : authorities.all()) {
-    if (authority.is_root) continue;
-    const x509::CertificateFields& fields = authority.certificate.fields();
-    longest = std::max(longest, fields.not_after - fields.not_before);
-  }
-  return longest;
-}
-
 absl::StatusOr<Outstanding> OutstandingOf(const IssuanceLog& log, const CaCore& core,
                                           absl::Time now) {
   Outstanding outstanding;
   const std::string own_id =
       absl::StrCat("spiffe://", core.registry().meta().trust_domain(), "/linchpin/ca");
   RETURN_IF_ERROR(ForEachIssuedSince(
-      log, now - LongestLife(core.authorities()), [&](const v1::LogEntry& entry) {
+      log, now - core.authorities().LongestLife(), [&](const v1::LogEntry& entry) {
         if (entry.spiffe_id() == own_id) return;
         outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
                            absl::FromUnixSeconds(entry.not_after()));

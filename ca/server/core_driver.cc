@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "ca/core/rotation.h"
+#include "ca/log/issued_since.h"
 #include "ca/server/authority_setup.h"
 #include "trust/mtls_context.h"
 #include "trust/pin_set.h"
@@ -233,6 +234,20 @@ void CoreDriver::Do(action::DeleteKey action) {
     base::LogWarning("a retired key cannot be deleted",
                      {{"key", action.key_name}, {"error", std::string(deleted.message())}});
   });
+}
+
+void CoreDriver::Do(action::FindIssued action) {
+  const absl::Status posted = slow_loop_.Post([this, action] {
+    IssuedMatches found;
+    const absl::Time now = parts_.clock.Now();
+    const absl::Status read = ForEachIssuedSince(
+        parts_.log, action.since,
+        [&](const v1::LogEntry& entry) { found.Look(action.asked, entry, now); });
+    if (!read.ok())
+      return Complete(event::IssuedFound{action.call, action.who, action.asked, read});
+    Complete(event::IssuedFound{action.call, action.who, action.asked, std::move(found)});
+  });
+  if (!posted.ok()) Complete(event::IssuedFound{action.call, action.who, action.asked, posted});
 }
 
 // Nodes can cause lines, and what they write in them is their text.

@@ -103,6 +103,7 @@ class CoreDriver {
   void Do(action::Prove action);
   void Do(action::MakeAuthorities action);
   void Do(action::DeleteKey action);
+  void Do(action::FindIssued action);
   void Do(action::Note action);
   void Say(const action::Note& note);
   void Complete(Event event);  // any thread

@@ -139,12 +139,51 @@ TEST(Node, ComesBackWithAnExpiredCertificateWithinTheGrace) {
   EXPECT_THAT(again(world.node_key), StatusIs(StatusCode::kPermissionDenied, "grace"));
 }
 
+// The same leaf of an issuer that this CA does not have, as if it had been dropped meanwhile.
+x509::Certificate OfADroppedIssuer(const x509::Certificate& leaf, const std::string& serial) {
+  const x509::PrivateKey dropped = NewKey();
+  x509::CertificateSpec spec;
+  spec.common_name = "dropped";
+  spec.serial = "dropped";
+  spec.not_before = leaf.fields().not_before;
+  spec.not_after = leaf.fields().not_after + absl::Hours(24 * 30);  // not believed
+  spec.is_ca = true;
+  spec.key_cert_sign = true;
+  const x509::Certificate issuer = *x509::SelfSign(spec, dropped);
+  spec.is_ca = spec.key_cert_sign = false;
+  spec.digital_signature = true;
+  spec.uri_sans = leaf.fields().uri_sans;
+  spec.serial = serial;
+  return *x509::SignCertificate(spec, leaf.public_key(), issuer, dropped);
+}
+
+TEST(Node, WhoseIssuerWasDroppedWhileItWasAwayComesBackByItsRecord) {
+  CoreWorld world;
+  ASSERT_OK_AND_ASSIGN(const auto attested, world.Attest(world.Token("a"), world.node_key));
+  ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(attested.chain(0)));
+  const auto again = [&](const std::string& serial) {
+    const ca::CallId call = world.next_call++;
+    world.Step(
+        ca::event::AttestAsked{call, CoreWorld::Request(world.node_key),
+                               ca::ExpiredCertificateEvidence{OfADroppedIssuer(leaf, serial)}});
+    return world.Answer<ca::v1::AttestResponse>(call);
+  };
+  const std::string serial = leaf.fields().serial;
+  world.now += absl::Hours(24 * 8 + 1);
+  EXPECT_THAT(again(serial), StatusIs(StatusCode::kPermissionDenied, "grace"));
+  world.now -= absl::Hours(2);
+  EXPECT_THAT(again("another"), StatusIs(StatusCode::kPermissionDenied, "not issued by this CA"));
+  EXPECT_OK(again(serial));
+  EXPECT_THAT(again(serial), StatusIs(StatusCode::kPermissionDenied, "not issued by this CA"))
+      << "it has a newer one";
+}
+
 TEST(Node, WithARevokedExpiredCertificateIsRefused) {
   CoreWorld world;
   ASSERT_OK_AND_ASSIGN(const auto attested, world.Attest(world.Token("a"), world.node_key));
   ASSERT_OK_AND_ASSIGN(const auto leaf, x509::Certificate::FromDer(attested.chain(0)));
   state::v1::RevocationRecord record;
-  record.mutable_revocation()->set_serial(leaf.fields().serial);
+  record.add_revocations()->set_serial(leaf.fields().serial);
   ASSERT_OK(world.store.Commit(
       {{.key = "revocation/1", .value = record.SerializeAsString(), .expected = 0}}));
   world.Restart();

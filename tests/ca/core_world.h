@@ -262,6 +262,11 @@ class CoreWorld {
     Step(ca::event::AuthoritiesMade{make.call, make.who, make.request, std::move(made)});
   }
   void Do(ca::action::DeleteKey del) { keys.erase(del.key_name); }
+  void Do(const ca::action::FindIssued& find) {
+    ca::IssuedMatches found;
+    for (const ca::v1::LogEntry& entry : log) found.Look(find.asked, entry, now);
+    Step(ca::event::IssuedFound{find.call, find.who, find.asked, std::move(found)});
+  }
   void Do(ca::action::Note note) { notes.push_back(std::move(note)); }
 
   std::deque<ca::Action> waiting_;

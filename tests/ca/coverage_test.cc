@@ -82,13 +82,14 @@ TEST_F(CoverageOfANode, NeedNotSettleAgainOnAnotherStream) {
   EXPECT_THAT(coverage.Find(node)->consumers, IsEmpty()) << "it is not named any more";
 }
 
-TEST_F(CoverageOfANode, IsWhatWasRecordedUntilTheNodeIsHeard) {
-  coverage.Recorded(node, now - absl::Hours(1), 4);
-  EXPECT_EQ(Covered(), 4u);
+TEST_F(CoverageOfANode, IsNothingUntilTheNodeIsHeardWhateverWasRecorded) {
+  coverage.Recorded(node, now - absl::Hours(1));
+  EXPECT_EQ(Covered(), 0u);
+  EXPECT_EQ(coverage.Find(node)->last_seen, now - absl::Hours(1));
   coverage.Ack(node, Holds(3), now);
   EXPECT_EQ(Covered(), 3u);
-  coverage.Recorded(node, now, 9);
-  EXPECT_EQ(Covered(), 3u) << "a record is not newer than what the node says";
+  coverage.Recorded(node, now - absl::Hours(1));
+  EXPECT_EQ(coverage.Find(node)->last_seen, now);
 }
 
 class GateOfANode : public ::testing::Test {

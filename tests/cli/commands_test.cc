@@ -283,6 +283,8 @@ TEST_F(Commands, ShowsHelpWithExamplesOfEveryCommand) {
                                     "policy delete",
                                     "bundle show",
                                     "coverage",
+                                    "revoke",
+                                    "revocations",
                                     "pins keygen",
                                     "pins draft",
                                     "pins sign",

@@ -41,8 +41,21 @@ void SimCa::Start() {
   core_ = *std::move(core);
   world_.Say("CA up");
   Record();
-  Step(ca::event::Started{});
+  Step(ca::event::Started{ReadLog()});
   Tick();
+}
+
+ca::Outstanding SimCa::ReadLog() {
+  std::erase_if(log_, [now = absl::ToUnixSeconds(clock())](const ca::v1::LogEntry& entry) {
+    return entry.not_after() < now;
+  });
+  ca::Outstanding outstanding;
+  for (const ca::v1::LogEntry& entry : log_) {
+    if (entry.node_id().empty()) continue;  // the CA's own
+    outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
+                       absl::FromUnixSeconds(entry.not_after()));
+  }
+  return outstanding;
 }
 
 void SimCa::FirstStart() {
@@ -149,7 +162,10 @@ void SimCa::Do(const ca::action::SignAndLog& action) {
     auto made = ca::MakeCertificates(action.orders, *issuer, clock());
     if (!made.ok()) return Step(ca::event::Issued{action.ticket, made.status()});
     // A crash between here and the reply: the log has what nobody received.
-    for (const ca::v1::LogEntry& entry : made->entries) logged_.insert(entry.certificate_sha256());
+    for (const ca::v1::LogEntry& entry : made->entries) {
+      logged_.insert(entry.certificate_sha256());
+      log_.push_back(entry);
+    }
     Later([this, action, certificates = made->certificates] {
       Step(ca::event::Issued{action.ticket, certificates});
     });
@@ -225,6 +241,14 @@ void SimCa::Do(const ca::action::MakeAuthorities& action) {
     }
     Step(ca::event::AuthoritiesMade{action.call, action.who, action.request,
                                     ca::MakeAuthorities(action.plan, keys, clock(), core_random_)});
+  });
+}
+
+void SimCa::Do(const ca::action::FindIssued& action) {
+  Later([this, action] {
+    ca::IssuedMatches found;
+    for (const ca::v1::LogEntry& entry : log_) found.Look(action.asked, entry, clock());
+    Step(ca::event::IssuedFound{action.call, action.who, action.asked, std::move(found)});
   });
 }
 

@@ -63,6 +63,7 @@ class SimCa {
 
  private:
   void FirstStart();
+  ca::Outstanding ReadLog();
   void Step(ca::Event event);
   void Later(std::function<void()> work);  // unless the CA crashes first
   void Record();
@@ -80,6 +81,7 @@ class SimCa {
   void Do(const ca::action::Prove& action);
   void Do(const ca::action::MakeAuthorities& action);
   void Do(const ca::action::DeleteKey& action) { (void)keys_.Delete(action.key_name); }
+  void Do(const ca::action::FindIssued& action);
   void Do(const ca::action::Note& action);
   void Tick();
   void UseContext();
@@ -95,6 +97,7 @@ class SimCa {
   ca::MemoryKeyManager keys_;
   std::map<std::string, x509::LeafTemplate> templates_;  // by key name
   std::set<std::string> logged_;                         // SHA-256 of the certificates
+  std::vector<ca::v1::LogEntry> log_;                    // of what may be valid still
   History history_;
 
   // What does not.

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// coverage: who holds and enforces a trust epoch, and what became of each.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/admin_client.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/table.h"
+
+namespace linchpin::cli {
+namespace {
+
+using ca::v1::CoverageCount;
+using ca::v1::EpochCoverage;
+using ca::v1::NodeCoverage;
+
+struct CoverageOptions {
+  uint64_t epoch = 0;
+  bool history = false;
+  uint32_t most = 20;
+};
+
+constexpr std::pair<int64_t, const char*> kMarks[] = {
+    {1, "1 s"}, {60, "1 min"}, {3600, "1 h"}, {86400, "24 h"}};
+
+std::string EvidenceText(ca::v1::Evidence evidence) {
+  switch (evidence) {
+    case ca::v1::IN_FORCE:
+      return "in force";
+    case ca::v1::ACCEPTED:
+      return "accepted";
+    case ca::v1::RELOADED:
+      return "reloaded";
+    case ca::v1::DELIVERED:
+      return "delivered (assumed)";
+    default:
+      return "none";
+  }
+}
+
+std::string Of(uint64_t part, uint64_t whole, const char* what) {
+  return absl::StrCat(part, " of ", whole, " ", what);
+}
+
+std::string ByEvidence(const CoverageCount& count) {
+  std::vector<std::string> parts;
+  const auto add = [&](uint64_t number, const char* name) {
+    if (number > 0) parts.push_back(absl::StrCat(number, " ", name));
+  };
+  add(count.in_force(), "in force");
+  add(count.accepted(), "accepted");
+  add(count.reloaded(), "reloaded");
+  add(count.assumed(), "assumed");
+  return parts.empty() ? "" : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
+}
+
+// "99.9%"; never "100.0%" unless it is all.
+std::string Share(uint64_t part, uint64_t whole) {
+  if (part >= whole) return "100%";
+  return absl::StrFormat(
+      "%.1f%%", std::min(99.9, 100.0 * static_cast<double>(part) / static_cast<double>(whole)));
+}
+
+std::string ShareOf(const CoverageCount& count) {
+  const std::string nodes = Share(count.nodes_covered(), count.nodes());
+  const std::string services = Share(count.services_covered(), count.services());
+  return nodes == services ? nodes : absl::StrCat(nodes, "/", services);
+}
+
+std::string After(const EpochCoverage& epoch) {
+  const int64_t ms = epoch.complete_at_ms() - epoch.began_at_ms();
+  return absl::FormatDuration(ms < 60'000 ? absl::Milliseconds(ms)
+                                          : absl::Trunc(absl::Milliseconds(ms), absl::Seconds(1)));
+}
+
+// What share had it by then; a mark after it was complete was not taken.
+std::string AtMark(const EpochCoverage& epoch, int64_t after_seconds) {
+  for (const ca::v1::CoverageMark& mark : epoch.marks()) {
+    if (mark.after_seconds() != after_seconds) continue;
+    return mark.has_count() ? ShareOf(mark.count()) : "no CA ran";
+  }
+  return epoch.complete_at_ms() != 0 ? "100%" : "-";
+}
+
+std::string ChangesOf(const EpochCoverage& epoch) {
+  std::string text = absl::StrJoin(epoch.changes(), "; ");
+  if (text.empty()) text = "-";
+  return epoch.by().empty() ? text : absl::StrCat(text, " (", epoch.by(), ")");
+}
+
+absl::Status ShowHistory(Session& session, const CoverageOptions& options) {
+  ca::v1::CoverageHistoryRequest request;
+  request.set_most(options.most);
+  ASSIGN_OR_RETURN(const ca::v1::CoverageHistory history,
+                   CallCa(session, &AdminStub::GetCoverageHistory, request));
+  const auto& epochs = history.epochs();
+  if (!epochs.empty() && epochs[0].complete_at_ms() == 0) session.exit_code = 1;
+  if (session.json()) return PrintJson(session, history);
+  Table table({"EPOCH", "BEGAN", "1 s", "1 min", "1 h", "24 h", "NOW", "COMPLETE AFTER", "CHANGE"});
+  for (const EpochCoverage& epoch : epochs) {
+    const bool complete = epoch.complete_at_ms() != 0;
+    std::vector<std::string> row = {absl::StrCat(epoch.epoch()),
+                                    TimeText(epoch.began_at_ms() / 1000)};
+    for (const auto& [seconds, name] : kMarks) row.push_back(AtMark(epoch, seconds));
+    row.push_back(complete ? "100%" : ShareOf(epoch.now()));
+    row.push_back(complete ? After(epoch) : "-");
+    row.push_back(ChangesOf(epoch));
+    table.Add(std::move(row));
+  }
+  session.out << (table.empty() ? "the trust state has not changed yet\n" : table.ToString());
+  return absl::OkStatus();
+}
+
+void ShowPast(const EpochCoverage& epoch, Session& session) {
+  session.out << "since " << TimeText(epoch.began_at_ms() / 1000) << ": "
+              << Printable(ChangesOf(epoch)) << "\n";
+  std::vector<std::string> shares;
+  for (const auto& [seconds, name] : kMarks) {
+    const std::string share = AtMark(epoch, seconds);
+    if (share != "-") shares.push_back(absl::StrCat(share, " after ", name));
+  }
+  if (!shares.empty()) session.out << absl::StrJoin(shares, ", ") << "\n";
+  if (epoch.complete_at_ms() != 0)
+    session.out << "in force everywhere after " << After(epoch) << "\n";
+}
+
+void AddNode(const NodeCoverage& node, bool counts, Table* table) {
+  std::string state = node.connected() ? "connected" : "silent";
+  if (!node.connected() && node.last_seen() != 0) {
+    state = "silent since " + TimeText(node.last_seen());
+  }
+  if (!node.covered()) {
+    absl::StrAppend(&state, "; ", node.why_late(), "; late since ", TimeText(node.late_since()));
+    if (!node.connected()) {
+      absl::StrAppend(&state, counts ? "; counts until " : "; counts no more since ",
+                      TimeText(node.leaves_at()));
+    }
+  }
+  table->Add({node.node_id(), absl::StrCat(node.epoch_held()), YesNo(node.covered()), state});
+  for (const ca::v1::Consumer& consumer : node.consumers()) {
+    table->Add({"  " + consumer.spiffe_id(), absl::StrCat(consumer.trust_epoch()),
+                EvidenceText(consumer.evidence()), consumer.consumer_id()});
+  }
+}
+
+absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
+  if (options.history) return ShowHistory(session, options);
+  ca::v1::CoverageRequest request;
+  request.set_epoch(options.epoch);
+  ASSIGN_OR_RETURN(const ca::v1::Coverage coverage,
+                   CallCa(session, &AdminStub::GetCoverage, request));
+  session.exit_code = coverage.complete() ? 0 : 1;
+  if (session.json()) return PrintJson(session, coverage);
+  const CoverageCount& count = coverage.count();
+  session.out << "trust epoch " << coverage.epoch() << ": "
+              << (coverage.complete() ? "complete" : "incomplete") << ", "
+              << Of(count.nodes_covered(), count.nodes(), "nodes") << ", "
+              << Of(count.services_covered(), count.services(), "services") << ByEvidence(count)
+              << "\n";
+  if (coverage.has_history()) ShowPast(coverage.history(), session);
+  Table table({"NODE", "EPOCH", "COVERED", "STATE"});
+  for (const NodeCoverage& node : coverage.nodes()) AddNode(node, true, &table);
+  for (const NodeCoverage& node : coverage.left()) AddNode(node, false, &table);
+  if (!table.empty()) session.out << table.ToString();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddCoverageCommand(CLI::App& app, Session& session) {
+  auto options = std::make_shared<CoverageOptions>();
+  CLI::App* coverage = AddCommand(
+      app, session, "coverage",
+      "Which nodes hold and which services enforce a trust epoch; exits 1 while incomplete",
+      [&session, options] { return ShowCoverage(session, *options); });
+  CLI::Option* epoch = coverage->add_option("--epoch", options->epoch,
+                                            "The trust epoch to ask for; default: the current one");
+  CLI::Option* history = coverage->add_flag(
+      "--history", options->history,
+      "What share of nodes (and services, where it differs) had each change, and when");
+  history->excludes(epoch);
+  coverage->add_option("-n,--lines", options->most, "Of the history: how many epochs")
+      ->check(CLI::Range(1, 200))
+      ->capture_default_str();
+  SetExamples(coverage,
+              "linchpin coverage\nuntil linchpin coverage --epoch 7; do sleep 1; done\n"
+              "linchpin coverage --history");
+}
+
+}  // namespace linchpin::cli
