@@ -188,14 +188,12 @@ class CaCore {
   std::map<Ticket, Done> issuing_;
   IssueQueue issue_queue_;
   Ticket next_ticket_ = 1;
-
   std::set<std::string> keys_;  // names that the key manager has
   std::string serving_by_;    // pin of the issuer that was asked last for the CA's own certificate
   std::string cannot_serve_;  // pin of one that could not make it
   absl::Time serving_renew_at_ = absl::InfiniteFuture();
   absl::Time serving_expires_ = absl::InfinitePast();
-  absl::Time prune_at_ = absl::InfinitePast();
-  absl::Time lapse_at_ = absl::InfinitePast();  // revocations are dropped, not before
+  absl::Time prune_at_ = absl::InfinitePast(), lapse_at_ = absl::InfinitePast();  // not before
   bool history_queued_ = false, draining_ = false;
 };
 

@@ -15,12 +15,10 @@
 namespace linchpin::ca {
 namespace {
 
-constexpr absl::string_view kAuthority = kAuthorityPrefix;
 constexpr absl::string_view kNode = "node/";
 constexpr absl::string_view kToken = "token/";
 constexpr absl::string_view kIdentity = "identity/";
 constexpr absl::string_view kPolicy = "policy/";
-constexpr absl::string_view kRevocation = kRevocationPrefix;
 constexpr absl::string_view kRotation = "rotation/";
 constexpr absl::string_view kOperator = "operator/";
 
@@ -75,7 +73,8 @@ size_t BytesToSend(const state::v1::PolicyRecord& record) {
 }  // namespace
 
 std::string AuthorityKey(bool is_root, absl::string_view pin_bytes) {
-  return absl::StrCat(kAuthority, is_root ? "root/" : "issuer/", absl::BytesToHexString(pin_bytes));
+  return absl::StrCat(kAuthorityPrefix, is_root ? "root/" : "issuer/",
+                      absl::BytesToHexString(pin_bytes));
 }
 
 std::string NodeKey(absl::string_view node_id) {
@@ -115,7 +114,7 @@ absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
 absl::Status Registry::Apply(const std::vector<Write>& batch, Revision revision) {
   bool revocations = false;
   for (const Write& write : batch) {
-    revocations = revocations || absl::StartsWith(write.key, kRevocation);
+    revocations = revocations || absl::StartsWith(write.key, kRevocationPrefix);
     if (write.value.has_value()) {
       RETURN_IF_ERROR(Put(write.key, *write.value, revision));
     } else {
@@ -133,7 +132,7 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (key == kTrustKey) {
     ASSIGN_OR_RETURN(trust_.record, Parse<state::v1::TrustRecord>(key, value));
     trust_.revision = revision;
-  } else if (absl::StartsWith(key, kAuthority)) {
+  } else if (absl::StartsWith(key, kAuthorityPrefix)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::AuthorityRecord>(key, value));
     authorities_[key] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kNode)) {
@@ -149,7 +148,7 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (absl::StartsWith(key, kPolicy)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::PolicyRecord>(key, value));
     PutRule(std::move(record), revision);
-  } else if (absl::StartsWith(key, kRevocation)) {
+  } else if (absl::StartsWith(key, kRevocationPrefix)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::RevocationRecord>(key, value));
     revocations_[key] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kOperator)) {
@@ -315,7 +314,7 @@ Touched Registry::TouchedBy(const std::vector<Write>& batch) const {
       if (write.value.has_value() && written.ParseFromString(*write.value)) {
         touched.rules.emplace(written.rule().from(), written.rule().to());
       }
-    } else if (write.key == kTrustKey || absl::StartsWith(write.key, kRevocation)) {
+    } else if (write.key == kTrustKey || absl::StartsWith(write.key, kRevocationPrefix)) {
       touched.trust = true;  // what nodes are told of authorities changes with its epoch only
     }
   }
