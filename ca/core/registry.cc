@@ -178,11 +178,7 @@ void Registry::Remove(const std::string& key) {
   } else if (absl::StartsWith(key, kPolicy)) {
     RemoveRule(key);
   } else if (absl::StartsWith(key, kNode)) {
-    for (auto it = nodes_.begin(); it != nodes_.end(); ++it) {
-      if (NodeKey(it->first) != key) continue;
-      nodes_.erase(it);
-      return;
-    }
+    std::erase_if(nodes_, [&](const auto& entry) { return NodeKey(entry.first) == key; });
   } else if (absl::StartsWith(key, kOperator)) {
     operators_.erase(key.substr(kOperator.size()));
   } else if (absl::StartsWith(key, kChangePrefix)) {
