@@ -52,15 +52,24 @@ std::string Silence(const NodeHolds* node) {
 
 }  // namespace
 
+bool Covers(const CoverageView& view, const std::string& node_id, uint64_t epoch, absl::Time now) {
+  const NodeHolds* node = view.coverage.Find(node_id);
+  return node != nullptr && node->refused.empty() &&
+         node->trust_epoch <= view.registry.trust().record.epoch() &&
+         view.coverage.CoveredEpoch(node_id, now) >= epoch;
+}
+
 std::string WhyMissing(const CoverageView& view, const std::string& node_id, uint64_t epoch,
                        absl::Time now) {
-  if (view.coverage.CoveredEpoch(node_id, now) >= epoch) return "";
+  if (Covers(view, node_id, epoch, now)) return "";
   const NodeHolds* node = view.coverage.Find(node_id);
   std::string why = Silence(node);
   if (node == nullptr || !node->heard) return why;
   absl::StrAppend(&why, why.empty() ? "" : "; ");
   if (!node->refused.empty()) {
     absl::StrAppend(&why, "refuses the trust state: ", node->refused);
+  } else if (node->trust_epoch > view.registry.trust().record.epoch()) {
+    absl::StrAppend(&why, "holds trust epoch ", node->trust_epoch, ", which this CA does not know");
   } else if (node->too_many_consumers) {
     absl::StrAppend(&why, "speaks of more services than are kept account of (",
                     Coverage::kMaxConsumers, ")");

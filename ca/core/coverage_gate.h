@@ -52,6 +52,10 @@ Gate AskGate(const CoverageView& view, uint64_t epoch, absl::Time now,
 absl::Time LeavesAt(const CoverageView& view, const state::v1::NodeRecord& node);
 // Is it waited for at all? `node` is attested.
 bool Counts(const CoverageView& view, const state::v1::NodeRecord& node, absl::Time now);
+// Does what the node says of itself and of its services show that the epoch is in force on it?
+// Not where it refuses what it was sent last, nor where it holds an epoch that this CA never gave:
+// after an older store was restored, nodes hold epochs of another past.
+bool Covers(const CoverageView& view, const std::string& node_id, uint64_t epoch, absl::Time now);
 // Why the node does not cover the epoch; empty if it does.
 std::string WhyMissing(const CoverageView& view, const std::string& node_id, uint64_t epoch,
                        absl::Time now);

@@ -33,24 +33,6 @@ bool Names(const trust::v1::PinSet& set, const Authority& authority) {
   return set.any_under_anchor() || HasPin(set.issuers(), authority);
 }
 
-// Why what the node says it holds shows nothing, whatever the number: after an older store was
-// restored, nodes hold epochs of another past. Empty: it counts.
-std::string WhyDoubted(const Tables& tables, const std::string& node_id) {
-  const NodeHolds* node = tables.coverage.Find(node_id);
-  if (node == nullptr || !node->heard) return "";
-  if (!node->refused.empty()) return absl::StrCat("refuses the trust state: ", node->refused);
-  const uint64_t current = tables.registry.trust().record.epoch();
-  if (node->trust_epoch <= current) return "";
-  return absl::StrCat("holds trust epoch ", node->trust_epoch, ", which this CA does not know");
-}
-
-// Silent, and nothing issued through it is valid any more: it counts for nothing.
-bool HasLapsed(const Tables& tables, const state::v1::NodeRecord& record, absl::Time now) {
-  const NodeHolds* node = tables.coverage.Find(record.node_id());
-  if (node != nullptr && node->connected) return false;
-  return now > LeavesAt({tables.registry, tables.coverage, tables.outstanding}, record);
-}
-
 template <typename List>
 void Shorten(List* list) {
   if (list->size() > kMostKept) list->DeleteSubrange(kMostKept, list->size() - kMostKept);
@@ -161,26 +143,6 @@ v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& r
     }
     if (!missing.connected) late->set_lapses_at(absl::ToUnixSeconds(missing.leaves_at));
   }
-  std::set<std::string> named;
-  for (const auto* list : {&asked.missing, &asked.excepted, &asked.left}) {
-    for (const Missing& one : *list) named.insert(one.node_id);
-  }
-  for (const auto& [node_id, row] : tables.registry.nodes()) {
-    if (row.record.state() != "attested" || named.count(node_id) > 0) continue;
-    const std::string why = WhyDoubted(tables, node_id);
-    if (why.empty() || HasLapsed(tables, row.record, now)) continue;
-    const auto& except = rotation.except();
-    if (std::find(except.begin(), except.end(), node_id) != except.end()) {
-      gate.add_excepted(node_id);
-      gate.set_nodes(gate.nodes() - 1);
-    } else {
-      gate.set_open(false);
-      v1::LateNode* late = gate.add_late();
-      late->set_node_id(node_id);
-      late->set_why(why);
-    }
-    gate.set_covered(gate.covered() - 1);
-  }
   for (const Missing& missing : asked.excepted) gate.add_excepted(missing.node_id);
   for (const Missing& missing : asked.left) {
     if (gate.lapsed_size() < kMostNamed) gate.add_lapsed(missing.node_id);
@@ -214,14 +176,11 @@ absl::Time ProceedsAt(const Profile& profile, const state::v1::RotationRecord& r
 
 bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
                absl::Time now) {
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
   const auto& except = rotation.except();
   for (const auto& [node_id, row] : tables.registry.nodes()) {
     if (row.record.state() != "attested") continue;
-    if (tables.coverage.CoveredEpoch(node_id, now) >= epoch &&
-        WhyDoubted(tables, node_id).empty()) {
-      continue;
-    }
-    if (HasLapsed(tables, row.record, now)) continue;
+    if (Covers(view, node_id, epoch, now) || !Counts(view, row.record, now)) continue;
     if (std::find(except.begin(), except.end(), node_id) == except.end()) return false;
   }
   return true;

@@ -94,6 +94,12 @@ TEST_F(CoverageOfANode, IsNothingUntilTheNodeIsHeardWhateverWasRecorded) {
 
 class GateOfANode : public ::testing::Test {
  protected:
+  // Trust epochs 1 and 2 were given.
+  GateOfANode() {
+    ca::v1::RevokeRequest revoke;
+    revoke.set_spiffe_id(Id("/somebody-else"));
+    EXPECT_OK(world.Admin<ca::v1::Revoked>(revoke));
+  }
   ca::Gate Ask(uint64_t epoch, const std::set<std::string>& except = {}) const {
     return ca::AskGate({world.core->registry(), coverage, outstanding}, epoch, world.now, except);
   }
@@ -121,6 +127,18 @@ TEST_F(GateOfANode, SaysWhyItWaits) {
   EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr(Id("/web") + " enforces trust epoch 1"));
   coverage.Gone(node);
   EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("is silent since"));
+}
+
+TEST_F(GateOfANode, WaitsForANodeThatRefusesWhatItWasSentOrSpeaksOfAnEpochThatWasNeverGiven) {
+  const uint64_t current = world.core->registry().trust().record.epoch();
+  ca::v1::Ack refuses = Holds(current);
+  refuses.set_refused("its signers are not known");
+  coverage.Ack(node, refuses, world.now);
+  EXPECT_THAT(Ask(current).missing.at(0).reason, HasSubstr("its signers are not known"));
+  coverage.Ack(node, Holds(current + 1), world.now);
+  EXPECT_THAT(Ask(current).missing.at(0).reason, HasSubstr("which this CA does not know"));
+  coverage.Ack(node, Holds(current), world.now);
+  EXPECT_TRUE(Ask(current).complete);
 }
 
 TEST_F(GateOfANode, DoesNotWaitForWhomItIsToldToExcept) {
