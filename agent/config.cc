@@ -21,6 +21,7 @@ namespace linchpin::agent {
 namespace {
 
 constexpr size_t kMaxSignersFile = 1024 * 1024;
+constexpr char kTokenFile[] = "/run/secrets/linchpin/token";
 constexpr absl::Duration kMostSkew = absl::Hours(1);
 
 absl::Status Bad(const std::string& why) { return absl::InvalidArgumentError(why); }
@@ -45,6 +46,21 @@ absl::StatusOr<trust::v1::SignersFile> ReadSigners(const std::string& path,
   return signers;
 }
 
+absl::Status ReadKubernetes(const config::v1::AgentConfig& from, Config* config) {
+  config->kubernetes = from.kubernetes();
+  if (config->kubernetes.token_file().empty()) config->kubernetes.set_token_file(kTokenFile);
+  if (!config->by_kubernetes) return absl::OkStatus();
+  if (!from.join_token_file().empty()) {
+    return Bad("--join-token-file is for --node-attestor join_token, not for k8s_psat");
+  }
+  if (config->kubernetes.cluster().empty()) {
+    return Bad(
+        "--node-attestor k8s_psat needs --kubernetes-cluster, as the CA's configuration "
+        "names it");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadFirstContact(const config::v1::AgentConfig& from, Config* config) {
   if (from.ca_pin_size() > 0 && !from.signers().empty()) {
     return Bad("--ca-pin and --signers exclude each other: give one of them");
@@ -58,13 +74,15 @@ absl::Status ReadFirstContact(const config::v1::AgentConfig& from, Config* confi
     ASSIGN_OR_RETURN(config->core.signers, ReadSigners(from.signers(), config->core.trust_domain));
   }
   config->join_token_file = from.join_token_file();
-  config->can_begin =
-      (from.ca_pin_size() > 0 || !from.signers().empty()) && !from.join_token_file().empty();
-  if (!from.node_attestor().empty() && from.node_attestor() != "join_token") {
-    return Bad(
-        absl::StrCat("--node-attestor ", from.node_attestor(), " is not known; join_token is"));
+  config->by_kubernetes = from.node_attestor() == "k8s_psat";
+  if (!config->by_kubernetes && !from.node_attestor().empty() &&
+      from.node_attestor() != "join_token") {
+    return Bad(absl::StrCat("--node-attestor ", from.node_attestor(),
+                            " is not known; join_token and k8s_psat are"));
   }
-  return absl::OkStatus();
+  config->can_begin = (from.ca_pin_size() > 0 || !from.signers().empty()) &&
+                      (config->by_kubernetes || !from.join_token_file().empty());
+  return ReadKubernetes(from, config);
 }
 
 }  // namespace
@@ -127,9 +145,9 @@ absl::Status CheckCanBegin(const Config& config) {
   if (config.core.ca_pins.empty() && !config.core.signers.has_value()) {
     return Bad(
         "this node has not joined yet: give --ca-pin (linchpin ca pins) or --signers "
-        "(linchpin pins export --signers), and --join-token-file");
+        "(linchpin pins export --signers), and --join-token-file or --node-attestor k8s_psat");
   }
-  if (config.join_token_file.empty()) {
+  if (!config.by_kubernetes && config.join_token_file.empty()) {
     return Bad("this node has not joined yet: give --join-token-file (linchpin node token)");
   }
   return absl::OkStatus();

@@ -14,6 +14,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/attest/kubernetes_attestor.h"
+#include "agent/attest/node_evidence.h"
+#include "agent/attest/pod_table.h"
 #include "agent/attest/unix_attestor.h"
 #include "agent/config.h"
 #include "agent/server/runtime.h"
@@ -26,6 +29,8 @@
 #include "base/sandbox.h"
 #include "base/service_manager.h"
 #include "base/status_macros.h"
+#include "kube/api_client.h"
+#include "kube/watch.h"
 #include "rpc/grpc_log.h"
 #include "x509/locked_heap.h"
 
@@ -54,7 +59,21 @@ void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
        "file of pin-set signers, for the first start (linchpin pins export --signers)");
   text("--join-token-file", flags->mutable_join_token_file(),
        "file with a token, for the first start (linchpin node token)");
-  text("--node-attestor", flags->mutable_node_attestor(), "how the node proves itself: join_token");
+  text("--node-attestor", flags->mutable_node_attestor(),
+       "how the node proves itself: join_token or k8s_psat (join_token)");
+  config::v1::AgentKubernetesConfig* kubernetes = flags->mutable_kubernetes();
+  text("--kubernetes-cluster", kubernetes->mutable_cluster(),
+       "its name, as the CA's configuration has it");
+  text("--kubernetes-token-file", kubernetes->mutable_token_file(),
+       "service-account token for the CA (/run/secrets/linchpin/token)");
+  text("--kubernetes-node", kubernetes->mutable_node(),
+       "this node's name there: its pods have k8s: selectors");
+  text("--kubernetes-api-server", kubernetes->mutable_api_server(),
+       "https://HOST:PORT (the pod's)");
+  text("--kubernetes-ca-file", kubernetes->mutable_ca_file(),
+       "PEM, the API server's CA (the pod's)");
+  text("--kubernetes-api-token-file", kubernetes->mutable_api_token_file(),
+       "service-account token for the API server (the pod's)");
   text("--socket", flags->mutable_socket(), "path of the services' socket (DATA_DIR/agent.sock)");
   text("--metrics", flags->mutable_metrics(),
        "HOST:PORT of /metrics, /healthz and /readyz, or off (127.0.0.1:9465)");
@@ -143,6 +162,34 @@ struct Confined {
   absl::Status locked_heap;
 };
 
+// The pods of this node, where it is one of a cluster.
+struct Pods {
+  explicit Pods(WorkloadAttestor& processes) : attestor(processes, table) {}
+  // Null: it is none.
+  static absl::StatusOr<std::unique_ptr<Pods>> Make(const config::v1::AgentKubernetesConfig& config,
+                                                    WorkloadAttestor& processes) {
+    if (config.node().empty()) return nullptr;
+    ASSIGN_OR_RETURN(kube::ApiServer server,
+                     kube::CompleteApiServer({.url = config.api_server(),
+                                              .ca_file = config.ca_file(),
+                                              .token_file = config.api_token_file()}));
+    auto pods = std::make_unique<Pods>(processes);
+    ASSIGN_OR_RETURN(pods->api, kube::ApiClient::Make(std::move(server)));
+    pods->node = config.node();
+    return pods;
+  }
+  void Follow(Runtime& runtime) {
+    table.OnChange([&runtime](const std::string& uid) { runtime.AttestAgain(uid); });
+    watch = std::make_unique<kube::Watch>(*api, PodsOfNode(node), table);
+  }
+
+  std::string node;
+  PodTable table;
+  KubernetesAttestor attestor;
+  std::unique_ptr<kube::ApiClient> api;
+  std::unique_ptr<kube::Watch> watch;
+};
+
 absl::Status Serve(Config config, const Confined& confined) {
   // A start that cannot work touches nothing.
   std::error_code unreadable;
@@ -157,11 +204,18 @@ absl::Status Serve(Config config, const Confined& confined) {
   if (!attested) RETURN_IF_ERROR(CheckCanBegin(config));
   base::LogSandbox(confined.sandbox);
   if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
-  UnixAttestor attestor;
+  UnixAttestor processes;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Pods> pods, Pods::Make(config.kubernetes, processes));
+  WorkloadAttestor& attestor = pods == nullptr ? static_cast<WorkloadAttestor&>(processes)
+                                               : static_cast<WorkloadAttestor&>(pods->attestor);
+  NodeEvidence evidence =
+      config.by_kubernetes
+          ? EvidenceByKubernetes(config.kubernetes.cluster(), config.kubernetes.token_file())
+          : EvidenceByJoinToken(config.join_token_file);
   ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime,
                    Runtime::Start({.core = std::move(config.core),
                                    .ca_address = config.ca,
-                                   .join_token_file = config.join_token_file,
+                                   .evidence = std::move(evidence),
                                    .socket = config.socket,
                                    .metrics = config.metrics,
                                    .sandboxed = confined.sandbox.entered,
@@ -171,11 +225,13 @@ absl::Status Serve(Config config, const Confined& confined) {
                                    .state = std::move(opened.state),
                                    .attestor = attestor,
                                    .clock = base::SystemClock()}));
+  if (pods != nullptr) pods->Follow(*runtime);
   stopper.Use(runtime.get());
   base::LogInfo("serving", {{"socket", config.socket}, {"ca", config.ca}});
   if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
   runtime->Run();
   stopper.Use(nullptr);
+  if (pods != nullptr) pods->watch.reset();
   (void)base::NotifyStopping();
   base::LogInfo("stopping");
   return absl::OkStatus();

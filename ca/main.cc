@@ -14,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/config_file.h"
 #include "base/durable_file.h"
@@ -24,12 +25,14 @@
 #include "base/service_manager.h"
 #include "base/status_macros.h"
 #include "ca/attest/join_token.h"
+#include "ca/attest/kubernetes.h"
 #include "ca/keys/file_key_manager.h"
 #include "ca/log/issuance_log.h"
 #include "ca/server/authority_setup.h"
 #include "ca/server/ca_server.h"
 #include "ca/server/config.h"
 #include "ca/store/sqlite_store.h"
+#include "kube/api_client.h"
 #include "rpc/grpc_log.h"
 #include "x509/locked_heap.h"
 
@@ -68,6 +71,22 @@ struct Confined {
   absl::Status locked_heap;
 };
 
+absl::StatusOr<std::unique_ptr<NodeVerifier>> MakeKubernetesVerifier(
+    const config::v1::CaKubernetesConfig& config) {
+  ASSIGN_OR_RETURN(kube::ApiServer server,
+                   kube::CompleteApiServer({.url = config.api_server(),
+                                            .ca_file = config.ca_file(),
+                                            .token_file = config.token_file()}));
+  ASSIGN_OR_RETURN(std::unique_ptr<kube::Api> api, kube::ApiClient::Make(std::move(server)));
+  const std::vector<std::string> account = absl::StrSplit(config.agent_account(), ':');
+  return std::make_unique<KubernetesVerifier>(
+      KubernetesVerifier::Options{.cluster = config.cluster(),
+                                  .audience = config.audience(),
+                                  .agent_namespace = account[0],
+                                  .agent_account = account[1]},
+      std::move(api));
+}
+
 absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSignal& stop) {
   RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
   ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
@@ -93,6 +112,11 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                         .verifiers = {}};
   options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
   options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
+  if (!settings.kubernetes.cluster().empty()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<NodeVerifier> verifier,
+                     MakeKubernetesVerifier(settings.kubernetes));
+    options.verifiers.push_back(std::move(verifier));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<CaServer> server,
                    CaServer::Start(std::move(options), {.store = *store,
                                                         .keys = *keys,

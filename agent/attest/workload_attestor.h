@@ -30,6 +30,8 @@ struct PeerProcess {
 struct Attested {
   std::string process;                 // names this process and no other, also after its end
   std::vector<std::string> selectors;  // sorted
+  // What else the selectors depend on, such as a pod; empty: nothing that changes by itself.
+  std::string group;
 };
 
 // Safe for concurrent use. A new kind of attestation is a new implementation, named in main.cc.

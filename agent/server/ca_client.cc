@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "agent/server/join_token.h"
 #include "rpc/channel.h"
 #include "rpc/status.h"
 #include "x509/certificate_request.h"
@@ -152,10 +151,8 @@ void CaClient::Do(const action::Attest& action) {
   if (!action.expired_certificate.empty()) {
     request.set_expired_certificate(action.expired_certificate);
   } else {
-    absl::StatusOr<std::string> token = ReadJoinToken(parts_.join_token_file);
-    if (!token.ok()) return failed(token.status());
-    request.set_join_token(*token);
-    x509::WipeString(&*token);
+    const absl::Status added = parts_.evidence(&request);
+    if (!added.ok()) return failed(added);
   }
   absl::StatusOr<std::string> proof = x509::MakeCertificateRequest(action.key);
   if (!proof.ok()) return failed(proof.status());

@@ -25,7 +25,8 @@ class CaClient {
  public:
   struct Parts {
     std::string address;
-    std::string join_token_file;
+    // Adds what the node proves itself by; asked at each attempt.
+    std::function<absl::Status(ca::v1::AttestRequest*)> evidence;
     const base::Clock& clock;
     base::RunLoop& worker;  // where keys are made
     PostThen post;

@@ -271,11 +271,21 @@ absl::Status ConsumerStreams::CheckIsOf(const ConsumerId& id, const rpc::UnixPee
 
 void ConsumerStreams::WantHash(bool want) {
   if (want_hash_.exchange(want) || !want) return;
+  for (const StreamPtr& stream : Streams()) LookAgain(stream);
+}
+
+void ConsumerStreams::AttestAgain(const std::string& group) {
   for (const StreamPtr& stream : Streams()) {
-    const absl::Status queued =
-        parts_.attesting.Post(stream->process.uid, [this, stream] { Attest(stream); });
-    if (!queued.ok()) stream->sink->End(queued);
+    const std::shared_ptr<const Attested> seen = stream->seen().attested;
+    // One that is being looked at for the first time may have been seen just before the change.
+    if (seen == nullptr || seen->group == group) LookAgain(stream);
   }
+}
+
+void ConsumerStreams::LookAgain(const StreamPtr& stream) {
+  const absl::Status queued =
+      parts_.attesting.Post(stream->process.uid, [this, stream] { Attest(stream); });
+  if (!queued.ok()) stream->sink->End(queued);
 }
 
 void ConsumerStreams::End(const ConsumerId& id, const absl::Status& status) {

@@ -107,6 +107,8 @@ class ConsumerStreams {
 
   // Some registration asks for the program's hash; all are attested again when that begins.
   void WantHash(bool want);
+  // Processes that were last seen in this group are looked at again.
+  void AttestAgain(const std::string& group);
   void EndAll(const absl::Status& status);
 
  private:
@@ -122,6 +124,7 @@ class ConsumerStreams {
   void TellOfBeginning(const StreamPtr& stream);
   // In the user's queue. False if the stream was ended.
   bool Attest(const StreamPtr& stream);
+  void LookAgain(const StreamPtr& stream);
   bool Saw(const StreamPtr& stream, absl::StatusOr<Attested> attested);
   bool IsFresh(const Stream& stream) const;
   // In the user's queue it is looked again where that was not done a moment ago.

@@ -86,7 +86,7 @@ Runtime::Runtime(Parts parts)
   metrics_.Set("linchpin_agent_sandboxed", parts_.sandboxed ? 1 : 0);
   ca_ = std::make_unique<CaClient>(
       CaClient::Parts{.address = parts_.ca_address,
-                      .join_token_file = parts_.join_token_file,
+                      .evidence = parts_.evidence,
                       .clock = parts_.clock,
                       .worker = worker_.loop,
                       .post = [this](Event event, std::function<void()> then) {

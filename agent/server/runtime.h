@@ -4,6 +4,7 @@
 // The core and everything around it, as one running agent.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -32,7 +33,8 @@ class Runtime {
   struct Parts {
     CoreOptions core;
     std::string ca_address;
-    std::string join_token_file;
+    // Adds what the node proves itself by; asked at each attempt.
+    std::function<absl::Status(ca::v1::AttestRequest*)> evidence;
     std::string socket;   // path
     std::string metrics;  // HOST:PORT, or empty
     bool sandboxed = false;
@@ -49,6 +51,8 @@ class Runtime {
 
   void Run();   // until Stop(); this thread is the core's
   void Stop();  // any thread
+  // Any thread: the attestor sees processes of this group otherwise now.
+  void AttestAgain(const std::string& group) { streams_->AttestAgain(group); }
 
  private:
   // A loop with a thread of its own.

@@ -20,7 +20,9 @@ void JoinTokenVerifier::Verify(const v1::AttestRequest& request, Done done) {
     return done(absl::InvalidArgumentError(absl::StrCat(
         "the join token has ", token.size(), " bytes; 1 to ", kMaxToken, " are expected")));
   }
-  done(NodeClaim{.join_token_sha256 = x509::Sha256(token), .expired_certificate = std::nullopt});
+  NodeClaim claim;
+  claim.join_token_sha256 = x509::Sha256(token);
+  done(std::move(claim));
 }
 
 bool ExpiredCertificateVerifier::Handles(const v1::AttestRequest& request) const {
@@ -33,7 +35,9 @@ void ExpiredCertificateVerifier::Verify(const v1::AttestRequest& request, Done d
     return done(absl::InvalidArgumentError(
         absl::StrCat("the expired certificate: ", std::string(certificate.status().message()))));
   }
-  done(NodeClaim{.join_token_sha256 = "", .expired_certificate = *std::move(certificate)});
+  NodeClaim claim;
+  claim.expired_certificate = *std::move(certificate);
+  done(std::move(claim));
 }
 
 }  // namespace linchpin::ca

@@ -19,6 +19,13 @@ namespace linchpin::ca {
 struct NodeClaim {
   std::string join_token_sha256;  // 32 bytes
   std::optional<x509::Certificate> expired_certificate;
+  struct Kubernetes {
+    std::string cluster;
+    std::string node_name;
+    std::string node_uid;
+    std::string pod_uid;
+  };
+  std::optional<Kubernetes> kubernetes;
 };
 
 // Safe for concurrent use.

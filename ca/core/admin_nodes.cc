@@ -24,6 +24,7 @@ constexpr size_t kMaxNodes = 100000;
 
 // What it needs that it cannot do itself.
 std::string Needs(const Tables& tables, const state::v1::NodeRecord& node, absl::Time now) {
+  if (node.has_kubernetes()) return "";  // its next token does
   const absl::Time expired = absl::FromUnixSeconds(node.certificate_expires_at());
   if (node.state() != "attested" || now <= expired + tables.options.reattest_grace) return "";
   return absl::StrCat("a join token (linchpin node token --node ",

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/issuing.h"
+#include "ca/core/kubernetes_nodes.h"
 #include "ca/core/reply.h"
 #include "ca/core/rotation.h"
 #include "trust/text.h"
@@ -164,6 +165,12 @@ absl::StatusOr<std::string> CaCore::CheckEvidence(absl::Time now,
   if (const auto* expired = std::get_if<ExpiredCertificateEvidence>(&asked.evidence)) {
     return CheckExpired(now, *expired, key);
   }
+  if (const auto* kubernetes = std::get_if<KubernetesEvidence>(&asked.evidence)) {
+    ASSIGN_OR_RETURN(
+        const state::v1::NodeRecord node,
+        AttestedByKubernetes(registry_, options_.profile.trust_domain, *kubernetes, key));
+    return node.node_id();
+  }
   ASSIGN_OR_RETURN(const state::v1::TokenRecord token,
                    CheckToken(now, std::get<TokenEvidence>(asked.evidence), key));
   return token.node_id();
@@ -187,8 +194,14 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
   const std::string pin = key.pin().bytes();
   // Again: it may have waited.
   ASSIGN_OR_RETURN(const std::string node_id, CheckEvidence(now, asked));
-  state::v1::NodeRecord node = registry_.FindNode(node_id)->record;
+  state::v1::NodeRecord node;
   std::optional<Write> token_write;
+  if (const auto* kubernetes = std::get_if<KubernetesEvidence>(&asked.evidence)) {
+    ASSIGN_OR_RETURN(
+        node, AttestedByKubernetes(registry_, options_.profile.trust_domain, *kubernetes, key));
+  } else {
+    node = registry_.FindNode(node_id)->record;
+  }
   if (const auto* evidence = std::get_if<TokenEvidence>(&asked.evidence)) {
     ASSIGN_OR_RETURN(state::v1::TokenRecord token, CheckToken(now, *evidence, key));
     node.set_attested_by("join_token");
@@ -200,7 +213,7 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
                           .value = token.SerializeAsString(),
                           .expected = registry_.FindToken(evidence->token_sha256)->revision};
     }
-  } else {
+  } else if (std::holds_alternative<ExpiredCertificateEvidence>(asked.evidence)) {
     node.set_attested_by("expired_certificate");
   }
   TakeKey(pin, pin, &node);

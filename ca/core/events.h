@@ -37,7 +37,13 @@ struct TokenEvidence {
 struct ExpiredCertificateEvidence {
   x509::Certificate certificate;  // of the node; the request must be for the same key
 };
-using NodeEvidence = std::variant<TokenEvidence, ExpiredCertificateEvidence>;
+struct KubernetesEvidence {  // what the API server vouches for, of a token that the node showed
+  std::string cluster;
+  std::string node_name;
+  std::string node_uid;
+  std::string pod_uid;
+};
+using NodeEvidence = std::variant<TokenEvidence, ExpiredCertificateEvidence, KubernetesEvidence>;
 
 // The judged peer of a call or stream.
 struct NodeCaller {

@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "base/config_file.h"
 #include "base/status_macros.h"
+#include "ca/core/kubernetes_nodes.h"
 #include "rpc/channel.h"
 
 namespace linchpin::ca {
@@ -99,6 +100,24 @@ absl::StatusOr<std::string> StorePath(const std::string& datastore, const std::s
                  "knows)");
 }
 
+absl::StatusOr<config::v1::CaKubernetesConfig> ReadKubernetes(config::v1::CaKubernetesConfig from) {
+  if (from.cluster().empty()) {
+    if (from.ByteSizeLong() == 0) return from;
+    return absl::InvalidArgumentError(
+        "kubernetes.cluster is missing; give --kubernetes-cluster, or none of its other fields");
+  }
+  if (!IsClusterName(from.cluster())) {
+    return Invalid("kubernetes.cluster", from.cluster(), "1 to 32 of a-z, 0-9 and '-'");
+  }
+  if (from.audience().empty()) from.set_audience("linchpin-ca");
+  if (from.agent_account().empty()) from.set_agent_account("linchpin:linchpin-agent");
+  const std::vector<std::string> account = absl::StrSplit(from.agent_account(), ':');
+  if (account.size() != 2 || account[0].empty() || account[1].empty()) {
+    return Invalid("kubernetes.agent_account", from.agent_account(), "NAMESPACE:NAME");
+  }
+  return from;
+}
+
 }  // namespace
 
 CaFlags MakeCaFlags() {
@@ -121,6 +140,15 @@ CaFlags MakeCaFlags() {
       {"--node-ttl", "authority.node_ttl", "life of a node's certificate [24h]", ""},
       {"--backdate", "authority.backdate", "of every certificate; may be 0s [60s]", ""},
       {"--key-type", "authority.key_type", "p256 or p384, of a first start [p256]", ""},
+      {"--kubernetes-cluster", "kubernetes.cluster",
+       "name of the cluster whose nodes attest by service-account tokens [none]", ""},
+      {"--kubernetes-audience", "kubernetes.audience", "of their tokens [linchpin-ca]", ""},
+      {"--kubernetes-agent-account", "kubernetes.agent_account",
+       "NAMESPACE:NAME of the agents' service account [linchpin:linchpin-agent]", ""},
+      {"--kubernetes-api-server", "kubernetes.api_server", "https://HOST:PORT [the pod's]", ""},
+      {"--kubernetes-ca-file", "kubernetes.ca_file", "PEM, the API server's CA [the pod's]", ""},
+      {"--kubernetes-token-file", "kubernetes.token_file",
+       "the CA's own service-account token [the pod's]", ""},
   };
 }
 
@@ -151,6 +179,7 @@ absl::StatusOr<CaSettings> ReadSettings(const std::string& config_file, const Ca
   settings.metrics = config.metrics().empty() ? "127.0.0.1:9464" : config.metrics();
   settings.log_level = config.log_level().empty() ? "info" : config.log_level();
   ASSIGN_OR_RETURN(settings.sandbox, base::ParseSandboxMode(config.sandbox()));
+  ASSIGN_OR_RETURN(settings.kubernetes, ReadKubernetes(config.kubernetes()));
   RETURN_IF_ERROR(rpc::CheckAddress(settings.listen));
   if (!settings.admin_listen.empty()) RETURN_IF_ERROR(rpc::CheckAddress(settings.admin_listen));
   if (settings.metrics != "off") RETURN_IF_ERROR(rpc::CheckAddress(settings.metrics));

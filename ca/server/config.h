@@ -25,6 +25,7 @@ struct CaSettings {
   std::string store_path;
   std::string log_level;
   base::SandboxMode sandbox = base::SandboxMode::kOn;
+  config::v1::CaKubernetesConfig kubernetes;  // complete; no cluster: none
   AuthoritySetup setup;
 };
 

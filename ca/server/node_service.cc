@@ -30,6 +30,11 @@ NodeEvidence EvidenceOf(NodeClaim claim) {
   if (claim.expired_certificate.has_value()) {
     return ExpiredCertificateEvidence{*std::move(claim.expired_certificate)};
   }
+  if (claim.kubernetes.has_value()) {
+    NodeClaim::Kubernetes& node = *claim.kubernetes;
+    return KubernetesEvidence{std::move(node.cluster), std::move(node.node_name),
+                              std::move(node.node_uid), std::move(node.pod_uid)};
+  }
   return TokenEvidence{std::move(claim.join_token_sha256)};
 }
 

@@ -12,8 +12,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/attest/node_evidence.h"
 #include "agent/config.h"
-#include "agent/server/join_token.h"
 #include "base/config_file.h"
 #include "base/metrics.h"
 #include "ca/server/config.h"

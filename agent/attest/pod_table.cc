@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/attest/pod_table.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace linchpin::agent {
+
+kube::Watch::What PodsOfNode(absl::string_view node) {
+  return {.path = "/api/v1/pods",
+          .selector = absl::StrCat("&fieldSelector=spec.nodeName%3D", node)};
+}
+
+std::shared_ptr<const kube::Pod> PodTable::Find(const std::string& uid) const {
+  base::MutexLock lock(mutex_);
+  const auto it = pods_.find(uid);
+  return it == pods_.end() ? nullptr : it->second;
+}
+
+void PodTable::ListBegins() { listed_.clear(); }
+
+void PodTable::Put(const kube::Json& object) {
+  auto pod = kube::ReadPod(object);
+  if (!pod.ok()) {
+    base::LogWarning("a pod is left out", {{"error", std::string(pod.status().message())}});
+    return;
+  }
+  const std::string uid = pod->uid;
+  listed_.insert(uid);
+  if (pod->over) return RemoveUid(uid);
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = pods_.find(uid);
+    if (it != pods_.end() && *it->second == *pod) return;
+    if (it == pods_.end() && pods_.size() >= kMaxPods) {
+      lock.unlock();
+      base::LogError("a pod is left out: this node has too many",
+                     {{"pod", absl::StrCat(pod->name_space, "/", pod->name)}});
+      return;
+    }
+    pods_[uid] = std::make_shared<const kube::Pod>(*std::move(pod));
+  }
+  if (changed_ != nullptr) changed_(uid);
+}
+
+void PodTable::RemoveUid(const std::string& uid) {
+  {
+    base::MutexLock lock(mutex_);
+    if (pods_.erase(uid) == 0) return;
+  }
+  if (changed_ != nullptr) changed_(uid);
+}
+
+void PodTable::ListEnds() {
+  std::vector<std::string> gone;
+  {
+    base::MutexLock lock(mutex_);
+    for (const auto& [uid, pod] : pods_) {
+      if (!listed_.contains(uid)) gone.push_back(uid);
+    }
+  }
+  for (const std::string& uid : gone) RemoveUid(uid);
+  listed_.clear();
+  if (std::exchange(told_, false)) base::LogInfo("the API server tells of this node's pods again");
+}
+
+void PodTable::Remove(const kube::Json& object) {
+  RemoveUid(kube::TextAt(object, {"metadata", "uid"}, 128));
+}
+
+void PodTable::Failed(const absl::Status& why) {
+  if (std::exchange(told_, true)) return;
+  base::LogWarning("this node's pods are those that were known until now; tries again",
+                   {{"error", std::string(why.message())}});
+}
+
+}  // namespace linchpin::agent
