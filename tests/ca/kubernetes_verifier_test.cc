@@ -20,6 +20,7 @@ namespace {
 
 using absl::StatusCode;
 using kube::Json;
+using test::StatusIs;
 
 const KubernetesVerifier::Options kOptions = {.cluster = "prod",
                                               .audience = "linchpin-ca",
