@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// ca pins; node token, list, forget.
+// ca pins, backup; node token, list, forget.
 #include <memory>
 #include <string>
 #include <utility>
@@ -101,6 +101,7 @@ void AddCaCommands(CLI::App& app, Session& session) {
   SetExamples(pins,
               "linchpin ca pins\n"
               "linchpin-agent run --ca-pin $(linchpin ca pins | awk 'NR == 1 {print $1}') ...");
+  AddBackupCommands(*group, session);
 }
 
 void AddNodeCommands(CLI::App& app, Session& session) {

@@ -54,6 +54,11 @@ void AppendHistory(const ca::v1::Rotation& rotation, std::string* text) {
   absl::StrAppend(text, table.ToString());
 }
 
+void AppendNext(const google::protobuf::RepeatedPtrField<std::string>& commands,
+                std::string* text) {
+  for (const std::string& command : commands) absl::StrAppend(text, "next: ", command, "\n");
+}
+
 }  // namespace
 
 std::string StepText(ca::v1::RotationStep step) {
@@ -80,8 +85,12 @@ std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now) {
   if (rotation.step() == ca::v1::NO_ROTATION) {
     absl::StrAppend(&text, "no rotation yet\n");
   } else {
-    absl::StrAppend(&text, "rotation ", rotation.number(), " of the ", rotation.what(), ": ",
-                    StepText(rotation.step()), "\n");
+    absl::StrAppend(
+        &text,
+        rotation.what() == "failover"
+            ? absl::StrCat("rotation ", rotation.number(), ", a failover: ")
+            : absl::StrCat("rotation ", rotation.number(), " of the ", rotation.what(), ": "),
+        StepText(rotation.step()), "\n");
     absl::StrAppend(&text, "begun ", TimeText(rotation.started_at()), " by ",
                     rotation.started_by());
     if (rotation.deadline() > 0) {
@@ -107,9 +116,27 @@ std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now) {
   if (!rotation.waits_for().empty())
     absl::StrAppend(&text, "waits for ", rotation.waits_for(), "\n");
   AppendLate(rotation.gate(), &text);
-  for (const std::string& command : rotation.next()) {
-    absl::StrAppend(&text, "next: ", command, "\n");
+  AppendNext(rotation.next(), &text);
+  return text;
+}
+
+std::string FailoverText(const ca::v1::FailoverOutlook& outlook) {
+  std::string text;
+  for (const ca::v1::BackupIssuer& backup : outlook.backups()) {
+    absl::StrAppend(&text, "backup issuer ", Printable(backup.subject()), " ",
+                    PinText(backup.spki_sha256()), "\n  until ", TimeText(backup.not_after()),
+                    backup.key_present() ? ", key beside the CA: move it away" : ", key elsewhere",
+                    "\n  trusted by ", backup.gate().covered(), " of ", backup.gate().nodes(),
+                    " nodes\n");
+    if (!backup.hindrance().empty()) {
+      absl::StrAppend(&text, "  cannot take over: ", Printable(backup.hindrance()), "\n");
+    }
+    AppendLate(backup.gate(), &text);
   }
+  if (outlook.backups().empty()) absl::StrAppend(&text, "no backup issuer\n");
+  absl::StrAppend(&text, outlook.ready() ? "a failover could be done now\n"
+                                         : "a failover could not be done now\n");
+  AppendNext(outlook.next(), &text);
   return text;
 }
 

@@ -14,4 +14,7 @@ namespace linchpin::cli {
 std::string StepText(ca::v1::RotationStep step);
 std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now);
 
+// What failover --check shows.
+std::string FailoverText(const ca::v1::FailoverOutlook& outlook);
+
 }  // namespace linchpin::cli

@@ -112,6 +112,7 @@ int RunCommand(std::vector<std::string> arguments, Session& session) {
   AddRevokeCommands(app, session);
   AddPinsCommands(app, session);
   AddRotateCommands(app, session);
+  AddFailoverCommand(app, session);
   AddOperatorCommands(app, session);
   AddLogCommands(app, session);
   AddFetchCommand(app, session);

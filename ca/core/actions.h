@@ -63,12 +63,12 @@ struct Prove {  // answer: PossessionProved
   CallId call = 0;
   std::string key_name;
 };
-// Keys that are there are taken up, the others made, each durable; then MakeAuthorities(). Answer:
-// AuthoritiesMade.
+// Keys that were given are kept, those that are there taken up, the others made, each durable; then
+// MakeAuthorities(). Answer: AuthoritiesMade.
 struct MakeAuthorities {
   CallId call = 0;
   Asker who;
-  v1::RotateRequest request;
+  Planned request;
   AuthorityPlan plan;
 };
 struct DeleteKey {  // of a retired authority; where it fails it is asked for again

@@ -76,6 +76,7 @@ auto AnswerWith(Message message) {
 // admin_authorities.cc
 absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
                                        const v1::GetAuthoritiesRequest&);
+v1::Authority Describe(const Tables& tables, absl::Time now, const Authority& authority);
 // What an operator should do something about; empty if nothing.
 std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
                       absl::Time now);
@@ -117,13 +118,34 @@ absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadL
 absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::VerifyLogRequest&);
 absl::StatusOr<v1::ChangeSpan> Answer(const Tables&, absl::Time, const v1::ReadChangesRequest&);
 
-// admin_rotation.cc: rotation.h decides. PREPARE needs its authorities made first (PlanRotation).
+// Of what needs keys or certificates made first: what to make, or nothing, and then it is decided
+// as it is; else what is decided once they are made.
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables&, absl::Time,
+                                                     const v1::RotateRequest& asked);
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables&, absl::Time,
+                                                     const CertifyBackup& asked);
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables&, absl::Time,
+                                                     const Failover& asked);
+BeginRotation WithMade(v1::RotateRequest asked, std::vector<Write> made);
+AddBackup WithMade(CertifyBackup asked, std::vector<Write> made);
+Failover WithMade(Failover asked, std::vector<Write> made);
+
+// admin_rotation.cc: rotation.h decides.
 absl::StatusOr<v1::Rotation> Answer(const Tables&, absl::Time, const v1::GetRotationRequest&);
 // `by` is kept with the step.
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const v1::RotateRequest&,
                                 const std::string& by);
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const BeginRotation& asked,
                                 const std::string& by);
+
+// admin_failover.cc: backups.h and failover.h decide.
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const CertifyBackup& asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AddBackup& asked);
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::FinishBackupRequest& asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Failover& asked,
+                                const std::string& by);
+absl::StatusOr<v1::FailoverOutlook> Answer(const Tables&, absl::Time,
+                                           const v1::GetFailoverRequest&);
 
 // admin_coverage.cc
 absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
+#include "ca/core/backups.h"
 #include "ca/core/rotation.h"
 #include "trust/text.h"
 
@@ -34,6 +35,26 @@ std::string WarningOf(const Authority& authority, const std::set<std::string>& k
   return warning;
 }
 
+v1::Authority Describe(const Tables& tables, absl::Time now, const Authority& authority) {
+  const x509::CertificateFields& fields = authority.certificate.fields();
+  v1::Authority message;
+  message.set_kind(authority.is_root ? "root" : "issuer");
+  message.set_state(authority.state);
+  message.set_subject(fields.subject);
+  message.set_spki_sha256(authority.certificate.public_key().pin().bytes());
+  message.set_certificate(authority.certificate.der());
+  message.set_not_before(absl::ToUnixSeconds(fields.not_before));
+  message.set_not_after(absl::ToUnixSeconds(fields.not_after));
+  message.set_leaving(IsLeaving(tables.registry, authority) || !IsToBePinned(tables, authority));
+  message.set_key_present(tables.keys.count(authority.key_name) > 0);
+  message.set_warning(WarningOf(authority, tables.keys, now));
+  if (&authority != &tables.authorities.active()) return message;
+  for (const std::string& warning : {RotationWarning(tables, now), BackupWarning(tables, now)}) {
+    if (message.warning().empty()) message.set_warning(warning);
+  }
+  return message;
+}
+
 absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
                                        const v1::GetAuthoritiesRequest&) {
   v1::Authorities answer;
@@ -46,22 +67,7 @@ absl::StatusOr<v1::Authorities> Answer(const Tables& tables, absl::Time now,
     std::stable_partition(all.begin(), all.end(), [&](const auto* one) { return one == root; });
   }
   for (const Authority* one : all) {
-    const Authority& authority = *one;
-    const x509::CertificateFields& fields = authority.certificate.fields();
-    v1::Authority* message = answer.add_authorities();
-    message->set_kind(authority.is_root ? "root" : "issuer");
-    message->set_state(authority.state);
-    message->set_subject(fields.subject);
-    message->set_spki_sha256(authority.certificate.public_key().pin().bytes());
-    message->set_certificate(authority.certificate.der());
-    message->set_not_before(absl::ToUnixSeconds(fields.not_before));
-    message->set_not_after(absl::ToUnixSeconds(fields.not_after));
-    message->set_leaving(IsLeaving(tables.registry, authority));
-    message->set_key_present(tables.keys.count(authority.key_name) > 0);
-    message->set_warning(WarningOf(authority, tables.keys, now));
-    if (&authority == &tables.authorities.active() && message->warning().empty()) {
-      message->set_warning(RotationWarning(tables, now));
-    }
+    *answer.add_authorities() = Describe(tables, now, *one);
   }
   return answer;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "ca/store/store.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "x509/certificate_request.h"
+#include "x509/key.h"
 
 namespace linchpin::ca {
 
@@ -54,6 +56,20 @@ struct BeginRotation {
   v1::RotateRequest request;
   std::vector<Write> made;  // records of its new authorities
 };
+struct CertifyBackup {
+  x509::CertificateRequest request;
+};
+struct AddBackup {
+  CertifyBackup asked;
+  std::vector<Write> made;  // its record
+};
+struct Failover {
+  v1::FailoverRequest asked;            // without the key
+  std::optional<x509::PrivateKey> key;  // none: it is beside the CA
+};
+// What needs keys or certificates made before it is decided.
+using Planned = std::variant<v1::RotateRequest, CertifyBackup, Failover>;
+
 struct CreateOperator {
   std::string by;
   v1::CreateOperatorRequest asked;
@@ -73,7 +89,8 @@ using AdminRequest =
                  v1::CoverageRequest, v1::CoverageHistoryRequest, v1::RevokeRequest, Revoke,
                  v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
                  v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation,
-                 CreateOperator, RenewOperator, v1::ListOperatorsRequest,
+                 CertifyBackup, AddBackup, v1::FinishBackupRequest, Failover,
+                 v1::GetFailoverRequest, CreateOperator, RenewOperator, v1::ListOperatorsRequest,
                  v1::DeleteOperatorRequest>;
 
 }  // namespace linchpin::ca

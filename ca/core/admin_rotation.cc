@@ -23,6 +23,16 @@ Decision Described(std::vector<Write> batch) {
 
 }  // namespace
 
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables& tables, absl::Time now,
+                                                     const v1::RotateRequest& asked) {
+  if (asked.action() != v1::RotateRequest::PREPARE) return std::nullopt;
+  return PlanRotation(tables, asked, now);
+}
+
+BeginRotation WithMade(v1::RotateRequest asked, std::vector<Write> made) {
+  return {std::move(asked), std::move(made)};
+}
+
 absl::StatusOr<v1::Rotation> Answer(const Tables& tables, absl::Time now,
                                     const v1::GetRotationRequest&) {
   return DescribeRotation(tables, now);

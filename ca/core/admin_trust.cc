@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
+#include "ca/core/backups.h"
 #include "ca/core/pin_sets.h"
 #include "ca/core/rotation.h"
 
@@ -31,6 +32,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Publ
     PublishedMove move = MoveOfPublished(tables, set, record.epoch(), now);
     RETURN_IF_ERROR(CheckCovers(asked.set, tables.authorities, move.leaving, now));
     decision.batch = std::move(move.writes);
+    AddBackupsOfPublished(tables, set, record.epoch(), &decision.batch);
     decision.batch.push_back(
         {.key = kTrustKey, .value = record.SerializeAsString(), .expected = held.revision});
   }

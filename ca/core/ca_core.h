@@ -56,6 +56,7 @@ class CaCore {
   bool idle() const;  // nothing is under way: a drained core may be destroyed
   // Why the CA cannot do its work now; empty if it can.
   std::string NotReady(absl::Time now) const;
+  size_t usable_backups(absl::Time now) const;
   // Sentences that an operator should act on.
   std::vector<std::string> Warnings(absl::Time now) const;
 
@@ -157,8 +158,6 @@ class CaCore {
              Actions* out);
   void On(absl::Time now, event::IssuedFound event, Actions* out);
   Change ChangeFor(event::AdminAsked asked, Decision decision);
-  void Admin(absl::Time now, CallId call, const Asker& who, const v1::RotateRequest& asked,
-             Actions* out);
   template <typename Asked>
   void AskChange(absl::Time now, CallId call, const Asker& who, const Asked& asked, Actions* out);
   void Rotate(absl::Time now, Actions* out);

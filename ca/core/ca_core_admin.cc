@@ -9,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/retry_after.h"
 #include "base/status_macros.h"
+#include "ca/core/backups.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/change_log.h"
+#include "ca/core/failover.h"
 #include "ca/core/operators.h"
 #include "ca/core/reply.h"
 #include "ca/core/rotation.h"
@@ -31,6 +33,12 @@ void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const Asked& a
     auto answer = Answer(TablesNow(), now, asked);
     if (!answer.ok()) return ReplyError(call, answer.status(), out);
     ReplyWith(call, *std::move(answer), out);
+  } else if constexpr (requires { PlanFor(TablesNow(), now, asked); }) {
+    auto plan = PlanFor(TablesNow(), now, asked);
+    if (!plan.ok()) return ReplyError(call, plan.status(), out);
+    if (!plan->has_value()) return AskChange(now, call, who, asked, out);
+    out->push_back(action::MakeAuthorities{
+        .call = call, .who = who, .request = asked, .plan = **std::move(plan)});
   } else {
     AskChange(now, call, who, asked, out);
   }
@@ -122,8 +130,12 @@ std::vector<std::string> CaCore::Warnings(absl::Time now) const {
   }
   std::string warning = RotationWarning(TablesNow(), now);
   if (!warning.empty()) warnings.push_back(std::move(warning));
+  warning = BackupWarning(TablesNow(), now);
+  if (!warning.empty()) warnings.push_back(std::move(warning));
   return warnings;
 }
+
+size_t CaCore::usable_backups(absl::Time now) const { return UsableBackups(TablesNow(), now); }
 
 void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
   const std::vector<std::string> before = Warnings(now);
@@ -152,18 +164,14 @@ void CaCore::Admin(absl::Time, CallId call, const Asker&, const v1::ProvePossess
   out->push_back(action::Prove{.call = call, .key_name = issuer->key_name});
 }
 
-void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const v1::RotateRequest& asked,
-                   Actions* out) {
-  if (asked.action() != v1::RotateRequest::PREPARE) return AskChange(now, call, who, asked, out);
-  absl::StatusOr<AuthorityPlan> plan = PlanRotation(TablesNow(), asked, now);
-  if (!plan.ok()) return ReplyError(call, plan.status(), out);
-  out->push_back(action::MakeAuthorities{
-      .call = call, .who = who, .request = asked, .plan = *std::move(plan)});
-}
-
 void CaCore::On(absl::Time now, event::AuthoritiesMade event, Actions* out) {
   if (!event.made.ok()) return ReplyError(event.call, event.made.status(), out);
-  AskChange(now, event.call, event.who, BeginRotation{event.request, *std::move(event.made)}, out);
+  std::visit(
+      [&](auto& asked) {
+        AskChange(now, event.call, event.who, WithMade(std::move(asked), *std::move(event.made)),
+                  out);
+      },
+      event.request);
 }
 
 // What of a rotation is due by itself.

@@ -132,7 +132,7 @@ struct PossessionProved {
 struct AuthoritiesMade {
   CallId call = 0;
   Asker who;
-  v1::RotateRequest request;
+  Planned request;
   absl::StatusOr<std::vector<Write>> made;
 };
 struct IssuedFound {

@@ -28,6 +28,7 @@ state::v1::AuthorityRecord RecordOf(const NewAuthority& made, const x509::Certif
   record.set_key_name(made.key_name);
   record.set_created_at(absl::ToUnixSeconds(now));
   record.set_withheld(withheld);
+  if (!withheld) record.set_trusted_from(1);  // of a first start
   return record;
 }
 
@@ -40,15 +41,21 @@ absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
   std::optional<x509::Certificate> root = plan.root;
   std::string root_key_name = plan.root_key_name;
   for (const NewAuthority& wanted : plan.authorities) {
-    ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
     std::optional<x509::Certificate> certificate;
     std::string twin;
-    if (wanted.is_root) {
+    if (wanted.elsewhere.has_value() && root.has_value()) {
+      ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys, root_key_name));
+      const auto spec = IssuerSpec(plan.profile, *wanted.elsewhere, *root, now, random);
+      ASSIGN_OR_RETURN(certificate,
+                       x509::SignCertificate(spec, *wanted.elsewhere, *root, root_key));
+    } else if (wanted.is_root) {
+      ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
       ASSIGN_OR_RETURN(certificate,
                        x509::SelfSign(RootSpec(plan.profile, key.public_key(), now, random), key));
       root = certificate;
       root_key_name = wanted.key_name;
     } else if (root.has_value()) {
+      ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
       ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys, root_key_name));
       const auto spec = IssuerSpec(plan.profile, key.public_key(), *root, now, random);
       ASSIGN_OR_RETURN(certificate, x509::SignCertificate(spec, key.public_key(), *root, root_key));

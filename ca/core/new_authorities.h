@@ -23,6 +23,8 @@ struct NewAuthority {
   bool is_root = false;
   std::string state;
   std::string key_name;  // to be made, or taken up if a crash has left it
+  // Of a key that stays where it was made: nothing but the certificate is made here.
+  std::optional<x509::PublicKey> elsewhere = std::nullopt;
 };
 
 // What is to be made, decided before its keys are.
@@ -33,6 +35,8 @@ struct AuthorityPlan {
   std::optional<x509::Certificate> root;
   std::string root_key_name;
   bool withheld = false;  // from the nodes, for now
+  // Keys that were given to this CA, which are to be kept before anything else.
+  std::map<std::string, x509::PrivateKey> given = {};
 };
 
 using KeysByName = std::map<std::string, x509::PrivateKey>;

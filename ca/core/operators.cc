@@ -44,6 +44,10 @@ constexpr MethodRow kMethods[] = {
     {"ReadChanges", "log tail", Role::kViewer},
     {"Rotate", "rotate", Role::kAdmin},
     {"GetRotation", "rotate status", Role::kViewer},
+    {"CreateBackup", "ca backup create", Role::kAdmin},
+    {"FinishBackup", "ca backup create", Role::kAdmin},
+    {"Failover", "failover", Role::kAdmin},
+    {"GetFailover", "failover --check", Role::kViewer},
     {"CreateOperator", "operator create", Role::kAdmin},
     {"RenewOperator", "operator renew", Role::kViewer},  // oneself
     {"ListOperators", "operator list", Role::kViewer},
@@ -71,6 +75,11 @@ struct Methods {
   absl::string_view operator()(const v1::GetRotationRequest&) { return "GetRotation"; }
   absl::string_view operator()(const v1::RotateRequest&) { return "Rotate"; }
   absl::string_view operator()(const BeginRotation&) { return "Rotate"; }
+  absl::string_view operator()(const CertifyBackup&) { return "CreateBackup"; }
+  absl::string_view operator()(const AddBackup&) { return "CreateBackup"; }
+  absl::string_view operator()(const v1::FinishBackupRequest&) { return "FinishBackup"; }
+  absl::string_view operator()(const Failover&) { return "Failover"; }
+  absl::string_view operator()(const v1::GetFailoverRequest&) { return "GetFailover"; }
   absl::string_view operator()(const v1::CoverageHistoryRequest&) { return "GetCoverageHistory"; }
   absl::string_view operator()(const v1::RevokeRequest&) { return "Revoke"; }
   absl::string_view operator()(const Revoke&) { return "Revoke"; }

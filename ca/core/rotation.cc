@@ -18,59 +18,13 @@
 namespace linchpin::ca {
 namespace {
 
-constexpr int kMaxExcept = 1000;
-constexpr int kNamedInRefusal = 5;
 const auto& kNoGate = *new v1::RotationGate;
 const auto& kUnasked = *new std::string(kItself);
 
 absl::Status NotItsTurn(absl::string_view asked, const state::v1::RotationRecord& rotation) {
   return absl::FailedPreconditionError(
-      absl::StrCat("rotate ", asked, " does not follow: the rotation of the ", rotation.what(),
-                   " is ", StepName(rotation.step()), "; see linchpin rotate status"));
-}
-
-absl::Status GateClosed(absl::string_view asked, const v1::RotationGate& gate) {
-  std::string text =
-      absl::StrCat("the gate is closed: ", gate.nodes() - gate.covered(), " of ", gate.nodes(),
-                   " nodes do not have trust epoch ", gate.epoch(), " in force:");
-  for (int i = 0; i < std::min(gate.late_size(), kNamedInRefusal); ++i) {
-    const v1::LateNode& late = gate.late(i);
-    absl::StrAppend(&text, i > 0 ? ";" : "", " ", late.node_id(), " ", late.why());
-    if (late.last_seen() > 0) {
-      absl::StrAppend(&text, ", last seen ",
-                      trust::TimeText(absl::FromUnixSeconds(late.last_seen())));
-    }
-  }
-  if (gate.late_size() > kNamedInRefusal) absl::StrAppend(&text, "; and others");
-  return absl::FailedPreconditionError(absl::StrCat(
-      text, ". See linchpin coverage --epoch ", gate.epoch(),
-      "; start those agents, or go on without them: linchpin rotate ", asked, " --except NODE"));
-}
-
-// Node ids, of names or ids; each must be known, or the gate would seem to be told of it.
-absl::Status AddExcept(const Tables& tables, const v1::RotateRequest& request,
-                       state::v1::RotationRecord* rotation) {
-  std::set<std::string> except(rotation->except().begin(), rotation->except().end());
-  for (const std::string& node : request.except()) {
-    std::string node_id = node;
-    if (!absl::StartsWith(node, "spiffe://")) {
-      ASSIGN_OR_RETURN(const trust::SpiffeId id,
-                       trust::NodeId(tables.options.profile.trust_domain, node));
-      node_id = id.ToString();
-    }
-    if (tables.registry.FindNode(node_id) == nullptr) {
-      return absl::NotFoundError(absl::StrCat("--except names ", trust::Quoted(node_id),
-                                              ", which is not known; see linchpin node list"));
-    }
-    except.insert(std::move(node_id));
-  }
-  if (except.size() > kMaxExcept) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--except names ", except.size(), " nodes; at most ", kMaxExcept,
-                     " are allowed: ban or forget those that are gone"));
-  }
-  rotation->mutable_except()->Assign(except.begin(), except.end());
-  return absl::OkStatus();
+      absl::StrCat("rotate ", asked, " does not follow: ", NameOf(rotation), " is ",
+                   StepName(rotation.step()), "; see linchpin rotate status"));
 }
 
 absl::Status NotDrained(const Authority& issuer, absl::Time until, absl::Time now) {
@@ -93,7 +47,8 @@ absl::Time OldEnds(const Tables& tables, const state::v1::RotationRecord& rotati
                   absl::FromUnixSeconds(rotation.issued_until()));
 }
 
-// The issuer of `comes` signs from now on, the one of `goes` does no more and is in `gone_state`.
+// The first issuer of `comes` signs from now on, the one of `goes` does no more and is in
+// `gone_state`.
 void Exchange(const google::protobuf::RepeatedPtrField<std::string>& comes,
               const google::protobuf::RepeatedPtrField<std::string>& goes,
               absl::string_view gone_state, RotationDraft* draft) {
@@ -101,9 +56,12 @@ void Exchange(const google::protobuf::RepeatedPtrField<std::string>& comes,
     const Authority* authority = draft->Find(key);
     if (authority != nullptr && authority->state == kActive) draft->SetState(key, gone_state);
   }
+  bool has_signer = false;
   for (const std::string& key : comes) {
     const Authority* authority = draft->Find(key);
-    if (authority != nullptr && authority->state != kBackup) draft->SetState(key, kActive);
+    if (authority == nullptr || authority->state == kBackup) continue;
+    if (!authority->is_root && std::exchange(has_signer, true)) continue;
+    draft->SetState(key, kActive);
   }
 }
 
@@ -144,7 +102,7 @@ Batch Activate(const Deciding& on, RotationDraft draft) {
     return NotItsTurn("activate", before);
   }
   const v1::RotationGate gate = GateOf(on.tables, draft.rotation, before.new_epoch(), on.now);
-  if (!gate.open()) return GateClosed("activate", gate);
+  if (!gate.open()) return GateClosed("linchpin rotate activate", gate);
   const Authority* issuer = SignerAmong(on.tables.authorities, before.new_keys());
   if (issuer == nullptr || issuer->certificate.fields().not_after <= on.now) {
     return absl::FailedPreconditionError(
@@ -182,13 +140,33 @@ Batch Drop(const Deciding& on, RotationDraft draft) {
   return draft.Reach(v1::DROPPED, on.by, "", kNoGate, on.now);
 }
 
+// As if it had not been: there is no step before it.
+Batch TakeBackFailover(const Deciding& on, RotationDraft draft) {
+  const state::v1::RotationRecord& before = on.row.record;
+  const Authority* old = SignerAmong(on.tables.authorities, before.old_keys());
+  if (old == nullptr || old->certificate.fields().not_after <= on.now ||
+      on.tables.keys.count(old->key_name) == 0) {
+    return absl::FailedPreconditionError(
+        "the old issuer has expired or its key is not here, so it cannot sign again; go on: "
+        "linchpin rotate drain");
+  }
+  draft.SetState(old->record_key, kActive);
+  if (const Authority* root = on.tables.authorities.RootOf(*old)) {
+    draft.SetState(root->record_key, kActive);
+  }
+  for (const std::string& key : before.new_keys()) draft.SetState(key, kBackup);
+  return draft.Reach(v1::ABORTED, on.by,
+                     "taken back: the old issuer signs again; the backup's key is beside the CA",
+                     kNoGate, on.now);
+}
+
 // The old issuer signs again. Nodes may have stopped to trust it in between.
 Batch TakeBackActivate(const Deciding& on, RotationDraft draft) {
   const state::v1::RotationRecord& before = on.row.record;
   v1::RotationGate gate;
   if (before.old_epoch() > 0) {
     gate = GateOf(on.tables, draft.rotation, before.old_epoch(), on.now);
-    if (!gate.open()) return GateClosed("abort", gate);
+    if (!gate.open()) return GateClosed("linchpin rotate abort", gate);
   }
   const Authority* old = SignerAmong(on.tables.authorities, before.old_keys());
   if (old == nullptr || old->certificate.fields().not_after <= on.now) {
@@ -236,6 +214,9 @@ Batch Abort(const Deciding& on, RotationDraft draft) {
       if (before.what() == kSigners) break;
       return TakeBackDistribute(on, std::move(draft));
     case v1::ACTIVATED:
+      if (before.what() == kFailover && before.old_epoch() == 0) {
+        return TakeBackFailover(on, std::move(draft));
+      }
       return TakeBackActivate(on, std::move(draft));
     case v1::DRAINED:
       return draft.Reach(v1::ACTIVATED, on.by, "taken back", kNoGate, on.now);
@@ -249,7 +230,7 @@ Batch Abort(const Deciding& on, RotationDraft draft) {
       break;
   }
   return absl::FailedPreconditionError(absl::StrCat(
-      "the rotation of the ", before.what(), " is ", StepName(before.step()),
+      NameOf(before), " is ", StepName(before.step()),
       ": what is in force everywhere is taken back by another one (linchpin rotate prepare)"));
 }
 
@@ -275,7 +256,7 @@ absl::StatusOr<std::vector<Write>> DecideRotation(const Tables& tables,
   }
   const Deciding on{tables, *row, by, now};
   RotationDraft draft(tables, *row);
-  RETURN_IF_ERROR(AddExcept(tables, request, &draft.rotation));
+  RETURN_IF_ERROR(AddExcept(tables, request.except(), &draft.rotation));
   switch (request.action()) {
     case v1::RotateRequest::DISTRIBUTE:
       return Distribute(on, std::move(draft));

@@ -32,6 +32,7 @@ std::string RotationKey(uint64_t number);
 // The current one, or the last; null if there never was one.
 const Row<state::v1::RotationRecord>* CurrentRotation(const Registry& registry);
 bool IsOver(const state::v1::RotationRecord& rotation);  // done or aborted
+uint64_t NextRotation(const Registry& registry);         // the number of the next one
 
 // PREPARE: what must be made first; no authorities for a change of signers. FAILED_PRECONDITION:
 // another rotation is under way, or agents could not follow; INVALID_ARGUMENT.

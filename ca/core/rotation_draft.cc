@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "ca/core/coverage_gate.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::ca {
@@ -15,8 +14,7 @@ namespace {
 
 constexpr absl::Duration kGrace = absl::Hours(1);
 constexpr int kMaxHistory = 32;
-constexpr int kMostNamed = 256;  // of the late nodes; all are counted
-constexpr int kMostKept = 64;    // names of nodes of each kind, in an entry of the history
+constexpr int kMostKept = 64;  // names of nodes of each kind, in an entry of the history
 
 using Keys = google::protobuf::RepeatedPtrField<std::string>;
 
@@ -86,6 +84,9 @@ std::vector<Write> RotationDraft::Reach(v1::RotationStep step, const std::string
                    .value = rotation.SerializeAsString(),
                    .expected = before_.revision});
   for (auto& [key, record] : edited_) {
+    const bool was_withheld = tables_.registry.authorities().at(key).record.withheld();
+    if (was_withheld && !record.withheld()) record.set_trusted_from(epoch_);
+    if (record.withheld()) record.clear_trusted_from();
     batch.push_back({.key = key,
                      .value = record.SerializeAsString(),
                      .expected = tables_.registry.authorities().at(key).revision});
@@ -124,32 +125,6 @@ std::optional<trust::v1::PinSet> SetInForce(const Registry& registry) {
   return set;
 }
 
-v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& rotation,
-                        uint64_t epoch, absl::Time now) {
-  const Gate asked = AskGate({tables.registry, tables.coverage, tables.outstanding}, epoch, now,
-                             {rotation.except().begin(), rotation.except().end()});
-  v1::RotationGate gate;
-  gate.set_epoch(epoch);
-  gate.set_open(asked.complete);
-  gate.set_nodes(static_cast<uint32_t>(asked.nodes));
-  gate.set_covered(static_cast<uint32_t>(asked.nodes - asked.missing.size()));
-  for (const Missing& missing : asked.missing) {
-    if (gate.late_size() >= kMostNamed) break;
-    v1::LateNode* late = gate.add_late();
-    late->set_node_id(missing.node_id);
-    late->set_why(missing.reason);
-    if (missing.last_seen > absl::InfinitePast()) {
-      late->set_last_seen(absl::ToUnixSeconds(missing.last_seen));
-    }
-    if (!missing.connected) late->set_lapses_at(absl::ToUnixSeconds(missing.leaves_at));
-  }
-  for (const Missing& missing : asked.excepted) gate.add_excepted(missing.node_id);
-  for (const Missing& missing : asked.left) {
-    if (gate.lapsed_size() < kMostNamed) gate.add_lapsed(missing.node_id);
-  }
-  return gate;
-}
-
 absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
   absl::Time last = absl::InfinitePast();
   for (const std::string& key : record_keys) {
@@ -174,18 +149,6 @@ absl::Time ProceedsAt(const Profile& profile, const state::v1::RotationRecord& r
                   absl::FromUnixSeconds(rotation.distributed_at()) + grace);
 }
 
-bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
-               absl::Time now) {
-  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
-  const auto& except = rotation.except();
-  for (const auto& [node_id, row] : tables.registry.nodes()) {
-    if (row.record.state() != "attested") continue;
-    if (Covers(view, node_id, epoch, now) || !Counts(view, row.record, now)) continue;
-    if (std::find(except.begin(), except.end(), node_id) == except.end()) return false;
-  }
-  return true;
-}
-
 const Authority* SignerAmong(const Authorities& authorities, const Keys& record_keys) {
   for (const std::string& key : record_keys) {
     const Authority* authority = authorities.Find(key);
@@ -194,6 +157,11 @@ const Authority* SignerAmong(const Authorities& authorities, const Keys& record_
     }
   }
   return nullptr;
+}
+
+std::string NameOf(const state::v1::RotationRecord& rotation) {
+  if (rotation.what() == kFailover) return "the failover";
+  return absl::StrCat("the rotation of the ", rotation.what());
 }
 
 absl::string_view StepName(v1::RotationStep step) {

@@ -14,6 +14,7 @@ namespace linchpin::ca {
 inline constexpr char kIssuer[] = "issuer";
 inline constexpr char kRoot[] = "root";
 inline constexpr char kSigners[] = "signers";
+inline constexpr char kFailover[] = "failover";
 inline constexpr char kHold[] = "hold";
 inline constexpr char kProceed[] = "proceed";
 
@@ -77,6 +78,15 @@ bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, 
 const Authority* SignerAmong(const Authorities& authorities,
                              const google::protobuf::RepeatedPtrField<std::string>& record_keys);
 
-absl::string_view StepName(v1::RotationStep step);  // as operators read it
+// Names or ids of nodes that no gate waits for. NOT_FOUND: one is not known, or the gate would seem
+// to be told of it.
+absl::Status AddExcept(const Tables& tables,
+                       const google::protobuf::RepeatedPtrField<std::string>& names,
+                       state::v1::RotationRecord* rotation);
+// Who is missing, and that `command` can go on without them.
+absl::Status GateClosed(absl::string_view command, const v1::RotationGate& gate);
+
+std::string NameOf(const state::v1::RotationRecord& rotation);  // "the rotation of the issuer"
+absl::string_view StepName(v1::RotationStep step);              // as operators read it
 
 }  // namespace linchpin::ca

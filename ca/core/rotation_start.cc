@@ -18,11 +18,6 @@ namespace {
 
 constexpr uint64_t kKept = 32;  // rotations, the last ones
 
-uint64_t NextNumber(const Registry& registry) {
-  const auto* row = CurrentRotation(registry);
-  return row == nullptr ? 1 : row->record.number() + 1;
-}
-
 absl::Status CheckRequest(const Tables& tables, const v1::RotateRequest& request) {
   const std::string& what = request.what();
   if (what != kIssuer && what != kRoot && what != kSigners) {
@@ -37,8 +32,7 @@ absl::Status CheckRequest(const Tables& tables, const v1::RotateRequest& request
   const auto* row = CurrentRotation(tables.registry);
   if (row != nullptr && !IsOver(row->record)) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "a rotation of the ", row->record.what(), " is under way and is ",
-        StepName(row->record.step()),
+        NameOf(row->record), " is under way and is ", StepName(row->record.step()),
         "; end it first: linchpin rotate status says how, linchpin rotate abort takes it back"));
   }
   if (what == kIssuer || SetInForce(tables.registry).has_value()) return absl::OkStatus();
@@ -49,12 +43,20 @@ absl::Status CheckRequest(const Tables& tables, const v1::RotateRequest& request
       "; publish one first: linchpin pins keygen, pins draft, pins sign, pins publish"));
 }
 
-// What goes: the active issuer; with its root, all that is under it.
+// What goes, the active issuer first of the issuers; with its root, all that is under it.
 std::vector<std::string> OldKeys(const Authorities& authorities, const std::string& what) {
   const Authority& active = authorities.active();
   if (what == kSigners) return {};
-  if (what == kIssuer) return {active.record_key};
   const Authority* root = authorities.RootOf(active);
+  if (what == kIssuer) {
+    // With it the backups, which a new one follows, and whatever a failover has left behind.
+    std::vector<std::string> keys = {active.record_key};
+    for (const Authority& authority : authorities.all()) {
+      const bool stays = authority.is_root || authority.withheld || authority.state == kRetired;
+      if (!stays && &authority != &active) keys.push_back(authority.record_key);
+    }
+    return keys;
+  }
   std::vector<std::string> keys = {root->record_key};
   for (const Authority& authority : authorities.all()) {
     if (authority.is_root || authority.state == kRetired) continue;
@@ -77,11 +79,16 @@ void PruneRetired(const Tables& tables, absl::Time now, std::vector<Write>* batc
 
 }  // namespace
 
+uint64_t NextRotation(const Registry& registry) {
+  const auto* row = CurrentRotation(registry);
+  return row == nullptr ? 1 : row->record.number() + 1;
+}
+
 absl::StatusOr<AuthorityPlan> PlanRotation(const Tables& tables, const v1::RotateRequest& request,
                                            absl::Time now) {
   RETURN_IF_ERROR(CheckRequest(tables, request));
   // Numbers are never used twice, so that no key of an earlier rotation is taken up again.
-  const uint64_t number = NextNumber(tables.registry);
+  const uint64_t number = NextRotation(tables.registry);
   const std::string issuer = absl::StrCat("issuer-", number + 2);
   AuthorityPlan plan{.profile = tables.options.profile,
                      .authorities = {},
@@ -103,7 +110,8 @@ absl::StatusOr<AuthorityPlan> PlanRotation(const Tables& tables, const v1::Rotat
         absl::StrCat("the root ", fields.subject, " expires at ", trust::TimeText(fields.not_after),
                      ", too soon for another issuer: linchpin rotate prepare --what root"));
   }
-  plan.authorities = {{.is_root = false, .state = kPrepared, .key_name = issuer}};
+  plan.authorities = {{.is_root = false, .state = kPrepared, .key_name = issuer},
+                      {.is_root = false, .state = kBackup, .key_name = issuer + "-backup"}};
   plan.root = root->certificate;
   plan.root_key_name = root->key_name;
   return plan;
@@ -115,7 +123,7 @@ absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
                                                  absl::Time now) {
   RETURN_IF_ERROR(CheckRequest(tables, request));  // again: the keys took their time
   Row<state::v1::RotationRecord> row;
-  row.record.set_number(NextNumber(tables.registry));
+  row.record.set_number(NextRotation(tables.registry));
   row.record.set_what(request.what());
   row.record.set_started_by(by);
   row.record.set_started_at(absl::ToUnixSeconds(now));

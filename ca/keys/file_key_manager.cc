@@ -34,6 +34,19 @@ absl::StatusOr<x509::PrivateKey> FileKeyManager::Create(const std::string& name,
                                                         x509::KeyType type) {
   RETURN_IF_ERROR(CheckKeyName(name));
   ASSIGN_OR_RETURN(x509::PrivateKey key, x509::PrivateKey::Generate(type));
+  RETURN_IF_ERROR(Put(name, key));
+  return key;
+}
+
+absl::Status FileKeyManager::Import(const std::string& name, const x509::PrivateKey& key) {
+  RETURN_IF_ERROR(CheckKeyName(name));
+  const absl::Status status = Put(name, key);
+  if (!absl::IsAlreadyExists(status)) return status;
+  ASSIGN_OR_RETURN(const x509::PrivateKey there, Open(name));
+  return there.public_key() == key.public_key() ? absl::OkStatus() : status;
+}
+
+absl::Status FileKeyManager::Put(const std::string& name, const x509::PrivateKey& key) {
   const std::string path = PathOf(name);
   const std::string unlinked = path + ".new";
   base::MutexLock lock(mutex_);
@@ -46,8 +59,7 @@ absl::StatusOr<x509::PrivateKey> FileKeyManager::Create(const std::string& name,
     }
     return base::ErrnoStatus(errno, absl::StrCat("make key file ", path));
   }
-  RETURN_IF_ERROR(base::SyncDirectory(directory_));
-  return key;
+  return base::SyncDirectory(directory_);
 }
 
 absl::StatusOr<x509::PrivateKey> FileKeyManager::Open(const std::string& name) {

@@ -19,6 +19,7 @@ class FileKeyManager final : public KeyManager {
   static absl::StatusOr<std::unique_ptr<FileKeyManager>> Make(const std::string& directory);
 
   absl::StatusOr<x509::PrivateKey> Create(const std::string& name, x509::KeyType type) override;
+  absl::Status Import(const std::string& name, const x509::PrivateKey& key) override;
   // FAILED_PRECONDITION: group or others may read the file; DATA_LOSS: no key in it.
   absl::StatusOr<x509::PrivateKey> Open(const std::string& name) override;
   absl::Status Delete(const std::string& name) override;
@@ -26,6 +27,7 @@ class FileKeyManager final : public KeyManager {
  private:
   explicit FileKeyManager(std::string directory) : directory_(std::move(directory)) {}
   std::string PathOf(const std::string& name) const;
+  absl::Status Put(const std::string& name, const x509::PrivateKey& key);
 
   const std::string directory_;
   base::Mutex mutex_;  // one Create at a time

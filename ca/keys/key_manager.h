@@ -22,6 +22,9 @@ class KeyManager {
   virtual ~KeyManager() = default;
   // Durable on return. ALREADY_EXISTS never replaces a key.
   virtual absl::StatusOr<x509::PrivateKey> Create(const std::string& name, x509::KeyType type) = 0;
+  // Takes over a key that was made elsewhere: a backup issuer's at a failover. Durable on return.
+  // OK if just this key is there already; ALREADY_EXISTS never replaces another.
+  virtual absl::Status Import(const std::string& name, const x509::PrivateKey& key) = 0;
   // NOT_FOUND: no such key here (it may be kept elsewhere on purpose).
   virtual absl::StatusOr<x509::PrivateKey> Open(const std::string& name) = 0;
   virtual absl::Status Delete(const std::string& name) = 0;

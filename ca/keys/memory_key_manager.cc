@@ -21,6 +21,14 @@ absl::StatusOr<x509::PrivateKey> MemoryKeyManager::Create(const std::string& nam
   return key;
 }
 
+absl::Status MemoryKeyManager::Import(const std::string& name, const x509::PrivateKey& key) {
+  RETURN_IF_ERROR(CheckKeyName(name));
+  base::MutexLock lock(mutex_);
+  const auto [there, is_new] = keys_.emplace(name, key);
+  if (is_new || there->second.public_key() == key.public_key()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("key ", name, " exists: it is kept"));
+}
+
 absl::StatusOr<x509::PrivateKey> MemoryKeyManager::Open(const std::string& name) {
   RETURN_IF_ERROR(CheckKeyName(name));
   base::MutexLock lock(mutex_);

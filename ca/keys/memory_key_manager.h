@@ -15,6 +15,7 @@ namespace linchpin::ca {
 class MemoryKeyManager final : public KeyManager {
  public:
   absl::StatusOr<x509::PrivateKey> Create(const std::string& name, x509::KeyType type) override;
+  absl::Status Import(const std::string& name, const x509::PrivateKey& key) override;
   absl::StatusOr<x509::PrivateKey> Open(const std::string& name) override;
   absl::Status Delete(const std::string& name) override;
 

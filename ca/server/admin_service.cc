@@ -189,6 +189,38 @@ Reactor* AdminServiceImpl::GetRotation(Context* context, const v1::GetRotationRe
   return Hand(context, *request, response);
 }
 
+Reactor* AdminServiceImpl::CreateBackup(Context* context, const v1::CreateBackupRequest* request,
+                                        v1::Authority* response) {
+  auto parsed = x509::CertificateRequest::FromDer(request->certificate_request());
+  if (!parsed.ok()) return FinishNow(context->DefaultReactor(), parsed.status());
+  return Hand(context, ca::CertifyBackup{*std::move(parsed)}, response);
+}
+
+Reactor* AdminServiceImpl::FinishBackup(Context* context, const v1::FinishBackupRequest* request,
+                                        v1::Authority* response) {
+  return Hand(context, *request, response);
+}
+
+// The key is taken out of the message, whose memory is wiped, before anything else is done.
+Reactor* AdminServiceImpl::Failover(Context* context, const v1::FailoverRequest* request,
+                                    v1::Rotation* response) {
+  std::string* sent = const_cast<v1::FailoverRequest*>(request)->mutable_private_key();
+  const bool has_key = !sent->empty();
+  const x509::SecretBytes pem = x509::SecretBytes::TakeAndWipe(sent);
+  ca::Failover asked{*request, std::nullopt};
+  if (has_key) {
+    auto key = x509::PrivateKey::FromPem(pem);
+    if (!key.ok()) return FinishNow(context->DefaultReactor(), key.status());
+    asked.key = *std::move(key);
+  }
+  return Hand(context, std::move(asked), response);
+}
+
+Reactor* AdminServiceImpl::GetFailover(Context* context, const v1::GetFailoverRequest* request,
+                                       v1::FailoverOutlook* response) {
+  return Hand(context, *request, response);
+}
+
 Reactor* AdminServiceImpl::CreateOperator(Context* context,
                                           const v1::CreateOperatorRequest* request,
                                           v1::OperatorCertificate* response) {

@@ -41,6 +41,10 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
                            trust::v1::PossessionProof*) override;
   Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;
   Reactor* Rotate(Context*, const v1::RotateRequest*, v1::Rotation*) override;
+  Reactor* CreateBackup(Context*, const v1::CreateBackupRequest*, v1::Authority*) override;
+  Reactor* FinishBackup(Context*, const v1::FinishBackupRequest*, v1::Authority*) override;
+  Reactor* Failover(Context*, const v1::FailoverRequest*, v1::Rotation*) override;
+  Reactor* GetFailover(Context*, const v1::GetFailoverRequest*, v1::FailoverOutlook*) override;
   Reactor* GetRotation(Context*, const v1::GetRotationRequest*, v1::Rotation*) override;
   Reactor* CreateOperator(Context*, const v1::CreateOperatorRequest*,
                           v1::OperatorCertificate*) override;

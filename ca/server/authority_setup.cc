@@ -58,6 +58,7 @@ absl::Status SetUpAuthorities(Store& store, KeyManager& keys, const AuthoritySet
 absl::StatusOr<std::vector<Write>> MakePlannedAuthorities(KeyManager& keys,
                                                           const AuthorityPlan& plan,
                                                           absl::Time now) {
+  for (const auto& [name, key] : plan.given) RETURN_IF_ERROR(keys.Import(name, key));
   KeysByName by_name;
   if (!plan.root_key_name.empty()) {
     absl::StatusOr<x509::PrivateKey> root = keys.Open(plan.root_key_name);
@@ -70,6 +71,7 @@ absl::StatusOr<std::vector<Write>> MakePlannedAuthorities(KeyManager& keys,
     by_name.emplace(plan.root_key_name, *std::move(root));
   }
   for (const NewAuthority& wanted : plan.authorities) {
+    if (wanted.elsewhere.has_value()) continue;
     ASSIGN_OR_RETURN(x509::PrivateKey key,
                      CreateOrOpen(keys, wanted.key_name, plan.profile.key_type));
     by_name.emplace(wanted.key_name, std::move(key));

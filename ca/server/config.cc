@@ -197,6 +197,7 @@ void DescribeMetrics(base::Metrics& metrics) {
                    "1 if capabilities and dangerous system calls were given up");
   metrics.Describe("linchpin_ca_rotation_step",
                    "Of the current rotation, as RotationStep in admin.proto; 9 and 10: it is over");
+  metrics.Describe("linchpin_ca_backups", "Backup issuers that could take over");
   metrics.Describe("linchpin_ca_warnings",
                    "Things an operator should act on; see linchpin ca pins");
   metrics.Describe("linchpin_ca_authority_seconds_to_expiry", "Life left of each authority");

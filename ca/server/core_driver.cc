@@ -221,6 +221,7 @@ void CoreDriver::Do(action::MakeAuthorities action) {
     Complete(event::AuthoritiesMade{
         action.call, action.who, action.request,
         MakePlannedAuthorities(parts_.keys, action.plan, parts_.clock.Now())});
+    (void)loop_.Post([this] { LookForKeys(); });
   });
   if (posted.ok()) return;
   refused.made = posted;
@@ -299,6 +300,7 @@ void CoreDriver::Measure(absl::Time now) {
   metrics.Set("linchpin_ca_log_entries", static_cast<double>(parts_.log.size()));
   const auto* rotation = CurrentRotation(core_->registry());
   metrics.Set("linchpin_ca_rotation_step", rotation == nullptr ? 0 : rotation->record.step());
+  metrics.Set("linchpin_ca_backups", static_cast<double>(core_->usable_backups(now)));
   metrics.Set("linchpin_ca_warnings", static_cast<double>(core_->Warnings(now).size()));
   for (const Authority& authority : core_->authorities().all()) {
     metrics.Set("linchpin_ca_authority_seconds_to_expiry",

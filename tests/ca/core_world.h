@@ -255,7 +255,9 @@ class CoreWorld {
         trust::ProvePossession(options.profile.trust_domain, keys.at(prove.key_name), now)});
   }
   void Do(ca::action::MakeAuthorities make) {
+    for (const auto& [name, key] : make.plan.given) keys.emplace(name, key);
     for (const ca::NewAuthority& wanted : make.plan.authorities) {
+      if (wanted.elsewhere.has_value()) continue;
       keys.emplace(wanted.key_name, *x509::PrivateKey::Generate(x509::KeyType::kP256));
     }
     auto made = ca::MakeAuthorities(make.plan, keys, now, random);

@@ -39,9 +39,12 @@ TEST_F(IssuerRotation, PreparesAnIssuerThatNobodyIsToldOf) {
   const uint64_t epoch = world.core->registry().trust().record.epoch();
   ASSERT_OK_AND_ASSIGN(const auto rotation, world.Rotate(Request::PREPARE));
   EXPECT_EQ(rotation.step(), ca::v1::PREPARED);
-  ASSERT_EQ(rotation.new_pins_size(), 1);
+  ASSERT_EQ(rotation.new_pins_size(), 2);
   EXPECT_EQ(world.StateOf(rotation.new_pins(0)), "prepared");
-  EXPECT_THAT(world.Declared(), Not(Contains(rotation.new_pins(0))));
+  EXPECT_EQ(world.StateOf(rotation.new_pins(1)), "backup");
+  for (const std::string& pin : rotation.new_pins()) {
+    EXPECT_THAT(world.Declared(), Not(Contains(pin)));
+  }
   EXPECT_EQ(world.core->registry().trust().record.epoch(), epoch);
   EXPECT_EQ(world.Signer(), old);
 }

@@ -90,10 +90,11 @@ def test_signers_refuse_a_ca_that_no_set_names(ca, tmp_path):
         other.stop()
 
 
-def publish(deployment, folder):
+def publish(deployment, folder, *options):
     key, draft = folder / "signer.key", folder / "pins.json"
     deployment.out("pins", "keygen", "--out", key)
-    deployment.out("pins", "draft", "--signer", key, "--threshold", "1", "--out", draft)
+    deployment.out("pins", "draft", "--signer", key, "--threshold", "1", "--out", draft,
+                   *options)
     deployment.out("pins", "sign", "--key", key, draft)
     deployment.out("pins", "publish", draft)
     return key

@@ -234,7 +234,9 @@ void SimCa::Do(const ca::action::MakeAuthorities& action) {
     if (const auto root = keys_.Open(action.plan.root_key_name); root.ok()) {
       keys.emplace(action.plan.root_key_name, *root);
     }
+    for (const auto& [name, key] : action.plan.given) (void)keys_.Import(name, key);
     for (const ca::NewAuthority& wanted : action.plan.authorities) {
+      if (wanted.elsewhere.has_value()) continue;
       auto key = keys_.Create(wanted.key_name, x509::KeyType::kP256);
       if (!key.ok()) key = keys_.Open(wanted.key_name);
       keys.emplace(wanted.key_name, *key);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// What operators ask of backup issuers and of failovers.
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "ca/core/admin.h"
+#include "ca/core/backups.h"
+#include "ca/core/failover.h"
+#include "ca/core/rotation.h"
+
+namespace linchpin::ca {
+namespace {
+
+Decision DescribedAs(std::vector<Write> batch, std::string pin_bytes) {
+  Decision decision;
+  decision.batch = std::move(batch);
+  decision.answer = [pin_bytes = std::move(pin_bytes)](const Tables& then, absl::Time now) {
+    const Authority* found = then.authorities.FindIssuer(pin_bytes);
+    auto answer = std::make_shared<v1::Authority>();
+    if (found != nullptr) *answer = Describe(then, now, *found);
+    return answer;
+  };
+  return decision;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables& tables, absl::Time now,
+                                                     const CertifyBackup& asked) {
+  const x509::PublicKey& key = asked.request.public_key();
+  if (FindBackup(tables.authorities, key.pin().bytes()) != nullptr) return std::nullopt;
+  return PlanBackup(tables, key, now);
+}
+
+AddBackup WithMade(CertifyBackup asked, std::vector<Write> made) {
+  return {std::move(asked), std::move(made)};
+}
+
+// It has its certificate: an answer was lost.
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const CertifyBackup& asked) {
+  return DescribedAs({}, asked.request.public_key().pin().bytes());
+}
+
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AddBackup& asked) {
+  const x509::PublicKey& key = asked.asked.request.public_key();
+  RETURN_IF_ERROR(PlanBackup(tables, key, now).status());  // again: the certificate took its time
+  return DescribedAs(asked.made, key.pin().bytes());
+}
+
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,
+                                const v1::FinishBackupRequest& asked) {
+  ASSIGN_OR_RETURN(std::vector<Write> batch, FinishBackup(tables, asked));
+  ASSIGN_OR_RETURN(const x509::Certificate certificate,
+                   x509::Certificate::FromDer(asked.certificate()));
+  return DescribedAs(std::move(batch), certificate.public_key().pin().bytes());
+}
+
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables& tables, absl::Time now,
+                                                     const Failover& asked) {
+  return PlanFailover(tables, asked, now);
+}
+
+Failover WithMade(Failover asked, std::vector<Write>) { return asked; }
+
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Failover& asked,
+                                const std::string& by) {
+  Decision decision;
+  ASSIGN_OR_RETURN(decision.batch, DecideFailover(tables, asked, by, now));
+  decision.answer = [](const Tables& then, absl::Time later) {
+    return std::make_shared<const v1::Rotation>(DescribeRotation(then, later));
+  };
+  return decision;
+}
+
+absl::StatusOr<v1::FailoverOutlook> Answer(const Tables& tables, absl::Time now,
+                                           const v1::GetFailoverRequest&) {
+  return DescribeFailover(tables, now);
+}
+
+}  // namespace linchpin::ca
