@@ -74,6 +74,7 @@ absl::Status ReadFirstContact(const config::v1::AgentConfig& from, Config* confi
     ASSIGN_OR_RETURN(config->core.signers, ReadSigners(from.signers(), config->core.trust_domain));
   }
   config->join_token_file = from.join_token_file();
+  config->pin_set_file = from.pin_set_file();
   config->by_kubernetes = from.node_attestor() == "k8s_psat";
   if (!config->by_kubernetes && !from.node_attestor().empty() &&
       from.node_attestor() != "join_token") {

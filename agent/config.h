@@ -24,6 +24,7 @@ struct Config {
   std::string log_level;
   base::SandboxMode sandbox = base::SandboxMode::kOn;
   std::string join_token_file;
+  std::string pin_set_file;                      // or directory
   bool by_kubernetes = false;                    // the node attests by its cluster's word
   config::v1::AgentKubernetesConfig kubernetes;  // as far as it goes without a pod's defaults
   trust::BundleKind sds_bundle = trust::BundleKind::kPinned;

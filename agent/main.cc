@@ -59,6 +59,8 @@ void AddFlags(CLI::App* run, config::v1::AgentConfig* flags, std::string* file,
        "file of pin-set signers, for the first start (linchpin pins export --signers)");
   text("--join-token-file", flags->mutable_join_token_file(),
        "file with a token, for the first start (linchpin node token)");
+  text("--pin-set-file", flags->mutable_pin_set_file(),
+       "file or directory with signed pin sets, looked at again and again (linchpin pins export)");
   text("--node-attestor", flags->mutable_node_attestor(),
        "how the node proves itself: join_token or k8s_psat (join_token)");
   config::v1::AgentKubernetesConfig* kubernetes = flags->mutable_kubernetes();
@@ -216,6 +218,7 @@ absl::Status Serve(Config config, const Confined& confined) {
                    Runtime::Start({.core = std::move(config.core),
                                    .ca_address = config.ca,
                                    .evidence = std::move(evidence),
+                                   .pin_set_file = config.pin_set_file,
                                    .socket = config.socket,
                                    .metrics = config.metrics,
                                    .sandboxed = confined.sandbox.entered,

@@ -60,11 +60,16 @@ absl::Status ListNodes(Session& session) {
   for (const ca::v1::Node& node : nodes.nodes()) {
     table.Add({node.node_id(), node.state(), YesNo(node.connected()), TimeText(node.last_seen()),
                TimeText(node.certificate_expires_at()), absl::StrCat(node.epoch_held()),
-               absl::StrCat(node.pin_set_version()),
+               absl::StrCat(node.pin_set_version(), RelaxedText(node.relaxed_until())),
                node.refused_trust().empty() ? "-" : node.refused_trust(),
                node.needs().empty() ? "-" : node.needs()});
   }
   session.out << (table.empty() ? "no nodes (linchpin node token)\n" : table.ToString());
+  for (const ca::v1::Node& node : nodes.nodes()) {
+    for (const std::string& concern : node.pin_concerns()) {
+      session.out << Printable(absl::StrCat("warning: ", node.node_id(), ": ", concern)) << "\n";
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -144,6 +144,7 @@ void AddNode(const NodeCoverage& node, bool counts, Table* table) {
                       TimeText(node.leaves_at()));
     }
   }
+  state += RelaxedText(node.relaxed_until());
   table->Add({node.node_id(), absl::StrCat(node.epoch_held()), YesNo(node.covered()), state});
   for (const ca::v1::Consumer& consumer : node.consumers()) {
     table->Add({"  " + consumer.spiffe_id(), absl::StrCat(consumer.trust_epoch()),

@@ -66,8 +66,9 @@ absl::Status Describe(const Identity& identity, absl::Time now, std::string* out
 std::string PinsLine(const trust::v1::EffectivePins& pins) {
   if (!pins.is_signed()) return "unsigned (set 0), " + ModeText(pins.mode());
   return absl::StrCat("set ", pins.version(), ", signed, ", ModeText(pins.mode()),
-                      pins.any_under_anchor() ? ", root-pin" : "", ", expires ",
-                      TimeText(pins.expires_at()));
+                      pins.any_under_anchor() ? ", root-pin" : "",
+                      pins.expired() ? ", EXPIRED " : ", expires ", TimeText(pins.expires_at()),
+                      RelaxedText(pins.relaxed_until()));
 }
 
 void Describe(const TrustDomainContext& context, std::string* out) {

@@ -54,4 +54,8 @@ std::string DurationText(int64_t seconds) {
 
 std::string YesNo(bool yes) { return yes ? "yes" : "no"; }
 
+std::string RelaxedText(int64_t until) {
+  return until == 0 ? "" : absl::StrCat(", RELAXED until ", TimeText(until));
+}
+
 }  // namespace linchpin::cli

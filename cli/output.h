@@ -26,5 +26,6 @@ std::string TimeText(int64_t seconds);         // RFC 3339 in UTC; "-" for 0
 std::string TimeText(absl::Time time);
 std::string DurationText(int64_t seconds);  // "1h"; "default" for 0
 std::string YesNo(bool yes);
+std::string RelaxedText(int64_t until);  // ", RELAXED until 2027-…"; "" for 0
 
 }  // namespace linchpin::cli

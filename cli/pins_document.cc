@@ -4,30 +4,25 @@
 #include "cli/pins_document.h"
 
 #include <algorithm>
-#include <array>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <map>
 #include <utility>
 #include <vector>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "cli/output.h"
+#include "cli/signed_json.h"
 #include "cli/table.h"
+#include "trust/signatures.h"
 
 namespace linchpin::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using trust::v1::IssuerPin;
 using trust::v1::PinSet;
 
-constexpr int kForm = 1;
-constexpr std::array<const char*, 4> kFields = {"linchpin_pin_set", "pin_set", "payload",
-                                                "signatures"};
+constexpr char kKind[] = "linchpin_pin_set";
 
 std::string RoleText(IssuerPin::Role role) {
   return absl::AsciiStrToLower(IssuerPin::Role_Name(role));
@@ -35,6 +30,12 @@ std::string RoleText(IssuerPin::Role role) {
 
 absl::Status Bad(const std::string& name, absl::string_view fault) {
   return absl::InvalidArgumentError(absl::StrCat(name, ": ", fault));
+}
+
+std::string FreshnessKeyText(const PinSet& set) {
+  if (set.freshness_key().empty()) return "";
+  const auto key = x509::PublicKey::FromSpki(set.freshness_key());
+  return key.ok() ? key->pin().ToString() : "";
 }
 
 // Everything that the payload says, in words.
@@ -52,75 +53,94 @@ Json Readable(const trust::PinSet& set) {
   }
   Json keys = Json::array();
   for (const x509::PublicKey& key : set.signers.keys) keys.push_back(key.pin().ToString());
-  return {{"trust_domain", message.trust_domain()},
-          {"version", message.version()},
-          {"mode", ModeText(message.mode())},
-          {"anchors", std::move(anchors)},
-          {"issuers", std::move(issuers)},
-          {"any_under_anchor", message.any_under_anchor()},
-          {"issued_at", TimeText(message.issued_at())},
-          {"expires_at", TimeText(message.expires_at())},
-          {"on_expiry", OnExpiryText(message.on_expiry())},
-          {"urgent", message.urgent()},
-          {"signers", {{"threshold", set.signers.threshold}, {"keys", std::move(keys)}}}};
+  Json readable = {{"trust_domain", message.trust_domain()},
+                   {"version", message.version()},
+                   {"mode", ModeText(message.mode())},
+                   {"anchors", std::move(anchors)},
+                   {"issuers", std::move(issuers)},
+                   {"any_under_anchor", message.any_under_anchor()},
+                   {"issued_at", TimeText(message.issued_at())},
+                   {"expires_at", TimeText(message.expires_at())},
+                   {"on_expiry", OnExpiryText(message.on_expiry())},
+                   {"urgent", message.urgent()},
+                   {"signers", {{"threshold", set.signers.threshold}, {"keys", std::move(keys)}}}};
+  if (!message.freshness_key().empty()) readable["freshness_key"] = FreshnessKeyText(message);
+  return readable;
 }
 
-absl::StatusOr<std::string> Base64Field(const Json& object, const char* field) {
-  const auto found = object.find(field);
-  std::string bytes;
-  if (found == object.end() || !found->is_string() ||
-      !absl::Base64Unescape(found->get_ref<const std::string&>(), &bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", field, "\" is not there or no base64"));
-  }
-  return bytes;
-}
-
-absl::StatusOr<trust::v1::SignedPinSet> DecodeSigned(const Json& json) {
-  trust::v1::SignedPinSet signed_set;
-  ASSIGN_OR_RETURN(*signed_set.mutable_payload(), Base64Field(json, "payload"));
-  const auto signatures = json.find("signatures");
-  if (signatures == json.end() || !signatures->is_array() || signatures->size() > 64) {
-    return absl::InvalidArgumentError("\"signatures\" is not there or no list of at most 64");
-  }
-  for (const Json& entry : *signatures) {
-    const auto key = entry.is_object() ? entry.find("key") : entry.end();
-    if (!entry.is_object() || key == entry.end() || !key->is_string()) {
-      return absl::InvalidArgumentError("a signature has no \"key\"");
-    }
-    ASSIGN_OR_RETURN(const x509::SpkiPin pin,
-                     x509::SpkiPin::Parse(key->get_ref<const std::string&>()));
-    trust::v1::Signature* signature = signed_set.add_signatures();
-    signature->set_key_id(pin.bytes());
-    ASSIGN_OR_RETURN(*signature->mutable_signature(), Base64Field(entry, "signature"));
-  }
-  return signed_set;
-}
-
-// A name that is there twice is refused: JSON leaves open which of the two counts, and a signer who
-// reads the file may see the other one. Discarded if it is no JSON.
-absl::StatusOr<Json> ParseUnambiguous(absl::string_view text) {
-  std::vector<std::set<std::string>> names;
-  std::string twice;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key) {
-      const std::string& name = parsed.get_ref<const std::string&>();
-      if (!names.back().insert(name).second) twice = name;
-    }
-    return true;
-  };
-  Json json = Json::parse(text.begin(), text.end(), watch, false);
-  if (twice.empty()) return json;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "\"", absl::CEscape(twice), "\" is there twice: draft it again, do not sign it"));
-}
-
-const x509::PublicKey* FindSigner(const trust::PinSet& set, const std::string& key_id) {
-  for (const x509::PublicKey& key : set.signers.keys) {
+const x509::PublicKey* FindKey(const trust::SignerSet& signers, const std::string& key_id) {
+  for (const x509::PublicKey& key : signers.keys) {
     if (key.pin().bytes() == key_id) return &key;
   }
   return nullptr;
+}
+
+trust::SignedBytes BytesOf(const trust::v1::SignedPinSet& set) {
+  return {trust::PinSetSigningInput(set.payload()), set.signatures()};
+}
+
+// What a signer compares with is itself a set that its signers signed.
+absl::Status CheckBefore(const PinSetDocument& document) {
+  const trust::PinSet& before = *document.set_before;
+  if (before.trust_domain != document.set.trust_domain ||
+      before.message.version() >= document.set.message.version()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"before\" is version ", before.message.version(), " of ",
+                     before.trust_domain.name(), ", no set before this one"));
+  }
+  if (trust::CountSigners(before.signers, BytesOf(*document.before)) < before.signers.threshold) {
+    return absl::InvalidArgumentError("\"before\" is not signed by its own signers");
+  }
+  return absl::OkStatus();
+}
+
+// A line for each way in which `after` is another set than `before`.
+void AddChanges(const PinSet& before, const PinSet& after, std::string* out) {
+  const auto line = [out](const std::string& text) { absl::StrAppend(out, "  ", text, "\n"); };
+  const auto pins = [](const PinSet& set) {
+    std::map<std::string, std::string> named;
+    for (const auto& anchor : set.anchors()) {
+      named["anchor " + PinText(anchor.spki_sha256())] = "";
+    }
+    for (const auto& issuer : set.issuers()) {
+      named["issuer " + PinText(issuer.spki_sha256())] = " " + RoleText(issuer.role());
+    }
+    for (const std::string& spki : set.signers().keys()) {
+      const auto key = x509::PublicKey::FromSpki(spki);
+      if (key.ok()) named["signer " + key->pin().ToString()] = "";
+    }
+    return named;
+  };
+  const std::map<std::string, std::string> was = pins(before);
+  const std::map<std::string, std::string> is = pins(after);
+  for (const auto& [pin, role] : was) {
+    if (!is.contains(pin)) line(absl::StrCat("- ", pin, role));
+  }
+  for (const auto& [pin, role] : is) {
+    const auto old = was.find(pin);
+    if (old == was.end()) {
+      line(absl::StrCat("+ ", pin, role));
+    } else if (old->second != role) {
+      line(absl::StrCat("~ ", pin, ":", old->second, " becomes", role));
+    }
+  }
+  const auto changed = [&](const std::string& what, const std::string& old,
+                           const std::string& now) {
+    if (old != now) line(absl::StrCat("~ ", what, ": ", old, " becomes ", now));
+  };
+  changed("mode", ModeText(before.mode()), ModeText(after.mode()));
+  changed("root-pin", YesNo(before.any_under_anchor()), YesNo(after.any_under_anchor()));
+  changed("on expiry", OnExpiryText(before.on_expiry()), OnExpiryText(after.on_expiry()));
+  changed("expires", TimeText(before.expires_at()), TimeText(after.expires_at()));
+  changed("threshold", absl::StrCat(before.signers().threshold()),
+          absl::StrCat(after.signers().threshold()));
+  changed("freshness key", FreshnessKeyText(before), FreshnessKeyText(after));
+}
+
+std::string NeedText(const PinSetDocument& document, const trust::SignerSet& signers) {
+  const uint32_t have = trust::CountSigners(signers, BytesOf(document.signed_set));
+  return absl::StrCat(have, " signed of ", signers.keys.size(), " signers, ", signers.threshold,
+                      " needed", have >= signers.threshold ? "" : ": not enough yet");
 }
 
 }  // namespace
@@ -132,66 +152,65 @@ std::string OnExpiryText(PinSet::OnExpiry on_expiry) {
   return absl::AsciiStrToLower(PinSet::OnExpiry_Name(on_expiry));
 }
 
-absl::StatusOr<PinSetDocument> MakePinSetDocument(trust::v1::SignedPinSet signed_set) {
+absl::StatusOr<PinSetDocument> MakePinSetDocument(
+    trust::v1::SignedPinSet signed_set, const std::optional<trust::v1::SignedPinSet>& before) {
   ASSIGN_OR_RETURN(trust::PinSet set, trust::ParsePinSet(signed_set.payload()));
-  const std::string input = trust::PinSetSigningInput(signed_set.payload());
-  for (const trust::v1::Signature& signature : signed_set.signatures()) {
-    const x509::PublicKey* signer = FindSigner(set, signature.key_id());
-    // Signers of the set before are known to its holders only.
+  PinSetDocument document{std::move(signed_set), std::move(set), before, std::nullopt};
+  if (before.has_value()) {
+    ASSIGN_OR_RETURN(document.set_before, trust::ParsePinSet(before->payload()));
+    RETURN_IF_ERROR(CheckBefore(document));
+  }
+  const std::string input = trust::PinSetSigningInput(document.signed_set.payload());
+  for (const trust::v1::Signature& signature : document.signed_set.signatures()) {
+    const x509::PublicKey* signer = FindKey(document.set.signers, signature.key_id());
+    if (signer == nullptr && document.set_before.has_value()) {
+      signer = FindKey(document.set_before->signers, signature.key_id());
+    }
+    // Without the set before its signers are not known here.
     if (signer == nullptr || signer->Verify(input, signature.signature()).ok()) continue;
     return absl::InvalidArgumentError(absl::StrCat("the signature of ", PinText(signature.key_id()),
                                                    " does not verify: sign again"));
   }
-  return PinSetDocument{std::move(signed_set), std::move(set)};
+  return document;
 }
 
 std::string EncodePinSetDocument(const PinSetDocument& document) {
-  Json signatures = Json::array();
-  for (const trust::v1::Signature& signature : document.signed_set.signatures()) {
-    signatures.push_back({{"key", PinText(signature.key_id())},
-                          {"signature", absl::Base64Escape(signature.signature())}});
+  Json json = {{kKind, 1}, {"pin_set", Readable(document.set)}};
+  EncodeSignedParts(document.signed_set.payload(), document.signed_set.signatures(), &json);
+  if (document.before.has_value()) {
+    json["before"] = Json::object();
+    EncodeSignedParts(document.before->payload(), document.before->signatures(), &json["before"]);
   }
-  const Json json = {{"linchpin_pin_set", kForm},
-                     {"pin_set", Readable(document.set)},
-                     {"payload", absl::Base64Escape(document.signed_set.payload())},
-                     {"signatures", std::move(signatures)}};
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return DumpDocument(json);
 }
 
 absl::StatusOr<PinSetDocument> DecodePinSetDocument(absl::string_view text,
                                                     const std::string& name) {
   if (text.size() > kMaxPinSetDocument) return Bad(name, "larger than any pin set document");
-  absl::StatusOr<Json> parsed = ParseUnambiguous(text);
-  if (!parsed.ok()) return Bad(name, parsed.status().message());
-  const Json& json = *parsed;
-  if (!json.is_object() || !json.contains("linchpin_pin_set")) {
-    return Bad(name, "no pin set document: make one with linchpin pins draft");
-  }
-  if (json["linchpin_pin_set"] != kForm) {
-    return Bad(name, absl::StrCat("a pin set document of another form than ", kForm,
-                                  ": use the version of linchpin that wrote it"));
-  }
-  for (const auto& [field, value] : json.items()) {
-    if (absl::c_linear_search(kFields, field)) continue;
-    return Bad(name,
-               absl::StrCat("\"", absl::CEscape(field), "\" belongs into no pin set document"));
-  }
-  absl::StatusOr<trust::v1::SignedPinSet> signed_set = DecodeSigned(json);
-  if (!signed_set.ok()) return Bad(name, signed_set.status().message());
-  absl::StatusOr<PinSetDocument> document = MakePinSetDocument(*std::move(signed_set));
-  if (!document.ok()) return Bad(name, document.status().message());
-  const Json readable = Readable(document->set);
-  const auto shown = json.find("pin_set");
-  if (shown == json.end() || !shown->is_object()) return Bad(name, "\"pin_set\" is not there");
-  for (const auto& [field, value] : readable.items()) {
-    if (!shown->contains(field) || (*shown)[field] != value) {
-      return Bad(name, absl::StrCat("\"pin_set\" shows another \"", field,
-                                    "\" than its payload holds: draft it again, do not sign it"));
+  const auto decode = [&]() -> absl::StatusOr<PinSetDocument> {
+    ASSIGN_OR_RETURN(const Json json, ParseUnambiguous(text));
+    if (DocumentKind(json) != kKind) {
+      return absl::InvalidArgumentError("no pin set document: make one with linchpin pins draft");
     }
-  }
-  if (shown->size() != readable.size()) {
-    return Bad(name, "\"pin_set\" shows more than its payload holds: draft it again, do not sign");
-  }
+    RETURN_IF_ERROR(CheckForm(json, kKind, {"pin_set", "payload", "signatures", "before"}));
+    std::optional<trust::v1::SignedPinSet> before;
+    if (json.contains("before")) {
+      if (!json["before"].is_object()) return absl::InvalidArgumentError("\"before\" is no set");
+      ASSIGN_OR_RETURN(SignedParts parts, DecodeSignedParts(json["before"]));
+      before.emplace();
+      before->set_payload(std::move(parts.payload));
+      *before->mutable_signatures() = std::move(parts.signatures);
+    }
+    ASSIGN_OR_RETURN(SignedParts parts, DecodeSignedParts(json));
+    trust::v1::SignedPinSet signed_set;
+    signed_set.set_payload(std::move(parts.payload));
+    *signed_set.mutable_signatures() = std::move(parts.signatures);
+    ASSIGN_OR_RETURN(PinSetDocument document, MakePinSetDocument(std::move(signed_set), before));
+    RETURN_IF_ERROR(CheckShown(json, "pin_set", Readable(document.set)));
+    return document;
+  };
+  absl::StatusOr<PinSetDocument> document = decode();
+  if (!document.ok()) return Bad(name, document.status().message());
   return document;
 }
 
@@ -206,18 +225,39 @@ void SignPinSetDocument(const x509::PrivateKey& key, PinSetDocument* document) {
 }
 
 bool IsSigner(const PinSetDocument& document, const x509::PublicKey& key) {
-  return FindSigner(document.set, key.pin().bytes()) != nullptr;
+  const std::string id = key.pin().bytes();
+  return FindKey(document.set.signers, id) != nullptr ||
+         (document.set_before.has_value() && FindKey(document.set_before->signers, id) != nullptr);
+}
+
+absl::Status CheckBackupsAreUnused(const PinSetDocument& document) {
+  if (!document.set_before.has_value()) return absl::OkStatus();
+  const PinSet& before = document.set_before->message;
+  for (const IssuerPin& issuer : document.set.message.issuers()) {
+    if (issuer.role() != IssuerPin::BACKUP) continue;
+    for (const IssuerPin& was : before.issuers()) {
+      if (was.spki_sha256() != issuer.spki_sha256() || was.role() == IssuerPin::BACKUP) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "pin set ", document.set.message.version(), " names ", PinText(issuer.spki_sha256()),
+          " as a backup, which was ", RoleText(was.role()), " in version ", before.version(),
+          ": a backup must be in no chain that lives. Draft it again from the CA, or, if no "
+          "certificate of that issuer is valid any more, sign with --used-backup"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 size_t CountSignatures(const PinSetDocument& document) {
-  return static_cast<size_t>(std::count_if(
-      document.set.signers.keys.begin(), document.set.signers.keys.end(),
-      [&](const x509::PublicKey& key) {
-        const auto& signatures = document.signed_set.signatures();
-        return std::any_of(signatures.begin(), signatures.end(), [&](const auto& signature) {
-          return signature.key_id() == key.pin().bytes();
-        });
-      }));
+  return trust::CountSigners(document.set.signers, BytesOf(document.signed_set));
+}
+
+bool IsComplete(const PinSetDocument& document) {
+  const trust::SignedBytes bytes = BytesOf(document.signed_set);
+  const auto enough = [&](const trust::SignerSet& signers) {
+    return trust::CountSigners(signers, bytes) >= signers.threshold;
+  };
+  return enough(document.set.signers) &&
+         (!document.set_before.has_value() || enough(document.set_before->signers));
 }
 
 std::string DescribePinSet(const PinSetDocument& document) {
@@ -238,16 +278,34 @@ std::string DescribePinSet(const PinSetDocument& document) {
                                                  TimeText(issuer.proof().made_at()))
                                   : RoleText(issuer.role())});
   }
-  for (const x509::PublicKey& key : document.set.signers.keys) {
+  const auto add_signer = [&](const x509::PublicKey& key, const std::string& whose) {
     const auto& signatures = document.signed_set.signatures();
     const bool has_signed =
         std::any_of(signatures.begin(), signatures.end(),
                     [&](const auto& signature) { return signature.key_id() == key.pin().bytes(); });
-    table.Add({"signer", key.pin().ToString(), has_signed ? "signed" : "not signed"});
+    table.Add({"signer", key.pin().ToString(), (has_signed ? "signed" : "not signed") + whose});
+  };
+  for (const x509::PublicKey& key : document.set.signers.keys) add_signer(key, "");
+  if (!message.freshness_key().empty()) table.Add({"freshness", FreshnessKeyText(message), ""});
+  const bool changed = document.set_before.has_value() &&
+                       document.set_before->message.signers().SerializeAsString() !=
+                           message.signers().SerializeAsString();
+  if (changed) {
+    for (const x509::PublicKey& key : document.set_before->signers.keys) {
+      if (FindKey(document.set.signers, key.pin().bytes()) == nullptr) {
+        add_signer(key, ", of the set before alone");
+      }
+    }
   }
-  absl::StrAppend(&out, table.ToString(), CountSignatures(document), " signed of ",
-                  document.set.signers.keys.size(), " signers, ", document.set.signers.threshold,
-                  " needed\n");
+  absl::StrAppend(&out, table.ToString(), NeedText(document, document.set.signers), "\n");
+  if (changed) {
+    absl::StrAppend(&out, "of the set before: ", NeedText(document, document.set_before->signers),
+                    "\n");
+  }
+  if (document.set_before.has_value()) {
+    absl::StrAppend(&out, "otherwise than version ", document.set_before->message.version(), ":\n");
+    AddChanges(document.set_before->message, message, &out);
+  }
   return out;
 }
 

@@ -39,7 +39,7 @@ absl::StatusOr<PinSetDocument> DraftPinSet(const DraftRequest& request,
                    trust::DraftPinSet(trust_domain, request.before, keys, request.changes, now));
   trust::v1::SignedPinSet signed_set;
   signed_set.set_payload(std::move(draft.payload));
-  return MakePinSetDocument(std::move(signed_set));
+  return MakePinSetDocument(std::move(signed_set), request.signed_before);
 }
 
 }  // namespace linchpin::cli

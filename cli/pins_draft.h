@@ -19,7 +19,8 @@
 namespace linchpin::cli {
 
 struct DraftRequest {
-  std::optional<trust::v1::PinSet> before;  // in force
+  std::optional<trust::v1::PinSet> before;               // in force
+  std::optional<trust::v1::SignedPinSet> signed_before;  // shown beside the draft
   trust::DraftChanges changes;
   // Of backup issuers, by pin: that their keys are held.
   std::map<std::string, trust::v1::PossessionProof> proofs;

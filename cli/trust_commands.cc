@@ -45,6 +45,7 @@ absl::Status ShowBundle(Session& session, bool pem) {
   session.out << "pin sets: " << state.pin_sets_size()
               << (state.pin_sets().empty() ? " (unsigned: linchpin pins draft)"
                                            : " (linchpin pins show)")
+              << (state.has_relax() ? " RELAXED (linchpin pins show)" : "")
               << "; revocations: " << state.revocations_size() << "\n";
   return absl::OkStatus();
 }

@@ -56,6 +56,12 @@ class Splitter {
     for (const auto& entry : trust.revocations()) {
       *TrustFor(entry.ByteSizeLong()).add_revocations() = entry;
     }
+    if (trust.has_relax()) {
+      *TrustFor(trust.relax().ByteSizeLong()).mutable_relax() = trust.relax();
+    }
+    if (trust.has_freshness()) {
+      *TrustFor(trust.freshness().ByteSizeLong()).mutable_freshness() = trust.freshness();
+    }
   }
 
   std::vector<CaMessage> Finish() {

@@ -12,9 +12,10 @@ namespace linchpin::trust {
 namespace {
 
 // As Judge's step 3: whether a leaf whose issuer is not pinned is refused.
-bool Block(const v1::EffectivePins& pins, bool expired) {
-  const bool relaxed = expired && pins.on_expiry() == v1::PinSet::RELAX;
-  return pins.mode() == v1::PinSet::ENFORCE && !relaxed && !pins.any_under_anchor();
+bool Block(const v1::EffectivePins& pins, absl::Time now) {
+  const bool relaxed = (pins.expired() && pins.on_expiry() == v1::PinSet::RELAX) ||
+                       now < absl::FromUnixSeconds(pins.relaxed_until());
+  return pins.mode() == v1::PinSet::ENFORCE && !relaxed;
 }
 
 Bundle Of(BundleKind holds, const google::protobuf::RepeatedPtrField<std::string>& certificates,
@@ -46,10 +47,6 @@ const std::string& NobodysAnchor() {
   return *kDer;
 }
 
-absl::Time PinsExpireAt(const v1::EffectivePins& pins) {
-  return pins.expires_at() == 0 ? absl::InfiniteFuture() : absl::FromUnixSeconds(pins.expires_at());
-}
-
 absl::StatusOr<BundleKind> ParseBundleKind(absl::string_view text) {
   for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
     if (text == BundleKindName(kind)) return kind;
@@ -64,16 +61,15 @@ absl::string_view BundleKindName(BundleKind kind) {
 
 Bundle BundleOf(const agent::v1::TrustDomainContext& context, BundleKind kind, absl::Time now) {
   const v1::EffectivePins& pins = context.pins();
-  const bool expired = now >= PinsExpireAt(pins);
-  if (expired && pins.on_expiry() == v1::PinSet::FAIL_CLOSED &&
-      pins.mode() == v1::PinSet::ENFORCE) {
-    return Of(
-        kind, {},
-        absl::StrCat("the bundle of ", context.trust_domain(), " accepts nobody: pin set version ",
-                     pins.version(), " expired at ", TimeText(PinsExpireAt(pins)),
-                     " and says fail_closed; publish a newer set"));
+  const bool blocks = Block(pins, now);
+  if (blocks && pins.expired() && pins.on_expiry() == v1::PinSet::FAIL_CLOSED) {
+    return Of(kind, {},
+              absl::StrCat("the bundle of ", context.trust_domain(),
+                           " accepts nobody: pin set version ", pins.version(), " expired at ",
+                           TimeText(absl::FromUnixSeconds(pins.expires_at())),
+                           " and says fail_closed; publish a newer set"));
   }
-  if (kind == BundleKind::kRoots || !Block(pins, expired)) {
+  if (kind == BundleKind::kRoots || !blocks || pins.any_under_anchor()) {
     return Of(BundleKind::kRoots, context.anchors(),
               absl::StrCat("the bundle of ", context.trust_domain(),
                            " accepts nobody: it has no anchor"));

@@ -20,9 +20,6 @@ namespace linchpin::trust {
 inline constexpr char kNobodysWords[] = "linchpin: nobody has this key (0)";
 const std::string& NobodysAnchor();  // DER
 
-// When what BundleOf() answers changes by itself; the infinite future if never.
-absl::Time PinsExpireAt(const v1::EffectivePins& pins);
-
 enum class BundleKind {
   kPinned,  // the twins of the pinned issuers: no other intermediate under the root is accepted
   kRoots,   // the roots: any intermediate under them is
@@ -39,10 +36,10 @@ struct Bundle {
 };
 
 // Of a trust domain, for a client that wants `kind`, as the pins are at `now`. Roots also for
-// kPinned where the pins name no issuers (any_under_anchor) or do not block (report_only, or
-// expired and relaxed). Nobody's where pins block and no twin is known, and where they have expired
-// and say fail_closed: never roots instead. Twins are handed out as the agent gave them: it drops
-// those of issuers that have expired or are pinned no more.
+// kPinned where the pins name no issuers (any_under_anchor) or do not block (report_only, relaxed,
+// or expired and softened). Nobody's where pins block and no twin is known, and where they have
+// expired and say fail_closed: never roots instead. Twins are handed out as the agent gave them: it
+// drops those of issuers that have expired or are pinned no more.
 Bundle BundleOf(const agent::v1::TrustDomainContext& context, BundleKind kind, absl::Time now);
 
 }  // namespace linchpin::trust

@@ -21,6 +21,10 @@ std::string PinList(const std::vector<x509::SpkiPin>& pins) {
   });
 }
 
+bool Contains(const std::vector<x509::SpkiPin>& pins, const x509::SpkiPin& pin) {
+  return std::find(pins.begin(), pins.end(), pin) != pins.end();
+}
+
 // The self-signed certificates that came after the leaf: what a path could be anchored at.
 absl::StatusOr<x509::Chain> ShownRoots(const std::vector<std::string>& chain) {
   if (chain.size() > kMaxChainCertificates) {
@@ -84,10 +88,7 @@ absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
     }
     const x509::Chain& path = verdict.path;
     const x509::SpkiPin& issuer_pin = path[std::min<size_t>(1, path.size() - 1)].public_key().pin();
-    const auto given = [&ca_pins](const x509::SpkiPin& pin) {
-      return std::find(ca_pins.begin(), ca_pins.end(), pin) != ca_pins.end();
-    };
-    if (given(root_pin) || given(issuer_pin)) {
+    if (Contains(ca_pins, root_pin) || Contains(ca_pins, issuer_pin)) {
       TrustHeld held{.cursor = {.trust_domain = trust_domain}};
       held.set_zero = true;
       held.frozen_anchors = {root_pin};
@@ -99,6 +100,50 @@ absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
                        PinList(ca_pins), " (linchpin ca pins prints the right ones)");
   }
   return Refused(trust_domain, why);
+}
+
+absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
+                                                         const std::vector<std::string>& ca_chain,
+                                                         const std::vector<x509::SpkiPin>& ca_pins,
+                                                         const AcceptOptions& options) {
+  const TrustDomain& trust_domain = held.cursor.trust_domain;
+  ASSIGN_OR_RETURN(const x509::Chain roots, ShownRoots(ca_chain));
+  if (std::none_of(roots.begin(), roots.end(), [&](const x509::Certificate& root) {
+        return Contains(held.frozen_anchors, root.public_key().pin());
+      })) {
+    return Refused(
+        trust_domain,
+        absl::StrCat("it shows the root key ", roots.front().public_key().pin().ToString(),
+                     ", and ", PinList(held.frozen_anchors),
+                     " was frozen at first contact, with no signed pin set since. If linchpin ca "
+                     "pins shows that root too, give the agent an empty data directory, a join "
+                     "token and --ca-pin ",
+                     roots.front().public_key().pin().ToString()));
+  }
+  v1::EffectivePins pins = SetZero(held.frozen_anchors, {});
+  pins.set_any_under_anchor(true);  // which key is pinned is decided below, on the path
+  ASSIGN_OR_RETURN(const Verdict verdict, JudgeCa(trust_domain, roots, std::move(pins), ca_chain,
+                                                  options.now, options.skew));
+  if (!verdict.allowed) return Refused(trust_domain, verdict.ToString());
+  const x509::SpkiPin& issuer =
+      verdict.path[std::min<size_t>(1, verdict.path.size() - 1)].public_key().pin();
+  if (held.state->IsIssuerPinned(issuer)) return std::nullopt;
+  if (!Contains(ca_pins, issuer)) {
+    return Refused(
+        trust_domain,
+        absl::StrCat("its certificate is of the issuer key ", issuer.ToString(),
+                     ", which was not declared while this node was there, and no signed pin set is "
+                     "held that could say so. If linchpin ca pins shows that key too, restart the "
+                     "agent with --ca-pin ",
+                     issuer.ToString()));
+  }
+  v1::TrustState incoming = held.message;
+  incoming.add_declared_issuers(issuer.bytes());
+  for (size_t i = 1; i + 1 < verdict.path.size(); ++i) {
+    incoming.add_issuers(verdict.path[i].der());
+  }
+  ASSIGN_OR_RETURN(TrustHeld next, AcceptTrust(held, incoming, options));
+  return next;
 }
 
 absl::StatusOr<TrustHeld> BeginSigned(const v1::SignersFile& signers,

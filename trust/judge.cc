@@ -223,6 +223,16 @@ std::string Judging::PathDetail(const x509::PathResult& result) const {
   return absl::StrCat(id_->ToString(), ": ", result.detail, clocks ? ": check both clocks" : "");
 }
 
+// Why a finding of step 3 does not block although the set enforces; empty if it does.
+std::string WhySoftened(const v1::EffectivePins& pins, absl::Time now) {
+  const absl::Time until = absl::FromUnixSeconds(pins.relaxed_until());
+  if (now < until) return absl::StrCat("; the set is relaxed until ", TimeText(until));
+  if (pins.expired() && pins.on_expiry() == v1::PinSet::RELAX) {
+    return "; the set has expired and is relaxed";
+  }
+  return "";
+}
+
 // Step 3.
 void Judging::CheckPins() {
   if (trust_ == nullptr || verdict_.path.empty()) return;
@@ -231,15 +241,14 @@ void Judging::CheckPins() {
     if (!pins.is_signed()) return "the unsigned pin set 0";
     return absl::StrCat("pin set version ", pins.version());
   };
-  const absl::Time expires = absl::FromUnixSeconds(pins.expires_at());
-  const bool expired = pins.expires_at() != 0 && times_.now >= expires;
-  const bool relaxed = expired && pins.on_expiry() == v1::PinSet::RELAX;
-  const bool blocks = pins.mode() == v1::PinSet::ENFORCE && !relaxed;
-  if (expired && pins.on_expiry() == v1::PinSet::FAIL_CLOSED) {
+  const std::string softened = WhySoftened(pins, times_.now);
+  const bool blocks = pins.mode() == v1::PinSet::ENFORCE && softened.empty();
+  if (pins.expired() && pins.on_expiry() == v1::PinSet::FAIL_CLOSED) {
     Add(v1::PINS_EXPIRED,
         absl::StrCat(set(), " of ", trust_->trust_domain().name(), " expired at ",
-                     TimeText(expires), " and says fail_closed; it is ", TimeText(times_.now),
-                     " here: publish a newer set, and check the clock"),
+                     TimeText(absl::FromUnixSeconds(pins.expires_at())),
+                     " and says fail_closed; it is ", TimeText(times_.now),
+                     " here: publish a newer set", softened),
         blocks);
   }
   // The key that signed the leaf: never one that was merely sent, nor only an anchor.
@@ -250,8 +259,7 @@ void Judging::CheckPins() {
   Add(v1::ISSUER_NOT_PINNED,
       absl::StrCat("the leaf of ", id_->ToString(), " is signed by the key ", pin.ToString(),
                    " of ", Quoted(issuer.fields().subject), ", which ", set(), " of ",
-                   trust_->trust_domain().name(), " does not name as an issuer",
-                   relaxed ? "; the set has expired and is relaxed" : ""),
+                   trust_->trust_domain().name(), " does not name as an issuer", softened),
       blocks);
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/signatures.h"
 #include "trust/unknown_fields.h"
 
 namespace linchpin::trust {
@@ -113,6 +114,19 @@ absl::Status CheckIssuers(const TrustDomain& trust_domain, const v1::PinSet& set
 }
 
 // A key that can issue must not be able to say which keys may.
+absl::Status CheckFreshnessKey(const v1::PinSet& set, const std::set<x509::SpkiPin>& issuing) {
+  if (set.freshness_key().empty()) return absl::OkStatus();
+  const absl::StatusOr<x509::PublicKey> key = x509::PublicKey::FromSpki(set.freshness_key());
+  if (!key.ok()) return Malformed("freshness_key", key.status().message());
+  if (absl::Status usable = key->CheckLeafKey(); !usable.ok()) {
+    return Malformed("freshness_key", usable.message());
+  }
+  if (!issuing.contains(key->pin())) return absl::OkStatus();
+  return Malformed("freshness_key", absl::StrCat(key->pin().ToString(),
+                                                 " is also pinned as an anchor or an issuer; it "
+                                                 "must be a key that the CA does not hold"));
+}
+
 absl::Status CheckSeparation(const SignerSet& signers, const std::set<x509::SpkiPin>& issuing) {
   for (const x509::PublicKey& signer : signers.keys) {
     if (issuing.contains(signer.pin())) {
@@ -187,6 +201,7 @@ absl::StatusOr<PinSet> ParsePinSet(absl::string_view payload) {
   if (!signers.ok()) return Malformed("signers", signers.status().message());
   issuers.merge(anchors);
   RETURN_IF_ERROR(CheckSeparation(*signers, issuers));
+  RETURN_IF_ERROR(CheckFreshnessKey(set, issuers));
   std::stable_sort(set.mutable_issuers()->begin(), set.mutable_issuers()->end(),
                    [](const auto& a, const auto& b) { return a.role() < b.role(); });
   return PinSet{*std::move(trust_domain), std::move(set), *std::move(signers)};
@@ -197,12 +212,7 @@ std::string PinSetSigningInput(absl::string_view payload) {
 }
 
 v1::Signature SignPinSet(absl::string_view payload, const x509::PrivateKey& signer) {
-  v1::Signature signature;
-  signature.set_key_id(signer.public_key().pin().bytes());
-  // A key that cannot sign leaves the signature empty: it verifies nowhere.
-  absl::StatusOr<std::string> bytes = signer.Sign(PinSetSigningInput(payload));
-  if (bytes.ok()) signature.set_signature(*bytes);
-  return signature;
+  return SignBytes(PinSetSigningInput(payload), signer);
 }
 
 std::string PossessionInput(const TrustDomain& trust_domain, const x509::SpkiPin& pin,

@@ -60,6 +60,7 @@ absl::StatusOr<DraftedPinSet> DraftPinSet(const TrustDomain& trust_domain,
   set.set_on_expiry(changes.on_expiry.value_or(last.on_expiry()));
   set.set_urgent(changes.urgent);
   *set.mutable_signers() = changes.signers.has_value() ? *changes.signers : last.signers();
+  set.set_freshness_key(changes.freshness_key.value_or(last.freshness_key()));
   const absl::Duration life =
       changes.life.value_or(first ? kLife : absl::Seconds(last.expires_at() - last.issued_at()));
   set.set_issued_at(absl::ToUnixSeconds(now));

@@ -36,6 +36,7 @@ struct DraftChanges {
   std::optional<v1::PinSet::OnExpiry> on_expiry;
   std::optional<bool> any_under_anchor;
   std::optional<absl::Duration> life;
+  std::optional<std::string> freshness_key;  // SubjectPublicKeyInfo, DER; "": nobody's
   bool urgent = false;  // of this set alone
 };
 

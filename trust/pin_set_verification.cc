@@ -1,44 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-#include <set>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "trust/pin_set.h"
+#include "trust/signatures.h"
 #include "trust/text.h"
 
 namespace linchpin::trust {
 namespace {
 
 constexpr size_t kMaxSets = 1024;
-constexpr int kMaxSignatures = 64;
-
-// How many of `signers` signed, each counted once. Signatures of other keys, and those that do not
-// verify, count for nothing.
-uint32_t CountSigners(const SignerSet& signers, const v1::SignedPinSet& set) {
-  const std::string input = PinSetSigningInput(set.payload());
-  uint32_t count = 0;
-  for (const x509::PublicKey& key : signers.keys) {
-    for (const v1::Signature& signature : set.signatures()) {
-      if (signature.key_id() != key.pin().bytes()) continue;
-      if (!key.Verify(input, signature.signature()).ok()) continue;
-      ++count;
-      break;
-    }
-  }
-  return count;
-}
-
-absl::Status CheckThreshold(const SignerSet& signers, absl::string_view whose, uint64_t version,
-                            const v1::SignedPinSet& set) {
-  const uint32_t count = CountSigners(signers, set);
-  if (count >= signers.threshold) return absl::OkStatus();
-  return absl::PermissionDeniedError(
-      absl::StrCat("pin set version ", version, " is signed by ", count, " of the ", whose,
-                   " signers, ", signers.threshold, " of ", signers.keys.size(), " are needed"));
-}
-
 // Enough of a set to say whether it is one for us, and newer; old ones are not read further.
 absl::StatusOr<uint64_t> PeekVersion(const TrustDomain& trust_domain, const v1::SignedPinSet& set) {
   v1::PinSet message;
@@ -55,16 +29,12 @@ absl::StatusOr<uint64_t> PeekVersion(const TrustDomain& trust_domain, const v1::
 
 absl::StatusOr<PinSet> VerifyNext(const PinSetCursor& cursor, const v1::SignedPinSet& set) {
   ASSIGN_OR_RETURN(PinSet next, ParsePinSet(set.payload()));
-  const uint64_t version = next.message.version();
-  if (set.signatures_size() > kMaxSignatures) {
-    return absl::InvalidArgumentError(absl::StrCat("pin set version ", version, " has ",
-                                                   set.signatures_size(), " signatures, at most ",
-                                                   kMaxSignatures, " are allowed"));
-  }
+  const SignedBytes document{PinSetSigningInput(set.payload()), set.signatures()};
+  const std::string what = absl::StrCat("pin set version ", next.message.version());
   if (!cursor.signers.empty()) {
-    RETURN_IF_ERROR(CheckThreshold(cursor.signers, "previous", version, set));
+    RETURN_IF_ERROR(CheckThreshold(cursor.signers, document, what, "previous"));
   }
-  RETURN_IF_ERROR(CheckThreshold(next.signers, "set's own", version, set));
+  RETURN_IF_ERROR(CheckThreshold(next.signers, document, what, "set's own"));
   return next;
 }
 

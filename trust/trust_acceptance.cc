@@ -3,12 +3,14 @@
 
 #include "trust/trust_acceptance.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/freshness.h"
 #include "trust/text.h"
 
 namespace linchpin::trust {
@@ -35,6 +37,34 @@ absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
         "the trust state of ", incoming.trust_domain(), " has ", incoming.anchors_size(),
         " anchors, ", incoming.issuers_size(), " issuers and ", incoming.declared_issuers_size(),
         " declared issuers; at most ", kMaxCertificates, " of each are allowed"));
+  }
+  return absl::OkStatus();
+}
+
+// A CA says with each trust state which set is the newest. Of one version there is one set: two
+// that the same signers signed would split the fleet, with every node sure that it has the newest.
+absl::Status CheckOffersSet(const TrustHeld& held, const v1::TrustState& incoming) {
+  if (held.pin_set == nullptr) return absl::OkStatus();
+  if (incoming.pin_sets().empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no pin set of ", incoming.trust_domain(), " is offered, version ", held.cursor.version,
+        " is in force: the sets are withheld, or the CA was "
+        "restored from a backup"));
+  }
+  const auto of_version = [&](const v1::SignedPinSet& set) {
+    v1::PinSet parsed;
+    return parsed.ParseFromString(set.payload()) && parsed.version() == held.cursor.version;
+  };
+  const auto& sets = held.message.pin_sets();
+  const auto in_force = std::find_if(sets.begin(), sets.end(), of_version);
+  for (const v1::SignedPinSet& set : incoming.pin_sets()) {
+    if (in_force == sets.end() || !of_version(set) || set.payload() == in_force->payload()) {
+      continue;
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat("pin set version ", held.cursor.version, " of ", incoming.trust_domain(),
+                     " is offered with other contents than those in force: two sets of one version "
+                     "were made; publish the next one, and find out who signed both"));
   }
   return absl::OkStatus();
 }
@@ -85,6 +115,27 @@ void KeepOnly(uint64_t version, const v1::TrustState& incoming, const TrustHeld&
   }
 }
 
+// The newer of what is held and what is offered, if it is of the key that `set` names.
+void TakeFreshness(const v1::PinSet& set, const v1::TrustState& incoming, const TrustHeld& held,
+                   TrustHeld* next) {
+  next->freshness.reset();
+  next->message.clear_freshness();
+  for (const v1::TrustState* source : {&held.message, &incoming}) {
+    if (!source->has_freshness()) continue;
+    absl::StatusOr<v1::Freshness> statement = VerifyFreshness(set, source->freshness());
+    if (!statement.ok()) {
+      // One that was held is of the key of a set before.
+      if (source == &incoming) next->faults.emplace_back(statement.status().message());
+      continue;
+    }
+    if (next->freshness.has_value() && next->freshness->issued_at() >= statement->issued_at()) {
+      continue;
+    }
+    next->freshness = *std::move(statement);
+    *next->message.mutable_freshness() = source->freshness();
+  }
+}
+
 absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& message,
                                                         const TrustDomain& trust_domain,
                                                         v1::EffectivePins pins,
@@ -106,6 +157,7 @@ absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& me
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
                                       const AcceptOptions& options) {
   RETURN_IF_ERROR(CheckOrigin(held, incoming, options));
+  RETURN_IF_ERROR(CheckOffersSet(held, incoming));
   ASSIGN_OR_RETURN(
       AcceptedPinSets accepted,
       FollowPinSets(held.cursor, {incoming.pin_sets().begin(), incoming.pin_sets().end()},
@@ -113,6 +165,9 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
 
   TrustHeld next = held;
   next.cursor = std::move(accepted.cursor);
+  next.message = incoming;
+  next.faults.clear();
+  KeepOnly(next.cursor.version, incoming, held, &next.message);
   v1::EffectivePins pins;
   if (next.cursor.version == 0) {
     ASSIGN_OR_RETURN(pins, PinsOfSetZero(held, incoming));
@@ -121,11 +176,19 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
     if (!in_force.has_value()) {
       ASSIGN_OR_RETURN(in_force, HeldPinSet(held));
     }
+    if (next.cursor.version != held.cursor.version) next.relaxed = Relaxed();
+    const absl::Time latest = std::max(options.now, options.latest);
+    if (incoming.has_relax()) {
+      RETURN_IF_ERROR(Honour(next.cursor, incoming.relax(), latest, &next.relaxed));
+    }
     pins = Effective(*in_force);
+    if (latest < next.relaxed.ends_at) {
+      pins.set_relaxed_until(absl::ToUnixSeconds(next.relaxed.ends_at));
+    }
+    TakeFreshness(in_force->message, incoming, held, &next);
+    next.pin_set = std::make_shared<const PinSet>(*std::move(in_force));
     next.set_zero = false;
   }
-  next.message = incoming;
-  KeepOnly(next.cursor.version, incoming, held, &next.message);
   ASSIGN_OR_RETURN(next.state,
                    Build(incoming, next.cursor.trust_domain, std::move(pins), options.skew));
   next.twins = CheckTwins(*next.state, incoming.twins(), options.now);

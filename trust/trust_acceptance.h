@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/pin_set.h"
+#include "trust/relax.h"
 #include "trust/trust_state.h"
 #include "trust/twins.h"
 #include "x509/spki_pin.h"
@@ -27,20 +29,27 @@ struct TrustHeld {
   v1::TrustState message;                     // as accepted last
   std::shared_ptr<const TrustState> state;    // null before first contact
   CheckedTwins twins;                         // of message.twins(); no part of the state
+  std::shared_ptr<const PinSet> pin_set;      // the signed set in force; null under set 0
+  Relaxed relaxed;                            // of that set
+  std::optional<v1::Freshness> freshness;     // the newest that verified; signed in message
+  std::vector<std::string> faults;            // of what was left out: sentences
 };
 
 // Takes `incoming` whole or not at all. Under a signed set: new sets are followed from the cursor,
 // anchors are those that the set names, issuers' certificates are only path candidates. Under set
 // 0: anchors stay frozen, issuers are incoming.declared_issuers, and the first signed set that
-// comes ends set 0 for ever. FAILED_PRECONDITION: other trust domain, an epoch that goes back
-// (unless `epoch_may_regress`: the CA's store is a new incarnation), a set that is withheld; the
-// codes of FollowPinSets; INVALID_ARGUMENT: malformed. A wrong twin is no reason to refuse: it is
-// left out and named in `twins`.
+// comes ends set 0 for ever. A relax document begins; a freshness statement is kept if it is newer,
+// and one that is not of the key that the set names is left out. FAILED_PRECONDITION: other trust
+// domain, an epoch that goes back (unless `epoch_may_regress`: the CA's store is a new
+// incarnation), a set that is withheld; the codes of FollowPinSets and Honour; INVALID_ARGUMENT:
+// malformed. A wrong twin is no reason to refuse: it is left out and named in `twins`.
 struct AcceptOptions {
   absl::Time now;
   bool first_contact = false;
   bool epoch_may_regress = false;
   absl::Duration skew = absl::Seconds(60);
+  // The latest that any clock shows, so that a relax that began ends.
+  absl::Time latest = absl::InfinitePast();
 };
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
                                       const AcceptOptions& options);
@@ -52,6 +61,14 @@ absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
                                        const std::vector<std::string>& ca_chain,
                                        const std::vector<x509::SpkiPin>& ca_pins, absl::Time now,
                                        absl::Duration skew);
+
+// Set 0 again, of a holder who was away while issuers changed: `ca_chain` is what the CA shows now.
+// None if it passes as it is. A key that set 0 does not know is taken only if it is among `ca_pins`
+// and a path leads from it to a frozen root. PERMISSION_DENIED says which pin is needed.
+absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
+                                                         const std::vector<std::string>& ca_chain,
+                                                         const std::vector<x509::SpkiPin>& ca_pins,
+                                                         const AcceptOptions& options);
 
 // First contact with --signers: `sets` are what the CA served before authentication; `ca_chain` is
 // judged under the set that they end in.

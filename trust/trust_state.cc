@@ -51,7 +51,8 @@ absl::Status CheckShape(const TrustStateParts& parts) {
   if (pins.mode() != v1::PinSet::ENFORCE && pins.mode() != v1::PinSet::REPORT_ONLY) {
     return Malformed(parts.trust_domain, "its pins say neither ENFORCE nor REPORT_ONLY");
   }
-  if (!v1::PinSet::OnExpiry_IsValid(pins.on_expiry()) || pins.expires_at() < 0) {
+  if (!v1::PinSet::OnExpiry_IsValid(pins.on_expiry()) || pins.expires_at() < 0 ||
+      pins.relaxed_until() < 0) {
     return Malformed(parts.trust_domain, "its pins' expiry is none that is known here");
   }
   if (parts.skew < absl::ZeroDuration() || parts.skew > absl::Hours(1)) {
@@ -93,7 +94,9 @@ std::string DigestOf(const TrustStateParts& parts, const std::vector<x509::SpkiP
       .Add(uint64_t{pins.any_under_anchor()})
       .Add(static_cast<uint64_t>(pins.expires_at()))
       .Add(static_cast<uint64_t>(pins.on_expiry()))
-      .Add(uint64_t{pins.urgent()});
+      .Add(uint64_t{pins.urgent()})
+      .Add(uint64_t{pins.expired()})
+      .Add(static_cast<uint64_t>(pins.relaxed_until()));
   hasher.Add(parts.revocations.entries().size());
   for (const v1::Revocation& entry : parts.revocations.entries()) {
     hasher.Add(entry.SerializeAsString());

@@ -19,7 +19,8 @@ namespace linchpin::agent {
 namespace action {
 
 struct MakeNodeKey {};  // answer: NodeKeyMade
-// Ask for nothing but GetTrust, over a connection that proves nothing. Answer: FirstContactDone.
+// Ask for nothing but GetTrust, over a connection that proves nothing: at first contact, and later
+// when no connection passes. Answer: FirstContactDone.
 struct FirstContact {
   ca::v1::GetTrustRequest request;
 };

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "agent/core/alarms.h"
 #include "base/status_macros.h"
-#include "trust/bundle.h"
 #include "trust/text.h"
 #include "x509/secret_bytes.h"
 
@@ -24,19 +23,18 @@ constexpr absl::Duration kClockSetBack = absl::Seconds(1);  // at least; less is
 AgentCore::AgentCore(CoreOptions options, base::Random& random)
     : options_(std::move(options)), random_(random) {}
 
-Actions AgentCore::Step(absl::Time now, const Event& event) {
+Actions AgentCore::Step(const Instant& at, const Event& event) {
   Actions out;
+  const absl::Time now = at.now;
   if (now < last_step_ - kClockSetBack) TryAllNow(now);
-  const absl::Time pins_expire = served_->trust == nullptr
-                                     ? absl::InfiniteFuture()
-                                     : trust::PinsExpireAt(served_->trust->state->pins());
-  // Who judges for itself knows; who cannot is given other anchors.
-  if (last_step_ < pins_expire && pins_expire <= now) Serve(served_);
   last_step_ = now;
+  time_.Pass(at);
   std::visit([&](const auto& e) { On(now, e, &out); }, event);
+  UpkeepPins(now, &out);
   SealChanges(now, &out);
   UseIdentity(now, &out);
   Bootstrap(now, &out);
+  LookForSets(now, &out);
   RenewNode(now, &out);
   OpenSync(now, &out);
   IssueDue(now, &out);
@@ -57,7 +55,11 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
     return;
   }
   latest_ = *std::move(model);
-  if (latest_.trust != nullptr) AlarmWrongTwins(*latest_.trust, out);
+  if (latest_.trust != nullptr) {
+    AlarmWrongTwins(*latest_.trust, out);
+    time_.Restore(latest_.known_time, latest_.trust->relaxed.began_at);
+    UpkeepPins(now, out);
+  }
   sealed_ = std::make_shared<const Model>(latest_);
   latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);
   Serve(sealed_);
@@ -98,6 +100,7 @@ void AgentCore::SealChanges(absl::Time now, Actions* out) {
   if (tried_ == changes_ && now < seal_.at) return;
   seal_.under_way = true;
   tried_ = changes_;
+  latest_.known_time = time_.Seal();
   sealing_ = std::make_shared<const Model>(latest_);
   seal_ticket_ = ++last_ticket_;
   out->push_back(action::Seal{
@@ -149,6 +152,10 @@ void AgentCore::UseIdentity(absl::Time, Actions* out) {
 void AgentCore::On(absl::Time now, const event::IdentityInUse& event, Actions* out) {
   if (event.generation != generation_) return;  // a newer one is asked for
   node_in_use_ = asked_node_;
+  // Whom the trust before refused may pass.
+  if (trust_in_use_ != asked_trust_ && sync_ == Sync::kClosed && stream_tries_.failures > 0) {
+    stream_tries_.at = std::min(stream_tries_.at, now);
+  }
   trust_in_use_ = asked_trust_;
   context_in_use_ = asked_context_;
   if (sealed_ != nullptr && sealed_->trust == trust_in_use_) held_trust_ = trust_in_use_;
@@ -204,6 +211,7 @@ std::string AgentCore::ClockText(absl::Time now) const {
 void AgentCore::CompareClocks(absl::Time now, int64_t ca_time, Actions* out) {
   if (ca_time == 0) return;
   latest_.last_ca_time = ca_time;
+  time_.Heard(absl::FromUnixSeconds(ca_time));
   clock_ahead_ = now - absl::FromUnixSeconds(ca_time);
   const bool off = absl::AbsDuration(clock_ahead_) > options_.skew + absl::Seconds(5);
   if (off && !clock_alarmed_) {
@@ -229,11 +237,12 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
   absl::Time next = consumers_.NextExpiry();
   const auto consider = [&next](absl::Time at) { next = std::min(next, at); };
   if (!seal_.under_way && kept_ != changes_) consider(seal_.at);
-  if (!HasValidNode(now)) {
+  if (MustAttest(now)) {
     for (const Attempts* attempts : {&node_key_, &contact_, &attest_}) {
       if (!attempts->under_way && attempts->at > now) consider(attempts->at);
     }
-  } else {
+  }
+  if (HasValidNode(now)) {
     consider(served_->node->expires_at);
     if (context_in_use_ != nullptr) {
       if (options_.renewals && !renew_node_.under_way && latest_.node == served_->node) {
@@ -250,9 +259,10 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
     if (consumers_.touched()) consider(rows_at_);
   }
   consider(expiry_alarm_at_);
-  if (served_->trust != nullptr) {
-    const absl::Time pins_expire = trust::PinsExpireAt(served_->trust->state->pins());
-    if (pins_expire > now) consider(pins_expire);
+  if (latest_.trust != nullptr) {
+    consider(now + trust::UntilPinsChange(*latest_.trust, time_.times(now)));
+    consider(trust::NextConcernOf(*latest_.trust, now));
+    if (ShutOut(now) && !contact_.under_way) consider(contact_.at);
   }
   if (next == absl::InfiniteFuture()) return;
   next = std::max(next, now + absl::Milliseconds(1));

@@ -18,9 +18,13 @@
 
 #include "absl/time/time.h"
 #include "agent/core/actions.h"
+#include "agent/core/attempts.h"
 #include "agent/core/consumers.h"
+#include "agent/core/core_options.h"
 #include "agent/core/events.h"
+#include "agent/core/known_time.h"
 #include "agent/core/model.h"
+#include "agent/core/offer.h"
 #include "agent/core/refusals.h"
 #include "agent/core/registrations.h"
 #include "agent/core/renewal.h"
@@ -28,56 +32,30 @@
 
 namespace linchpin::agent {
 
-struct CoreOptions {
-  trust::TrustDomain trust_domain;
-  // First contact: one of the two; not needed by a node that is attested.
-  std::vector<x509::SpkiPin> ca_pins;
-  std::optional<trust::v1::SignersFile> signers;
-  std::string version;                      // of this program
-  absl::Duration skew = absl::Seconds(60);  // allowance on NotBefore
-  bool renewals = true;                     // false: certificates run out
-};
-
 // Not thread-safe.
 class AgentCore {
  public:
   // `random` must outlive the core.
   AgentCore(CoreOptions options, base::Random& random);
 
-  Actions Step(absl::Time now, const Event& event);
+  Actions Step(const Instant& at, const Event& event);
 
   // For metrics, readiness and tests.
   const Model& model() const { return *served_; }  // what is served now
   uint64_t held_epoch() const { return held_trust_ == nullptr ? 0 : held_trust_->message.epoch(); }
   bool connected() const { return sync_ == Sync::kOpen; }
   const ConsumerTable& consumers() const { return consumers_; }
+  const std::vector<trust::PinConcern>& pin_concerns() const { return pin_concerns_; }
   // Why the agent cannot do its work now; empty if it can.
   std::string NotReady(absl::Time now) const;
 
  private:
-  using TrustPtr = std::shared_ptr<const trust::TrustHeld>;
   using ContextPtr = std::shared_ptr<const trust::MtlsContext>;
   enum class Sync { kClosed, kOpening, kOpen };
 
-  // Tries of one kind of work that is done one at a time.
-  struct Attempts {
-    bool under_way = false;
-    int failures = 0;
-    absl::Time at = absl::InfinitePast();  // the next try, not before
-    bool Ready(absl::Time now) const { return !under_way && now >= at; }
-  };
-  // What is served of a registered identity, and what of it depends on trust and policy.
-  struct Offer {
-    CertifiedPtr certified;
-    TrustPtr trust;
-    std::shared_ptr<const sync::Projection> projection;
-    std::optional<trust::SpiffeId> id;  // none: the registration cannot be served
-    trust::PeerPolicy policy;
-    std::string context_digest;
-  };
   using Matched = std::vector<std::pair<const ca::v1::NodeIdentity*, const Offer*>>;
 
-  // Events: agent_core.cc, bootstrap.cc, sync_stream.cc, issuing.cc, serving.cc.
+  // Events: agent_core.cc, bootstrap.cc, sync_stream.cc, issuing.cc, serving.cc, pins.cc.
   void On(absl::Time now, const event::Started& event, Actions* out);
   void On(absl::Time now, const event::NodeKeyMade& event, Actions* out);
   void On(absl::Time now, const event::FirstContactDone& event, Actions* out);
@@ -95,9 +73,12 @@ class AgentCore {
   void On(absl::Time now, const event::ConsumerClosed& event, Actions* out);
   void On(absl::Time now, const event::ProcessExited& event, Actions* out);
   void On(absl::Time now, const event::ConsumerReported& event, Actions* out);
+  void On(absl::Time now, const event::PinFilesRead& event, Actions* out);
   void On(absl::Time now, const event::TimerFired&, Actions* out);
 
   // What is due in the present state: run after each event, in this order.
+  void UpkeepPins(absl::Time now, Actions* out);
+  void LookForSets(absl::Time now, Actions* out);
   void SealChanges(absl::Time now, Actions* out);
   void UseIdentity(absl::Time now, Actions* out);
   void Bootstrap(absl::Time now, Actions* out);
@@ -114,6 +95,8 @@ class AgentCore {
   void Retry(absl::Time now, const absl::Status& why, Attempts* attempts);
   void TryAllNow(absl::Time now);
   bool HasValidNode(absl::Time now) const;
+  bool MustAttest(absl::Time now) const { return !HasValidNode(now) || ca_refuses_ || revoked_; }
+  void HearRefusal(const absl::Status& status);
   std::string ClockText(absl::Time now) const;  // both clocks, where the CA's is known
   void CompareClocks(absl::Time now, int64_t ca_time, Actions* out);
   absl::StatusOr<ContextPtr> BootstrapContext(const trust::TrustHeld& held,
@@ -123,16 +106,21 @@ class AgentCore {
                         const ca::v1::AttestResponse& response, const TrustPtr& trust);
   void TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
                  Actions* out);
+  void TakeHeld(absl::Time now, trust::TrustHeld held, Actions* out);
+  bool TakeDocuments(absl::Time now, const trust::v1::PinDocuments& documents,
+                     const std::vector<std::string>& chain, Actions* out);
+  void Looked(absl::Time now, const event::FirstContactDone& event, Actions* out);
+  bool ShutOut(absl::Time now) const;
+  trust::AcceptOptions Accepting(absl::Time now) const;
   void TakeProjection(absl::Time now, sync::Projection projection);
   void TakeIssued(absl::Time now, const event::IssueDone::Result& result, Actions* out);
   void UpdateWanted();
   void AlarmExpired(absl::Time now, Actions* out);
   const Offer* OfferOf(const ca::v1::NodeIdentity& identity);  // null: no certificate
   void Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out);
-  std::shared_ptr<agent::v1::MtlsContexts> MessageFor(const ConsumerId& id,
-                                                      const Consumer& consumer,
-                                                      const Delivered& delivered,
-                                                      const Matched& matched) const;
+  std::shared_ptr<v1::MtlsContexts> MessageFor(const ConsumerId& id, const Consumer& consumer,
+                                               const Delivered& delivered,
+                                               const Matched& matched) const;
   ca::v1::Hello MakeHello();
 
   const CoreOptions options_;
@@ -154,12 +142,19 @@ class AgentCore {
   ContextPtr bootstrap_context_;
   Attempts node_key_, contact_, attest_, renew_node_;
   bool by_token_ = false;  // of the next attestation, although there is an old certificate
+  // The node's certificate, although it has not expired: by the CA, and by the trust that is held.
+  bool ca_refuses_ = false, revoked_ = false;
   uint64_t generation_ = 0;
   CertifiedPtr asked_node_, node_in_use_;  // of UseNodeIdentity, of IdentityInUse
   TrustPtr asked_trust_, trust_in_use_;
   ContextPtr asked_context_, context_in_use_;
   TrustPtr held_trust_;  // sealed and in use: what is acknowledged
 
+  // Pins.
+  KnownTime time_;
+  trust::v1::PinDocuments carried_;  // by files
+  std::string carried_refused_;
+  std::vector<trust::PinConcern> pin_concerns_;
   // Sync.
   Sync sync_ = Sync::kClosed;
   Ticket stream_ = 0;

@@ -23,4 +23,13 @@ void AlarmWrongTwins(const trust::TrustHeld& held, Actions* out) {
   }
 }
 
+void NoteSigners(const trust::TrustHeld& held, Actions* out) {
+  if (held.set_zero) return;
+  const trust::SignerSet& signers = held.cursor.signers;
+  std::string text = absl::StrCat("set 0 is over: from now on ", signers.threshold, " of ",
+                                  signers.keys.size(), " signers change the pins:");
+  for (const x509::PublicKey& key : signers.keys) absl::StrAppend(&text, " ", key.pin().ToString());
+  out->push_back(action::Note{std::move(text)});
+}
+
 }  // namespace linchpin::agent

@@ -12,9 +12,21 @@
 #include "trust/text.h"
 
 namespace linchpin::agent {
+namespace {
+
+// What the CA offers and what files hold: sets authenticate themselves.
+std::vector<trust::v1::SignedPinSet> SetsOf(const Shown& shown,
+                                            const trust::v1::PinDocuments& carried) {
+  trust::v1::PinDocuments offered;
+  for (const trust::v1::SignedPinSet& set : shown.pin_sets) *offered.add_pin_sets() = set;
+  const trust::v1::PinDocuments merged = trust::MergeDocuments(offered, carried);
+  return {merged.pin_sets().begin(), merged.pin_sets().end()};
+}
+
+}  // namespace
 
 void AgentCore::Bootstrap(absl::Time now, Actions* out) {
-  if (HasValidNode(now) || latest_.node != served_->node) return;
+  if (!MustAttest(now) || latest_.node != served_->node) return;
   if (!latest_.node_key.has_value()) {
     if (node_key_.Ready(now)) {
       node_key_.under_way = true;
@@ -58,13 +70,14 @@ void AgentCore::On(absl::Time now, const event::NodeKeyMade& event, Actions* out
 }
 
 void AgentCore::On(absl::Time now, const event::FirstContactDone& event, Actions* out) {
+  if (latest_.node != nullptr) return Looked(now, event, out);
   absl::StatusOr<trust::TrustHeld> held = absl::UnknownError("");
   if (!event.shown.ok()) {
     held = event.shown.status();
   } else {
     held = options_.signers.has_value()
-               ? trust::BeginSigned(*options_.signers, event.shown->pin_sets, event.shown->chain,
-                                    now, options_.skew)
+               ? trust::BeginSigned(*options_.signers, SetsOf(*event.shown, carried_),
+                                    event.shown->chain, now, options_.skew)
                : trust::BeginSetZero(options_.trust_domain, event.shown->chain, options_.ca_pins,
                                      now, options_.skew);
   }
@@ -126,15 +139,17 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
     CompareClocks(now, event.response->ca_time(), out);
     TrustPtr trust = latest_.trust;
     if (latest_.node == nullptr) {
+      trust::AcceptOptions at_first = Accepting(now);
+      at_first.first_contact = true;
       absl::StatusOr<trust::TrustHeld> accepted =
           first_contact_.has_value()
-              ? trust::AcceptTrust(*first_contact_, event.response->trust(),
-                                   {.now = now, .first_contact = true, .skew = options_.skew})
+              ? trust::AcceptTrust(*first_contact_, event.response->trust(), at_first)
               : absl::FailedPreconditionError("attested before first contact");
       status = accepted.status();
       if (accepted.ok()) {
         trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
         AlarmWrongTwins(*trust, out);
+        if (first_contact_->set_zero) NoteSigners(*trust, out);
       }
     }
     if (status.ok()) status = TakeNode(now, *latest_.node_key, *event.response, trust);
@@ -145,9 +160,16 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
     by_token_ = !by_token_ && !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
     return Retry(now, status, &attest_);
   }
-  attest_ = Attempts();
-  by_token_ = false;
+  // If the CA does not take the new one either, that is no reason for haste.
+  if (ca_refuses_) {
+    Retry(now, absl::PermissionDeniedError(""), &attest_);
+  } else {
+    attest_ = Attempts();
+  }
+  by_token_ = ca_refuses_ = false;
   first_contact_.reset();
+  bootstrap_context_ = nullptr;  // made of the trust of now
+  stream_tries_.at = std::min(stream_tries_.at, now);
   out->push_back(action::Note{absl::StrCat("this node is ", latest_.node_id),
                               "linchpin_agent_attestations_total"});
 }
@@ -173,8 +195,14 @@ absl::Status AgentCore::TakeNode(absl::Time now, const x509::PrivateKey& key,
   latest_.node_key = key;
   latest_.node_id = response.node_id();
   latest_.trust = trust;
+  revoked_ = false;
   Changed();
   return absl::OkStatus();
+}
+
+// Revoked, or of an issuer that was dropped: another one is given for it, or for a token.
+void AgentCore::HearRefusal(const absl::Status& status) {
+  if (absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status)) ca_refuses_ = true;
 }
 
 void AgentCore::RenewNode(absl::Time now, Actions* out) {
@@ -197,6 +225,7 @@ void AgentCore::On(absl::Time now, const event::NodeRenewed& event, Actions* out
                      trust::TimeText(latest_.node->expires_at), "): ", status.message()),
         "linchpin_agent_renewals_total",
         {{"result", "failed"}, {"reason", absl::StatusCodeToString(status.code())}}});
+    HearRefusal(event.renewed.status());
     return Retry(now, status, &renew_node_);
   }
   renew_node_ = Attempts();

@@ -30,6 +30,8 @@ using ProcessId = std::string;
 struct Shown {
   std::vector<std::string> chain;  // DER, as sent: leaf, issuer, root
   std::vector<trust::v1::SignedPinSet> pin_sets;
+  std::optional<trust::v1::SignedRelax> relax = std::nullopt;
+  std::optional<trust::v1::SignedFreshness> freshness = std::nullopt;
 };
 
 struct RenewedNode {
@@ -124,15 +126,20 @@ struct ConsumerReported {
   agent::v1::ReportRequest report;
 };
 
+// What lies in the files of --pin-set-file now; again whenever it changed.
+struct PinFilesRead {
+  absl::StatusOr<trust::v1::PinDocuments> documents;
+};
+
 struct TimerFired {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Started, event::NodeKeyMade, event::FirstContactDone, event::AttestDone,
-                 event::NodeRenewed, event::IdentityInUse, event::Sealed, event::IssueDone,
-                 event::SyncOpened, event::SyncReceived, event::SyncClosed, event::ConsumerOpened,
-                 event::ConsumerChanged, event::ConsumerHolds, event::ConsumerClosed,
-                 event::ProcessExited, event::ConsumerReported, event::TimerFired>;
+using Event = std::variant<event::Started, event::NodeKeyMade, event::FirstContactDone,
+                           event::AttestDone, event::NodeRenewed, event::IdentityInUse,
+                           event::Sealed, event::IssueDone, event::SyncOpened, event::SyncReceived,
+                           event::SyncClosed, event::ConsumerOpened, event::ConsumerChanged,
+                           event::ConsumerHolds, event::ConsumerClosed, event::ProcessExited,
+                           event::ConsumerReported, event::PinFilesRead, event::TimerFired>;
 
 }  // namespace linchpin::agent

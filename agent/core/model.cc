@@ -29,6 +29,12 @@ absl::StatusOr<std::shared_ptr<const trust::TrustHeld>> DecodeTrust(
     held.frozen_anchors.push_back(pin);
   }
   held.message = state.trust();
+  const state::v1::RelaxedPins& relaxed = state.relaxed();
+  held.relaxed.used = {relaxed.used().begin(), relaxed.used().end()};
+  if (!held.relaxed.used.empty()) {
+    held.relaxed.began_at = absl::FromUnixMillis(relaxed.began_at_ms());
+    held.relaxed.ends_at = absl::FromUnixMillis(relaxed.ends_at_ms());
+  }
   ASSIGN_OR_RETURN(trust::TrustHeld accepted,
                    trust::AcceptTrust(held, state.trust(), {.now = now, .skew = skew}));
   return std::make_shared<const trust::TrustHeld>(std::move(accepted));
@@ -64,6 +70,11 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
     }
     state.set_pin_set_version(held.cursor.version);
     state.set_minimum_version(held.cursor.minimum_version);
+    for (const std::string& id : held.relaxed.used) state.mutable_relaxed()->add_used(id);
+    if (!held.relaxed.used.empty()) {
+      state.mutable_relaxed()->set_began_at_ms(absl::ToUnixMillis(held.relaxed.began_at));
+      state.mutable_relaxed()->set_ends_at_ms(absl::ToUnixMillis(held.relaxed.ends_at));
+    }
   }
   for (const auto& [id, identity] : model.projection->identities) {
     *state.add_identities() = identity;
@@ -73,6 +84,7 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
     *state.add_certificates() = Encode(id, *certified);
   }
   state.set_last_ca_time(model.last_ca_time);
+  *state.mutable_known_time() = model.known_time;
   return state;
 }
 
@@ -135,6 +147,7 @@ absl::StatusOr<Model> DecodeState(const state::v1::AgentState& state,
     model.certificates[message.identity_id()] = *std::move(certified);
   }
   model.last_ca_time = state.last_ca_time();
+  model.known_time = state.known_time();
   return model;
 }
 

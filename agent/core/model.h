@@ -31,6 +31,7 @@ struct Model {
   uint64_t revision = 0;
   std::map<std::string, CertifiedPtr> certificates;  // by identity id
   int64_t last_ca_time = 0;
+  state::v1::KnownTime known_time;
 
   uint64_t trust_epoch() const { return trust == nullptr ? 0 : trust->message.epoch(); }
   uint64_t pin_set_version() const { return trust == nullptr ? 0 : trust->cursor.version; }

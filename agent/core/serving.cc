@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/core/agent_core.h"
-#include "trust/bundle.h"
 #include "trust/text.h"
 #include "trust/trust_codec.h"
 #include "x509/digest.h"
@@ -22,29 +21,24 @@ constexpr size_t kMaxIdentities = 1024;  // of one process
 using Twins = std::vector<absl::string_view>;  // DER
 
 // What clients that cannot pin are anchored at: no part of the trust digest.
-struct Anchoring {
+Twins TwinsAt(const trust::TrustHeld& held, absl::Time now) {
   Twins twins;
-  bool pins_expired = false;
-};
-
-Anchoring AnchoringAt(const trust::TrustHeld& held, absl::Time now) {
-  Anchoring anchoring{.twins = {}, .pins_expired = now >= trust::PinsExpireAt(held.state->pins())};
   for (const trust::Twin& twin : held.twins.twins) {
-    if (twin.not_after > now) anchoring.twins.push_back(twin.der);
+    if (twin.not_after > now) twins.push_back(twin.der);
   }
-  return anchoring;
+  return twins;
 }
 
 // What a process compares: not the keys, which change only with their certificates.
 std::string ContentsDigest(const Selectors& selectors,
                            const std::vector<std::pair<std::string, std::string>>& identities,
-                           const Anchoring& anchoring) {
+                           const Twins& twins) {
   x509::FieldHasher hasher("linchpin delivery v1");
   hasher.Add(selectors.size());
   for (const std::string& selector : selectors) hasher.Add(selector);
   for (const auto& [context_digest, hint] : identities) hasher.Add(context_digest).Add(hint);
-  hasher.Add(anchoring.twins.size()).Add(uint64_t{anchoring.pins_expired});
-  for (const absl::string_view der : anchoring.twins) hasher.Add(der);
+  hasher.Add(twins.size());
+  for (const absl::string_view der : twins) hasher.Add(der);
   return hasher.Finish();
 }
 
@@ -117,7 +111,7 @@ void AgentCore::On(absl::Time, const event::ConsumerReported& event, Actions* ou
   }
 }
 
-const AgentCore::Offer* AgentCore::OfferOf(const ca::v1::NodeIdentity& identity) {
+const Offer* AgentCore::OfferOf(const ca::v1::NodeIdentity& identity) {
   const auto it = served_->certificates.find(identity.identity_id());
   if (it == served_->certificates.end() || served_->trust == nullptr) return nullptr;
   Offer& offer = offers_[identity.identity_id()];
@@ -181,7 +175,7 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
     expires_at = std::max(expires_at, offer->certified->expires_at);
   }
   if (!matched.empty()) consumer->policies = std::move(policies);
-  Anchoring anchoring;
+  Twins twins;
   Delivered next{.epoch = served_->trust_epoch(), .has_identities = !matched.empty()};
   if (matched.empty()) next.unavailable = WhyNoneYet(*served_, missing, expired);
   // A process whose identities were withdrawn goes on with its last leaf and rules, but under the
@@ -189,9 +183,9 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   if (!consumer->policies.empty()) {
     next.trust_digest =
         trust::TrustDigest({{options_.trust_domain, served_->trust->state}}, consumer->policies);
-    anchoring = AnchoringAt(*served_->trust, now);
+    twins = TwinsAt(*served_->trust, now);
   }
-  next.contents = ContentsDigest(*consumer->selectors, contents, anchoring);
+  next.contents = ContentsDigest(*consumer->selectors, contents, twins);
   // It knows when its certificate ends; that nothing follows yet is no news, newer trust is.
   const bool same_trust = consumer->delivered.has_value() &&
                           consumer->delivered->epoch == next.epoch &&
@@ -199,7 +193,7 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   if (same_trust && expired && matched.empty()) return;
   if (same_trust && *consumer->delivered == next) return;
   auto message = MessageFor(id, *consumer, next, matched);
-  for (const absl::string_view der : anchoring.twins) {
+  for (const absl::string_view der : twins) {
     message->mutable_trust_domains(0)->add_twins(std::string(der));
   }
   out->push_back(action::Deliver{id, std::move(message)});

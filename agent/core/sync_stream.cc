@@ -95,6 +95,7 @@ void AgentCore::On(absl::Time now, const event::SyncClosed& event, Actions* out)
         action::Alarm{absl::StrCat("the stream from the CA ended: ", event.status.message()),
                       "linchpin_agent_disconnects_total"});
   }
+  HearRefusal(event.status);
   // However the CA refused, it may have been mended a moment later.
   Retry(now, absl::UnavailableError(""), &stream_tries_);
   if (const std::optional<absl::Duration> wait = base::RetryAfter(event.status)) {
@@ -105,6 +106,9 @@ void AgentCore::On(absl::Time now, const event::SyncClosed& event, Actions* out)
 void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* out) {
   if (event.stream != stream_ || sync_ != Sync::kOpen || closing_) return;
   stream_tries_ = Attempts();
+  ca_refuses_ = false;
+  if (!attest_.under_way) attest_ = Attempts();
+  if (!contact_.under_way) contact_ = Attempts();
   CompareClocks(now, event.message.ca_time(), out);
   if (event.message.has_goodbye()) {
     come_back_after_ = std::clamp(absl::Milliseconds(event.message.goodbye().reconnect_after_ms()),
@@ -140,9 +144,9 @@ void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* ou
 
 void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
                           Actions* out) {
-  absl::StatusOr<trust::TrustHeld> accepted =
-      trust::AcceptTrust(*latest_.trust, trust,
-                         {.now = now, .epoch_may_regress = new_incarnation, .skew = options_.skew});
+  trust::AcceptOptions options = Accepting(now);
+  options.epoch_may_regress = new_incarnation;
+  absl::StatusOr<trust::TrustHeld> accepted = trust::AcceptTrust(*latest_.trust, trust, options);
   if (!accepted.ok()) {
     refused_ = std::string(accepted.status().message());
     out->push_back(action::Alarm{absl::StrCat("trust epoch ", trust.epoch(), " is refused, epoch ",
@@ -152,22 +156,7 @@ void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bo
   }
   refused_.clear();
   if (accepted->message.SerializeAsString() == latest_.trust->message.SerializeAsString()) return;
-  const uint64_t before = latest_.trust_epoch();
-  latest_.trust = std::make_shared<const trust::TrustHeld>(*std::move(accepted));
-  AlarmWrongTwins(*latest_.trust, out);
-  Changed();
-  for (const auto& [id, certified] : latest_.certificates) {
-    const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
-    if (identity == nullptr) continue;
-    const absl::StatusOr<trust::SpiffeId> spiffe_id = trust::SpiffeId::Parse(identity->spiffe_id());
-    if (spiffe_id.ok() && !StillPasses(*certified, *spiffe_id, latest_.trust->state, now)) {
-      schedule_.Hasten(id, now);
-    }
-  }
-  const trust::v1::EffectivePins& pins = latest_.trust->state->pins();
-  out->push_back(action::Note{absl::StrCat(
-      "trust epoch ", latest_.trust_epoch(), " follows ", before, ", pins ",
-      pins.is_signed() ? absl::StrCat("version ", pins.version(), ", signed") : "unsigned")});
+  TakeHeld(now, *std::move(accepted), out);
 }
 
 void AgentCore::TakeProjection(absl::Time now, sync::Projection projection) {
@@ -198,6 +187,10 @@ void AgentCore::Acknowledge(absl::Time now, Actions* out) {
   base.set_trust_epoch(held_epoch());
   base.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   base.set_refused(refused_);
+  if (held_trust_ != nullptr) {
+    base.set_relaxed_until(held_trust_->state->pins().relaxed_until());
+  }
+  for (const trust::PinConcern& concern : pin_concerns_) base.add_concerns(concern.text);
   const bool news = base.SerializeAsString() != acknowledged_.SerializeAsString();
   // Services that come and go in haste are told of together.
   if (!news && (now < rows_at_ || !consumers_.touched())) return;

@@ -140,8 +140,11 @@ void CaClient::Do(const action::FirstContact& action) {
       [this, seen](absl::StatusOr<ca::v1::GetTrustResponse> response) {
         if (!response.ok()) return Post(event::FirstContactDone{response.status()});
         base::MutexLock lock(seen->mutex);
-        Post(event::FirstContactDone{
-            Shown{seen->chain, {response->pin_sets().begin(), response->pin_sets().end()}}});
+        Shown shown{.chain = seen->chain,
+                    .pin_sets = {response->pin_sets().begin(), response->pin_sets().end()}};
+        if (response->has_relax()) shown.relax = response->relax();
+        if (response->has_freshness()) shown.freshness = response->freshness();
+        Post(event::FirstContactDone{std::move(shown)});
       });
 }
 

@@ -67,6 +67,11 @@ constexpr std::pair<const char*, const char*> kMetrics[] = {
     {"linchpin_agent_secrets_refused_total", "responses that an Envoy did not take"},
     {"linchpin_agent_clock_alarms_total",
      "times that this clock and the CA's were found to differ"},
+    {"linchpin_agent_seconds_to_pin_expiry", "of the signed pin set in force"},
+    {"linchpin_agent_pins_relaxed", "1 while the issuers' pins are only reported"},
+    {"linchpin_agent_pin_concerns", "1 for each kind of thing to look at in the pins in force"},
+    {"linchpin_agent_pin_alarms_total", "things to look at in the pins in force, as they came up"},
+    {"linchpin_agent_wrong_documents_total", "freshness statements and files that were left out"},
     {"linchpin_agent_expired_total", "certificates that ran out before they could be renewed"},
 };
 
@@ -84,6 +89,9 @@ Runtime::Runtime(Parts parts)
       worker_(parts_.clock) {
   for (const auto& [name, help] : kMetrics) metrics_.Describe(name, help);
   metrics_.Set("linchpin_agent_sandboxed", parts_.sandboxed ? 1 : 0);
+  if (!parts_.pin_set_file.empty()) {
+    pin_files_.emplace(parts_.pin_set_file, parts_.core.trust_domain);
+  }
   ca_ = std::make_unique<CaClient>(
       CaClient::Parts{.address = parts_.ca_address,
                       .evidence = parts_.evidence,
@@ -209,8 +217,7 @@ absl::Status Runtime::PostThen(Event event, std::function<void()> then) {
 
 void Runtime::Step(const Event& event) {
   ++steps_;
-  const absl::Time now = parts_.clock.Now();
-  const Actions actions = core_.Step(now, event);
+  const Actions actions = core_.Step({parts_.clock.Now(), parts_.clock.Uptime()}, event);
   // First: who is entitled by a hash is not to be told that it is nothing, for want of a look.
   const std::shared_ptr<const sync::Projection>& projection = core_.model().projection;
   if (projection != hash_checked_) {
@@ -257,6 +264,8 @@ void Runtime::GiveMemoryBackSoon() {
 void Runtime::Tick() {
   UpdateMetrics();
   UpdateExpiries();
+  UpdatePins();
+  LookAtPinFiles();
   ServeMetrics();
   if (std::exchange(steps_, 0) >= kBurst) base::GiveMemoryBack();
   loop_.PostAfter(kBetweenLooks, [this] { Tick(); });
@@ -277,6 +286,32 @@ void Runtime::UpdateMetrics() {
   metrics_.Set("linchpin_agent_pin_set_version", static_cast<double>(now.pin_set_version));
   metrics_.Set("linchpin_agent_subscribers", static_cast<double>(now.subscribers));
   metrics_.Set("linchpin_agent_connected", now.connected ? 1 : 0);
+}
+
+void Runtime::UpdatePins() {
+  const trust::TrustHeld* held = core_.model().trust.get();
+  if (held == nullptr || held->pin_set == nullptr) return;
+  const absl::Time expires = absl::FromUnixSeconds(held->pin_set->message.expires_at());
+  metrics_.Set("linchpin_agent_seconds_to_pin_expiry",
+               absl::ToDoubleSeconds(expires - parts_.clock.Now()));
+  metrics_.Set("linchpin_agent_pins_relaxed", held->state->pins().relaxed_until() > 0 ? 1 : 0);
+  std::set<std::string> kinds;
+  for (const trust::PinConcern& concern : core_.pin_concerns()) kinds.insert(concern.kind);
+  for (const std::string& kind : pin_labels_) {
+    metrics_.Set("linchpin_agent_pin_concerns", kinds.contains(kind) ? 1 : 0, {{"kind", kind}});
+  }
+  for (const std::string& kind : kinds) {
+    metrics_.Set("linchpin_agent_pin_concerns", 1, {{"kind", kind}});
+  }
+  pin_labels_.merge(kinds);
+}
+
+void Runtime::LookAtPinFiles() {
+  if (!pin_files_.has_value()) return;
+  (void)worker_.loop.Post([this] {
+    auto read = pin_files_->Look();
+    if (read.has_value()) Post(event::PinFilesRead{*std::move(read)});
+  });
 }
 
 void Runtime::UpdateExpiries() {

@@ -17,6 +17,7 @@
 #include "agent/server/ca_client.h"
 #include "agent/server/consumer_streams.h"
 #include "agent/server/mtls_context_service.h"
+#include "agent/server/pin_files.h"
 #include "agent/server/sealed_state.h"
 #include "agent/server/secret_discovery_service.h"
 #include "agent/server/user_queues.h"
@@ -35,8 +36,9 @@ class Runtime {
     std::string ca_address;
     // Adds what the node proves itself by; asked at each attempt.
     std::function<absl::Status(ca::v1::AttestRequest*)> evidence;
-    std::string socket;   // path
-    std::string metrics;  // HOST:PORT, or empty
+    std::string pin_set_file;  // or directory; empty: none
+    std::string socket;        // path
+    std::string metrics;       // HOST:PORT, or empty
     bool sandboxed = false;
     trust::BundleKind sds_bundle = trust::BundleKind::kPinned;
     trust::BundleKind workload_bundle = trust::BundleKind::kPinned;
@@ -77,6 +79,8 @@ class Runtime {
   void SecretRefused(const ConsumerId& consumer, const std::string& why);
   void UpdateMetrics();
   void UpdateExpiries();
+  void UpdatePins();
+  void LookAtPinFiles();
   void GiveMemoryBackSoon();
   void Tick();
   void ServeMetrics();
@@ -111,6 +115,8 @@ class Runtime {
   std::optional<base::TimerId> timer_;
   std::shared_ptr<const sync::Projection> hash_checked_;
   std::set<std::string> expiry_labels_;
+  std::set<std::string> pin_labels_;
+  std::optional<PinFiles> pin_files_;  // the worker's
   struct Shown {
     uint64_t epoch = 0;
     uint64_t pin_set_version = 0;

@@ -22,6 +22,7 @@ v1::NodeCoverage OfNode(const CoverageView& view, const std::string& node_id) {
     node.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
   }
   node.set_refused(holds->refused);
+  node.set_relaxed_until(holds->relaxed_until);
   for (const auto& [id, consumer] : holds->consumers) *node.add_consumers() = consumer.said;
   return node;
 }

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
 #include "ca/core/change_log.h"
+#include "ca/core/pin_sets.h"
 #include "trust/text.h"
 #include "x509/digest.h"
 
@@ -50,6 +51,8 @@ v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node, ab
     message.set_epoch_held(holds->trust_epoch);
     message.set_pin_set_version(holds->pin_set_version);
     message.set_refused_trust(holds->refused);
+    message.set_relaxed_until(holds->relaxed_until);
+    for (const std::string& concern : holds->concerns) message.add_pin_concerns(concern);
   }
   return message;
 }
@@ -113,8 +116,16 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,
 absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time now,
                                     const v1::ListNodesRequest&) {
   v1::NodeList list;
+  const uint64_t published = PublishedVersion(tables.registry.trust().record);
   for (const auto& [id, row] : tables.registry.nodes()) {
-    *list.add_nodes() = NodeMessage(tables, row.record, now);
+    v1::Node* node = list.add_nodes();
+    *node = NodeMessage(tables, row.record, now);
+    if (node->pin_set_version() <= published) continue;
+    node->add_pin_concerns(absl::StrCat("it holds pin set version ", node->pin_set_version(),
+                                        " by another way than this CA, which "
+                                        "has version ",
+                                        published,
+                                        ": publish it here too (linchpin pins publish FILE)"));
   }
   return list;
 }

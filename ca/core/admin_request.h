@@ -52,6 +52,12 @@ struct Revoke {
 struct PublishPinSet {
   trust::v1::SignedPinSet set;
 };
+struct PlayRelax {
+  trust::v1::SignedRelax document;
+};
+struct PublishFreshness {
+  trust::v1::SignedFreshness statement;
+};
 struct BeginRotation {
   v1::RotateRequest request;
   std::vector<Write> made;  // records of its new authorities
@@ -85,12 +91,12 @@ using AdminRequest =
     std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
                  BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
                  v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
-                 v1::GetTrustStateRequest, PublishPinSet, v1::ProvePossessionRequest,
-                 v1::CoverageRequest, v1::CoverageHistoryRequest, v1::RevokeRequest, Revoke,
-                 v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
-                 v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation,
-                 CertifyBackup, AddBackup, v1::FinishBackupRequest, Failover,
-                 v1::GetFailoverRequest, CreateOperator, RenewOperator, v1::ListOperatorsRequest,
-                 v1::DeleteOperatorRequest>;
+                 v1::GetTrustStateRequest, PublishPinSet, PlayRelax, PublishFreshness,
+                 v1::ProvePossessionRequest, v1::CoverageRequest, v1::CoverageHistoryRequest,
+                 v1::RevokeRequest, Revoke, v1::ListRevocationsRequest, v1::ReadLogRequest,
+                 v1::VerifyLogRequest, v1::ReadChangesRequest, v1::GetRotationRequest,
+                 v1::RotateRequest, BeginRotation, CertifyBackup, AddBackup,
+                 v1::FinishBackupRequest, Failover, v1::GetFailoverRequest, CreateOperator,
+                 RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest>;
 
 }  // namespace linchpin::ca

@@ -131,6 +131,9 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
     const bool known = set.ParseFromString(sets[i].payload()) && set.version() <= pin_set_version;
     if (!known || i + 1 == sets.size()) *message.add_pin_sets() = sets[i];
   }
+  const state::v1::TrustRecord& trust = registry.trust().record;
+  if (trust.has_relax()) *message.mutable_relax() = trust.relax();
+  if (trust.has_freshness()) *message.mutable_freshness() = trust.freshness();
   for (const auto& [key, row] : registry.revocations()) {
     message.mutable_revocations()->MergeFrom(row.record.revocations());
   }

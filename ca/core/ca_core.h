@@ -188,8 +188,8 @@ class CaCore {
   IssueQueue issue_queue_;
   Ticket next_ticket_ = 1;
   std::set<std::string> keys_;  // names that the key manager has
-  std::string serving_by_;    // pin of the issuer that was asked last for the CA's own certificate
-  std::string cannot_serve_;  // pin of one that could not make it
+  std::string serving_by_, cannot_serve_;  // pins: asked last for the CA's own, could not make it
+  std::vector<std::string> warned_;        // of at the last look
   absl::Time serving_renew_at_ = absl::InfiniteFuture();
   absl::Time serving_expires_ = absl::InfinitePast();
   absl::Time prune_at_ = absl::InfinitePast(), lapse_at_ = absl::InfinitePast();  // not before

@@ -14,6 +14,7 @@
 #include "ca/core/change_log.h"
 #include "ca/core/failover.h"
 #include "ca/core/operators.h"
+#include "ca/core/pin_sets.h"
 #include "ca/core/reply.h"
 #include "ca/core/rotation.h"
 
@@ -128,6 +129,9 @@ std::vector<std::string> CaCore::Warnings(absl::Time now) const {
     if (warning.empty()) continue;
     warnings.push_back(absl::StrCat(authority.certificate.fields().subject, ": ", warning));
   }
+  for (std::string& warning : PinWarnings(registry_.trust().record, now)) {
+    warnings.push_back(std::move(warning));
+  }
   std::string warning = RotationWarning(TablesNow(), now);
   if (!warning.empty()) warnings.push_back(std::move(warning));
   warning = BackupWarning(TablesNow(), now);
@@ -138,14 +142,14 @@ std::vector<std::string> CaCore::Warnings(absl::Time now) const {
 size_t CaCore::usable_backups(absl::Time now) const { return UsableBackups(TablesNow(), now); }
 
 void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
-  const std::vector<std::string> before = Warnings(now);
   keys_ = std::move(event.key_names);
   // A key that nobody is to use any more is a danger only.
   for (const Authority& authority : authorities_.all()) {
     if (authority.state != kRetired || keys_.count(authority.key_name) == 0) continue;
     out->push_back(action::DeleteKey{.key_name = authority.key_name});
   }
-  for (const std::string& warning : Warnings(now)) {
+  const std::vector<std::string> before = std::exchange(warned_, Warnings(now));
+  for (const std::string& warning : warned_) {
     if (std::find(before.begin(), before.end(), warning) != before.end()) continue;
     out->push_back(action::Note{
         .warning = true, .message = warning, .fields = {}, .counter = "", .labels = {}});

@@ -79,6 +79,9 @@ void CaCore::On(absl::Time, event::GetTrustAsked event, Actions* out) {
     if (!set.ParseFromString(signed_set.payload())) continue;
     if (set.version() > event.request.version_held()) *response.add_pin_sets() = signed_set;
   }
+  const state::v1::TrustRecord& trust = registry_.trust().record;
+  if (trust.has_relax()) *response.mutable_relax() = trust.relax();
+  if (trust.has_freshness()) *response.mutable_freshness() = trust.freshness();
   ReplyWith(event.call, std::move(response), out);
 }
 

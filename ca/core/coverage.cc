@@ -67,6 +67,11 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   node.trust_epoch = ack.trust_epoch();
   node.pin_set_version = ack.pin_set_version();
   node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
+  node.relaxed_until = ack.relaxed_until();
+  node.concerns.clear();
+  for (int i = 0; i < std::min(ack.concerns_size(), kMaxConcerns); ++i) {
+    node.concerns.emplace_back(trust::Beginning(ack.concerns(i), kMaxText));
+  }
   for (const std::string& gone : ack.gone()) node.consumers.erase(gone);
   for (const v1::Consumer& consumer : ack.consumers()) AddConsumer(consumer, now, &node);
 }

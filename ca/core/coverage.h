@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "linchpin/ca/v1/admin.pb.h"
@@ -32,6 +33,8 @@ struct NodeHolds {
   uint64_t trust_epoch = 0;
   uint64_t pin_set_version = 0;
   std::string refused;                             // why it does not take a newer trust state
+  int64_t relaxed_until = 0;                       // of its pins
+  std::vector<std::string> concerns;               // about them
   std::map<std::string, ConsumerHolds> consumers;  // by consumer id
   bool too_many_consumers = false;                 // some are not known here: never covered
 };
@@ -39,6 +42,7 @@ struct NodeHolds {
 class Coverage {
  public:
   static constexpr size_t kMaxConsumers = 4096;  // of a node
+  static constexpr int kMaxConcerns = 5;         // of a node
   static constexpr size_t kMaxText = 2048;       // of a name or sentence that a node sends
   // What was only delivered is assumed to be in use after this.
   static constexpr absl::Duration kSettling = absl::Seconds(5);

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "ca/core/authorities.h"
+#include "ca/core/pin_sets.h"
 #include "linchpin/ca/v1/operator.pb.h"
 
 namespace linchpin::ca {
@@ -25,13 +26,6 @@ absl::Time NextMark(const v1::EpochCoverage& epoch) {
   const auto taken = static_cast<size_t>(epoch.marks_size());
   if (taken >= std::size(kMarkSeconds)) return absl::InfiniteFuture();
   return MarkTime(epoch, kMarkSeconds[taken]);
-}
-
-uint64_t NewestPinSet(const state::v1::TrustRecord& record) {
-  trust::v1::PinSet set;
-  if (record.pin_sets().empty()) return 0;
-  set.ParseFromString(record.pin_sets(record.pin_sets_size() - 1).payload());
-  return set.version();
 }
 
 std::string SubjectOf(const state::v1::AuthorityRecord& record) {
@@ -67,13 +61,23 @@ std::string RevocationChange(const Registry& registry, const Write& write) {
              : absl::StrCat("lapsed: ", before->second.record.what());
 }
 
+std::string TrustChange(const state::v1::TrustRecord& before, const state::v1::TrustRecord& after) {
+  const uint64_t version = PublishedVersion(after);
+  if (version != PublishedVersion(before)) return absl::StrCat("pin set ", version);
+  if (after.relax().SerializeAsString() != before.relax().SerializeAsString()) {
+    return absl::StrCat("pin set ", version, " relaxed");
+  }
+  if (after.freshness().SerializeAsString() != before.freshness().SerializeAsString()) {
+    return absl::StrCat("pin set ", version, " said to be the newest");
+  }
+  return "";
+}
+
 std::string Change(const Registry& registry, const Write& write) {
   if (write.key == kTrustKey) {
     state::v1::TrustRecord record;
     record.ParseFromString(write.value.value_or(""));
-    const uint64_t version = NewestPinSet(record);
-    if (version == NewestPinSet(registry.trust().record)) return "";
-    return absl::StrCat("pin set ", version);
+    return TrustChange(registry.trust().record, record);
   }
   if (absl::StartsWith(write.key, kAuthorityPrefix)) return AuthorityChange(registry, write);
   if (absl::StartsWith(write.key, kRevocationPrefix)) return RevocationChange(registry, write);

@@ -34,6 +34,8 @@ constexpr MethodRow kMethods[] = {
     {"DeletePolicy", "policy delete", Role::kRegistrar},
     {"GetTrust", "bundle show", Role::kViewer},
     {"PublishPinSet", "pins publish", Role::kAdmin},
+    {"PlayRelax", "pins publish", Role::kAdmin},
+    {"PublishFreshness", "pins publish", Role::kRegistrar},
     {"ProvePossession", "pins draft", Role::kAdmin},
     {"GetCoverage", "coverage", Role::kViewer},
     {"GetCoverageHistory", "coverage --history", Role::kViewer},
@@ -70,6 +72,8 @@ struct Methods {
   absl::string_view operator()(const DeletePolicy&) { return "DeletePolicy"; }
   absl::string_view operator()(const v1::GetTrustStateRequest&) { return "GetTrust"; }
   absl::string_view operator()(const PublishPinSet&) { return "PublishPinSet"; }
+  absl::string_view operator()(const PlayRelax&) { return "PlayRelax"; }
+  absl::string_view operator()(const PublishFreshness&) { return "PublishFreshness"; }
   absl::string_view operator()(const v1::ProvePossessionRequest&) { return "ProvePossession"; }
   absl::string_view operator()(const v1::CoverageRequest&) { return "GetCoverage"; }
   absl::string_view operator()(const v1::GetRotationRequest&) { return "GetRotation"; }

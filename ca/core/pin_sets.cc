@@ -4,12 +4,16 @@
 #include "ca/core/pin_sets.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/freshness.h"
+#include "trust/pin_concerns.h"
 #include "trust/pin_set.h"
+#include "trust/relax.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -52,6 +56,30 @@ absl::Status WouldLockOut(uint64_t version, const Authority& authority, absl::st
                    ": every node would refuse this CA; draft the set again from ca pins"));
 }
 
+absl::Status CheckIsNoBackup(const trust::v1::PinSet& pins, const Authority& issuer) {
+  const std::string pin = issuer.certificate.public_key().pin().bytes();
+  for (const trust::v1::IssuerPin& named : pins.issuers()) {
+    if (named.spki_sha256() != pin || named.role() != trust::v1::IssuerPin::BACKUP) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("pin set version ", pins.version(), " names the ", issuer.state, " issuer ",
+                     issuer.certificate.fields().subject,
+                     " as a backup; a backup must be in no chain that lives: draft it again"));
+  }
+  return absl::OkStatus();
+}
+
+std::optional<trust::v1::PinSet> LastOf(const state::v1::TrustRecord& held) {
+  trust::v1::PinSet set;
+  if (held.pin_sets().empty()) return std::nullopt;
+  if (!set.ParseFromString(held.pin_sets(held.pin_sets_size() - 1).payload())) return std::nullopt;
+  return set;
+}
+
+absl::Status NothingPublished(absl::string_view what) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("no pin set is published: ", what, " belongs to one (linchpin pins draft)"));
+}
+
 }  // namespace
 
 absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trust_domain,
@@ -82,7 +110,77 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
         absl::StrCat("the signers have changed ", kMaxPinSets, " times, which is the most"));
   }
   *held.add_pin_sets() = set;
+  held.clear_relax();
+  if (held.has_freshness() && !trust::VerifyFreshness(parsed.message, held.freshness()).ok()) {
+    held.clear_freshness();
+  }
   return held;
+}
+
+absl::StatusOr<state::v1::TrustRecord> WithRelax(const trust::TrustDomain& trust_domain,
+                                                 state::v1::TrustRecord held,
+                                                 const trust::v1::SignedRelax& document,
+                                                 absl::Time now) {
+  if (held.pin_sets().empty()) return NothingPublished("a relax document");
+  ASSIGN_OR_RETURN(const trust::PinSetCursor cursor, CursorOf(trust_domain, held));
+  ASSIGN_OR_RETURN(const trust::Relax relax, trust::VerifyRelax(cursor, document));
+  const absl::Time latest = absl::FromUnixSeconds(relax.message.latest());
+  if (now >= latest) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the relax document is good until ", trust::TimeText(latest), " and it is ",
+        trust::TimeText(now), ": have its signers sign another (linchpin pins relax)"));
+  }
+  *held.mutable_relax() = document;
+  return held;
+}
+
+absl::StatusOr<state::v1::TrustRecord> WithFreshness(state::v1::TrustRecord held,
+                                                     const trust::v1::SignedFreshness& statement,
+                                                     absl::Time now) {
+  const std::optional<trust::v1::PinSet> set = LastOf(held);
+  if (!set.has_value()) return NothingPublished("a freshness statement");
+  ASSIGN_OR_RETURN(const trust::v1::Freshness made, trust::VerifyFreshness(*set, statement));
+  const absl::Time expires = absl::FromUnixSeconds(made.expires_at());
+  std::string fault;
+  if (now >= expires) fault = absl::StrCat("it expired at ", trust::TimeText(expires));
+  if (made.version() != set->version()) {
+    fault = absl::StrCat("it names version ", made.version(), ", published is ", set->version());
+  }
+  const auto before = held.has_freshness()
+                          ? trust::VerifyFreshness(*set, held.freshness())
+                          : absl::StatusOr<trust::v1::Freshness>(absl::NotFoundError(""));
+  if (before.ok() && before->issued_at() > made.issued_at()) {
+    fault = absl::StrCat("one of ", trust::TimeText(absl::FromUnixSeconds(before->issued_at())),
+                         " is published, which is newer");
+  }
+  if (!fault.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the freshness statement is not published: ", fault,
+                     "; make one with linchpin pins fresh"));
+  }
+  *held.mutable_freshness() = statement;
+  return held;
+}
+
+uint64_t PublishedVersion(const state::v1::TrustRecord& held) {
+  const std::optional<trust::v1::PinSet> set = LastOf(held);
+  return set.has_value() ? set->version() : 0;
+}
+
+std::vector<std::string> PinWarnings(const state::v1::TrustRecord& held, absl::Time now) {
+  const std::optional<trust::v1::PinSet> set = LastOf(held);
+  if (!set.has_value()) return {};
+  trust::PinFacts facts{.set = *set};
+  if (held.has_freshness()) {
+    // It verified when it was published.
+    const auto statement = trust::ParseFreshness(held.freshness().payload());
+    if (statement.ok()) facts.freshness = *statement;
+  }
+  std::vector<std::string> warnings;
+  for (const trust::PinConcern& concern : trust::PinConcerns(facts, now)) {
+    warnings.push_back(concern.text);
+  }
+  return warnings;
 }
 
 absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& authorities,
@@ -102,13 +200,7 @@ absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& 
         !Names(pins.issuers(), authority.certificate)) {
       return WouldLockOut(pins.version(), authority, "issuers");
     }
-  }
-  const std::string active = authorities.active().certificate.public_key().pin().bytes();
-  for (const trust::v1::IssuerPin& issuer : pins.issuers()) {
-    if (issuer.spki_sha256() != active || issuer.role() != trust::v1::IssuerPin::BACKUP) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("pin set version ", pins.version(),
-                     " names the active issuer as a backup; a backup must not be in use"));
+    if (!authority.is_root) RETURN_IF_ERROR(CheckIsNoBackup(pins, authority));
   }
   return absl::OkStatus();
 }

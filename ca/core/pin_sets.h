@@ -6,6 +6,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,9 +28,27 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
                                                   const trust::v1::SignedPinSet& set,
                                                   absl::Time now);
 
-// FAILED_PRECONDITION if nodes that enforce the set would refuse this CA: a root or an issuer in
-// use, or about to be, is not pinned, or the active issuer is named as a backup. Authorities that
-// are `leaving` (record keys) need not be pinned.
+// `held` with `document` played: of the set in force, signed by its signers. The codes of
+// trust::VerifyRelax; FAILED_PRECONDITION: its latest date is past, or no set is published.
+absl::StatusOr<state::v1::TrustRecord> WithRelax(const trust::TrustDomain& trust_domain,
+                                                 state::v1::TrustRecord held,
+                                                 const trust::v1::SignedRelax& document,
+                                                 absl::Time now);
+
+// `held` with `statement`. The codes of trust::VerifyFreshness; FAILED_PRECONDITION: expired, older
+// than the one that is held, or of another version than the set in force.
+absl::StatusOr<state::v1::TrustRecord> WithFreshness(state::v1::TrustRecord held,
+                                                     const trust::v1::SignedFreshness& statement,
+                                                     absl::Time now);
+
+uint64_t PublishedVersion(const state::v1::TrustRecord& held);  // 0: none
+
+// What an operator should do something about, of the set in force: sentences.
+std::vector<std::string> PinWarnings(const state::v1::TrustRecord& held, absl::Time now);
+
+// FAILED_PRECONDITION if nodes that enforce the set would refuse this CA, because a root or an
+// issuer in use, or about to be, is not pinned, or if an issuer in use is named as a backup.
+// Authorities that are `leaving` (record keys) need not be pinned.
 absl::Status CheckCovers(const trust::v1::SignedPinSet& set, const Authorities& authorities,
                          const std::set<std::string>& leaving, absl::Time now);
 

@@ -168,6 +168,17 @@ Reactor* AdminServiceImpl::PublishPinSet(Context* context, const trust::v1::Sign
   return Hand(context, ca::PublishPinSet{*request}, response);
 }
 
+Reactor* AdminServiceImpl::PlayRelax(Context* context, const trust::v1::SignedRelax* request,
+                                     v1::PinSetPublished* response) {
+  return Hand(context, ca::PlayRelax{*request}, response);
+}
+
+Reactor* AdminServiceImpl::PublishFreshness(Context* context,
+                                            const trust::v1::SignedFreshness* request,
+                                            v1::PinSetPublished* response) {
+  return Hand(context, ca::PublishFreshness{*request}, response);
+}
+
 Reactor* AdminServiceImpl::ProvePossession(Context* context,
                                            const v1::ProvePossessionRequest* request,
                                            trust::v1::PossessionProof* response) {

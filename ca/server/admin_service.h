@@ -37,6 +37,9 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* DeletePolicy(Context*, const trust::v1::PeerRule*, v1::PolicyChange*) override;
   Reactor* GetTrust(Context*, const v1::GetTrustStateRequest*, trust::v1::TrustState*) override;
   Reactor* PublishPinSet(Context*, const trust::v1::SignedPinSet*, v1::PinSetPublished*) override;
+  Reactor* PlayRelax(Context*, const trust::v1::SignedRelax*, v1::PinSetPublished*) override;
+  Reactor* PublishFreshness(Context*, const trust::v1::SignedFreshness*,
+                            v1::PinSetPublished*) override;
   Reactor* ProvePossession(Context*, const v1::ProvePossessionRequest*,
                            trust::v1::PossessionProof*) override;
   Reactor* GetCoverage(Context*, const v1::CoverageRequest*, v1::Coverage*) override;

@@ -39,7 +39,8 @@ void AgentHarness::Do(Event event) {
   while (!events_.empty()) {
     const Event next = std::move(events_.front());
     events_.pop_front();
-    for (const agent::Action& action : core->Step(now, next)) {
+    const agent::Instant at = uptime ? agent::Instant(now, *uptime) : agent::Instant(now);
+    for (const agent::Action& action : core->Step(at, next)) {
       std::visit([this](const auto& a) { Act(a); }, action);
     }
   }
@@ -48,6 +49,7 @@ void AgentHarness::Do(Event event) {
 
 void AgentHarness::Advance(absl::Duration by) {
   const absl::Time end = now + by;
+  if (uptime) *uptime += by;
   while (timer <= end) {
     now = std::max(now, timer);
     timer = absl::InfiniteFuture();
@@ -117,9 +119,23 @@ std::vector<std::string> AgentHarness::Chain(const x509::PrivateKey& key,
   spec.server_auth = true;
   spec.client_auth = true;
   spec.uri_sans = {authority.Id(path).ToString()};
-  const x509::Certificate leaf = *x509::SignCertificate(
-      spec, key.public_key(), authority.active().certificate, authority.active().key);
-  return {leaf.der(), authority.active().certificate.der()};
+  const Certified& by = issuer ? *issuer : authority.active();
+  const x509::Certificate leaf =
+      *x509::SignCertificate(spec, key.public_key(), by.certificate, by.key);
+  return {leaf.der(), by.certificate.der()};
+}
+
+bool AgentHarness::Answers() const {
+  const Certified& by = issuer ? *issuer : authority.active();
+  return ca_up && now + ca_clock_ahead + leaf_life < by.certificate.fields().not_after;
+}
+
+absl::Status AgentHarness::Connect(const trust::MtlsContext& context) const {
+  if (!Answers()) return absl::UnavailableError("down");
+  const trust::Verdict verdict =
+      trust::Judge(Chain(KeyNamed("ca serving"), "/linchpin/ca"), context,
+                   trust::Direction::kOutbound, trust::Expect::Ca(), now, nullptr);
+  return verdict.allowed ? absl::OkStatus() : absl::UnavailableError(verdict.ToString());
 }
 
 const agent::v1::MtlsContexts* AgentHarness::Last(const std::string& consumer) const {
@@ -150,8 +166,8 @@ void AgentHarness::Act(const agent::action::MakeNodeKey&) {
 
 void AgentHarness::Act(const agent::action::FirstContact&) {
   log.push_back("first contact");
-  if (!ca_up) return Answer(agent::event::FirstContactDone{absl::UnavailableError("down")});
-  agent::Shown seen{.chain = shown};
+  if (!Answers()) return Answer(agent::event::FirstContactDone{absl::UnavailableError("down")});
+  agent::Shown seen{.chain = shown, .pin_sets = shown_sets};
   if (seen.chain.empty()) {
     seen.chain = Chain(KeyNamed("ca serving"), "/linchpin/ca");
     seen.chain.push_back(authority.root().certificate.der());
@@ -171,7 +187,9 @@ ca::v1::AttestResponse AgentHarness::NodeResponse(const x509::PrivateKey& key) c
 void AgentHarness::Act(const agent::action::Attest& action) {
   log.push_back("attest");
   attest = action;
-  if (!ca_up) return Answer(agent::event::AttestDone{absl::UnavailableError("down")});
+  if (const absl::Status met = Connect(*action.context); !met.ok()) {
+    return Answer(agent::event::AttestDone{met});
+  }
   if (!attest_status.ok()) return Answer(agent::event::AttestDone{attest_status});
   Answer(agent::event::AttestDone{NodeResponse(action.key)});
 }
@@ -185,6 +203,7 @@ void AgentHarness::Act(const agent::action::RenewNode&) {
 
 void AgentHarness::Act(const agent::action::UseNodeIdentity& action) {
   log.push_back("use");
+  context_ = action.context;
   Answer(agent::event::IdentityInUse{action.generation}, hold_uses);
 }
 
@@ -219,7 +238,9 @@ void AgentHarness::Act(const agent::action::OpenSync& action) {
   log.push_back("open");
   stream = action.stream;
   hellos.push_back(action.hello);
-  if (!ca_up) return Answer(agent::event::SyncClosed{stream, absl::UnavailableError("down")});
+  absl::Status met = refuses_streams ? absl::UnavailableError("down") : Connect(*context_);
+  if (met.ok()) met = stream_status;
+  if (!met.ok()) return Answer(agent::event::SyncClosed{stream, met});
   std::vector<std::string> chain = Chain(KeyNamed("ca serving"), "/linchpin/ca");
   Answer(agent::event::SyncOpened{stream, std::move(chain)});
 }
@@ -249,6 +270,6 @@ void AgentHarness::Act(const agent::action::SetTimer& action) { timer = action.a
 
 void AgentHarness::Act(const agent::action::Alarm& action) { alarms.push_back(action.text); }
 
-void AgentHarness::Act(const agent::action::Note&) {}
+void AgentHarness::Act(const agent::action::Note& action) { notes.push_back(action.text); }
 
 }  // namespace linchpin::test

@@ -66,6 +66,11 @@ class AgentHarness {
   absl::Duration backdate = absl::Seconds(60);
   absl::Duration ca_clock_ahead = absl::ZeroDuration();
   std::vector<std::string> shown;  // chain at first contact; empty: leaf, issuer, root
+  std::vector<trust::v1::SignedPinSet> shown_sets;
+  bool refuses_streams = false;
+  absl::Status stream_status;       // what the CA says to one whose certificate it does not take
+  std::optional<Certified> issuer;  // the CA's; none: the authority's active one
+  std::optional<absl::Duration> uptime;  // none: the clock never jumps
 
   // What the core did.
   std::vector<std::string> log;
@@ -73,7 +78,7 @@ class AgentHarness {
   std::vector<ca::v1::Ack> acks;
   std::map<std::string, std::vector<std::shared_ptr<const agent::v1::MtlsContexts>>> deliveries;
   std::map<std::string, absl::Status> ended;
-  std::vector<std::string> alarms;
+  std::vector<std::string> alarms, notes;
   std::vector<std::vector<std::string>> issues;
   std::optional<agent::action::Attest> attest;
   uint64_t stream = 0;
@@ -95,11 +100,15 @@ class AgentHarness {
   void Act(const agent::action::EndConsumer& action);
   void Act(const agent::action::SetTimer& action);
   void Act(const agent::action::Alarm& action);
-  void Act(const agent::action::Note&);
+  void Act(const agent::action::Note& action);
   void Answer(agent::Event event, bool hold = false);
   ca::v1::AttestResponse NodeResponse(const x509::PrivateKey& key) const;
+  bool Answers() const;  // it is up, and its issuer has not ended
+  // What a connection comes to: the CA is judged, or down.
+  absl::Status Connect(const trust::MtlsContext& context) const;
 
   std::deque<agent::Event> events_;
+  std::shared_ptr<const trust::MtlsContext> context_;  // of the node's connections
   bool busy_ = false;
   int keys_made_ = 0;
 };

@@ -204,6 +204,7 @@ TEST(EnvoySecrets, WithoutAnAnchorThereIsOneThatNobodyHasTheKeyOf) {
   pins.set_mode(trust::v1::PinSet::ENFORCE);
   pins.set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
   pins.set_expires_at(absl::ToUnixSeconds(kNow));
+  pins.set_expired(true);
   for (const Contexts* contexts : {&no_twin, &expired}) {
     for (const bool validator : {true, false}) {
       const EnvoySecrets secrets = Secrets(*contexts, validator);

@@ -13,7 +13,9 @@
 #include "gtest/gtest.h"
 #include "tests/ca/core_world.h"
 #include "tests/support/status_matchers.h"
+#include "trust/freshness.h"
 #include "trust/pin_set.h"
+#include "trust/relax.h"
 
 namespace linchpin::test {
 namespace {
@@ -144,6 +146,91 @@ TEST_F(PinSets, AreKeptOnlyAsFarAsSomebodyNeedsThemToFollowTheSigners) {
                             .version = 1},
                            {answer.pin_sets().begin(), answer.pin_sets().end()}, world.now, false));
   EXPECT_EQ(followed.cursor.version, 6u);
+}
+
+TEST_F(PinSets, ThatCallAnIssuerInUseABackupAreRefused) {
+  trust::v1::PinSet set = Draft(1, {signer});
+  for (trust::v1::IssuerPin& issuer : *set.mutable_issuers()) {
+    const bool backup = issuer.role() == trust::v1::IssuerPin::BACKUP;
+    issuer.set_role(backup ? trust::v1::IssuerPin::ACTIVE : trust::v1::IssuerPin::BACKUP);
+    ca::v1::ProvePossessionRequest prove;
+    prove.set_spki_sha256(issuer.spki_sha256());
+    *issuer.mutable_proof() = *world.Admin<trust::v1::PossessionProof>(prove);
+  }
+  EXPECT_THAT(Publish(Sign(set, {signer})),
+              StatusIs(StatusCode::kFailedPrecondition, "as a backup"));
+}
+
+TEST_F(PinSets, AreRelaxedByTheirOwnSignersUntilTheNextSet) {
+  trust::v1::Relax relax;
+  relax.set_trust_domain(kDomain);
+  relax.set_version(1);
+  relax.set_scope(trust::v1::Relax::ISSUER_PINS);
+  relax.set_issued_at(absl::ToUnixSeconds(world.now));
+  relax.set_latest(absl::ToUnixSeconds(world.now) + 3600);
+  relax.set_max_seconds(600);
+  ca::PlayRelax play;
+  play.document.set_payload(relax.SerializeAsString());
+  *play.document.add_signatures() = trust::SignRelax(play.document.payload(), signer);
+  EXPECT_THAT(world.Admin<ca::v1::PinSetPublished>(play),
+              StatusIs(StatusCode::kFailedPrecondition, "no pin set is published"));
+  ASSERT_OK(Publish(Sign(Draft(1, {signer}), {signer})));
+  world.Hello(1, world.Join("a"));
+  ca::PlayRelax forged = play;
+  *forged.document.mutable_signatures(0) = trust::SignRelax(play.document.payload(), NewKey());
+  EXPECT_THAT(world.Admin<ca::v1::PinSetPublished>(forged),
+              StatusIs(StatusCode::kPermissionDenied));
+  ASSERT_OK_AND_ASSIGN(const auto played, world.Admin<ca::v1::PinSetPublished>(play));
+  EXPECT_EQ(played.trust_epoch(), 3u);
+  EXPECT_TRUE(world.pushed[1].back().trust().has_relax());
+  ca::v1::GetTrustRequest asked;
+  asked.set_trust_domain(kDomain);
+  world.Step(ca::event::GetTrustAsked{1000, asked});
+  ASSERT_OK_AND_ASSIGN(const auto shown, world.Answer<ca::v1::GetTrustResponse>(1000));
+  EXPECT_TRUE(shown.has_relax());
+  ASSERT_OK(Publish(Sign(Draft(2, {signer}), {signer})));
+  EXPECT_FALSE(world.pushed[1].back().trust().has_relax());
+  world.now += absl::Hours(1);
+  EXPECT_THAT(world.Admin<ca::v1::PinSetPublished>(play),
+              StatusIs(StatusCode::kFailedPrecondition));
+}
+
+TEST_F(PinSets, AreSaidToBeTheNewestByTheKeyTheyName) {
+  const x509::PrivateKey clerk = NewKey();
+  trust::v1::PinSet set = Draft(1, {signer});
+  set.set_freshness_key(clerk.public_key().spki());
+  ASSERT_OK(Publish(Sign(set, {signer})));
+  trust::v1::Freshness statement;
+  statement.set_trust_domain(kDomain);
+  statement.set_version(1);
+  statement.set_issued_at(absl::ToUnixSeconds(world.now));
+  statement.set_expires_at(absl::ToUnixSeconds(world.now) + 3600);
+  const auto publish = [&](const trust::v1::SignedFreshness& made) {
+    return world.Admin<ca::v1::PinSetPublished>(ca::PublishFreshness{made});
+  };
+  EXPECT_THAT(publish(trust::SignFreshness(statement, signer)),
+              StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_OK(publish(trust::SignFreshness(statement, clerk)));
+  EXPECT_THAT(world.core->Warnings(world.now), ::testing::Not(::testing::IsEmpty()));
+  statement.set_version(2);
+  EXPECT_THAT(publish(trust::SignFreshness(statement, clerk)),
+              StatusIs(StatusCode::kFailedPrecondition, "version 2"));
+  EXPECT_THAT(absl::StrJoin(world.core->Warnings(world.now + absl::Hours(48)), "\n"),
+              HasSubstr("withheld"));
+}
+
+TEST_F(PinSets, ThatANodeHasByAnotherWayAreSaidToBeMissingHere) {
+  ASSERT_OK(Publish(Sign(Draft(1, {signer}), {signer})));
+  world.Hello(1, world.Join("a"));
+  ca::v1::Ack ack;
+  const auto concerns = [&](uint64_t version) {
+    ack.set_pin_set_version(version);
+    world.Step(ca::event::NodeAck{1, ack});
+    const auto nodes = world.Admin<ca::v1::NodeList>(ca::v1::ListNodesRequest());
+    return absl::StrJoin(nodes->nodes(0).pin_concerns(), "\n");
+  };
+  EXPECT_EQ(concerns(1), "");
+  EXPECT_THAT(concerns(2), HasSubstr("publish it here too"));
 }
 
 TEST_F(PinSets, OfAnotherTrustDomainAreNotServed) {

@@ -290,6 +290,8 @@ TEST_F(Commands, ShowsHelpWithExamplesOfEveryCommand) {
                                     "pins sign",
                                     "pins publish",
                                     "pins show",
+                                    "pins relax",
+                                    "pins fresh",
                                     "pins export",
                                     "operator create",
                                     "operator renew",

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "cli/relax_document.h"
 #include "tests/cli/pins_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -141,6 +142,50 @@ TEST(PinSetDocument, IsDescribedForTheOneWhoSigns) {
   EXPECT_THAT(text, HasSubstr("1 signed of 2 signers, 2 needed"));
 }
 
+TEST(PinSetDocument, ShowsWhatChangesAndWhoseSignaturesAreMissing) {
+  PinsWorld world;
+  PinSetDocument first = world.Draft();
+  for (const x509::PrivateKey* key : {&world.alice, &world.bob}) SignPinSetDocument(*key, &first);
+  const x509::PrivateKey carol = NewKey();
+  world.request.before = first.set.message;
+  world.request.signed_before = first.signed_set;
+  world.request.changes.signers->mutable_keys(1)->assign(carol.public_key().spki());
+  PinSetDocument next = world.Draft();
+  SignPinSetDocument(world.alice, &next);
+  SignPinSetDocument(carol, &next);
+  EXPECT_FALSE(IsComplete(next));
+  using ::testing::HasSubstr;
+  EXPECT_THAT(DescribePinSet(next), HasSubstr("+ signer " + carol.public_key().pin().ToString()));
+  EXPECT_THAT(DescribePinSet(next),
+              HasSubstr("- signer " + world.bob.public_key().pin().ToString()));
+  EXPECT_THAT(DescribePinSet(next),
+              HasSubstr("of the set before: 1 signed of 2 signers, 2 needed: not enough yet"));
+  ASSERT_OK_AND_ASSIGN(next, DecodePinSetDocument(EncodePinSetDocument(next), "pins.json"));
+  SignPinSetDocument(world.bob, &next);
+  EXPECT_TRUE(IsComplete(next));
+  // A set before that nobody signed is no such set.
+  first.signed_set.clear_signatures();
+  EXPECT_THAT(MakePinSetDocument(next.signed_set, first.signed_set),
+              StatusIs(absl::StatusCode::kInvalidArgument, "not signed by its own signers"));
+}
+
+TEST(RelaxDocument, IsSignedByTheSignersOfItsSetAlone) {
+  PinsWorld world;
+  const PinSetDocument set = world.Draft();
+  ASSERT_OK_AND_ASSIGN(
+      RelaxDocument relax,
+      DraftRelax(set.signed_set, {world.now + absl::Hours(48), absl::Hours(6)}, world.now));
+  EXPECT_THAT(SignRelaxDocument(NewKey(), &relax), StatusIs(absl::StatusCode::kPermissionDenied));
+  ASSERT_OK(SignRelaxDocument(world.alice, &relax));
+  EXPECT_THAT(CheckRelaxSigned(relax), StatusIs(absl::StatusCode::kPermissionDenied, "1 of"));
+  const std::string text = EncodeRelaxDocument(relax);
+  ASSERT_OK_AND_ASSIGN(relax, DecodeRelaxDocument(text, "relax.json"));
+  ASSERT_OK(SignRelaxDocument(world.bob, &relax));
+  EXPECT_OK(CheckRelaxSigned(relax));
+  EXPECT_THAT(DecodeRelaxDocument(absl::StrReplaceAll(text, {{"\"6h\"", "\"1h\""}}), "relax.json"),
+              StatusIs(absl::StatusCode::kInvalidArgument, "for_at_most"));
+}
+
 TEST(PinsDraft, GivesEachAuthorityItsRoleAndLeavesOutTheRetired) {
   PinsWorld world;
   const x509::PrivateKey next = NewKey();
@@ -159,6 +204,24 @@ TEST(PinsDraft, GivesEachAuthorityItsRoleAndLeavesOutTheRetired) {
   EXPECT_EQ(roles[next.public_key().pin().bytes()], trust::v1::IssuerPin::NEXT);
   EXPECT_EQ(roles[old.public_key().pin().bytes()], trust::v1::IssuerPin::ACTIVE);
   EXPECT_FALSE(roles.contains(gone.public_key().pin().bytes()));
+}
+
+TEST(PinsDraft, ABackupThatWasInUseIsNotSigned) {
+  PinsWorld world;
+  PinSetDocument first = world.Draft();
+  SignPinSetDocument(world.alice, &first);
+  SignPinSetDocument(world.bob, &first);
+  EXPECT_OK(CheckBackupsAreUnused(first));
+  PinsWorld next = world;
+  next.request.before = first.set.message;
+  next.request.signed_before = first.signed_set;
+  EXPECT_OK(CheckBackupsAreUnused(next.Draft()));
+  next.authorities.mutable_authorities(1)->set_state("backup");
+  next.authorities.mutable_authorities(2)->set_state("active");
+  next.request.proofs[next.active.public_key().pin().bytes()] =
+      *trust::ProvePossession(first.set.trust_domain, next.active, next.now);
+  EXPECT_THAT(CheckBackupsAreUnused(next.Draft()),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "was active in version 1"));
 }
 
 TEST(PinsDraft, PinsRootsOnlyWhereAnyIssuerUnderThemMaySign) {

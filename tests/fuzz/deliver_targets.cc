@@ -31,6 +31,7 @@ std::shared_ptr<const agent::v1::MtlsContexts> ContextsOf(uint32_t number) {
   agent::v1::TrustDomainContext& domain = *contexts.message.mutable_trust_domains(0);
   if ((number & 16) != 0) {
     domain.mutable_pins()->set_expires_at(1);
+    domain.mutable_pins()->set_expired(true);
     domain.mutable_pins()->set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
   }
   if ((number & 32) != 0) domain.clear_twins();

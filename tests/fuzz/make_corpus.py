@@ -76,6 +76,18 @@ def signed(work):
     signatures = {keys["alice"]: sign("alice", b"linchpin pin set v1\n" + payload)}
     seed("pin_set_document", "draft", seeds.document(shown, payload, {}))
     seed("pin_set_document", "signed", seeds.document(shown, payload, signatures))
+    relax = encode("linchpin.trust.v1.Relax", f"""
+        trust_domain: "example.org" version: 3 scope: ISSUER_PINS issued_at: {made_at}
+        latest: 1900000000 max_seconds: 21600""")
+    fresh = encode("linchpin.trust.v1.Freshness", f"""
+        trust_domain: "example.org" version: 3 issued_at: {made_at}
+        expires_at: {made_at + 86400}""")
+    seed("relax", "six_hours", relax)
+    seed("freshness", "a_day", fresh)
+    alice, signature = next(iter(signatures.items()))
+    seed("relax_document", "six_hours", seeds.relax_document(relax, payload, signatures))
+    seed("relax_document", "a_day", seeds.freshness_document(fresh, signature))
+    seed("pin_files", "one", seeds.pin_file(payload, pin(alice), signature, relax, fresh))
 
 
 def agent_state(leaf, issuer, pkcs8, spki):

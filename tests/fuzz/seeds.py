@@ -66,6 +66,36 @@ def document(shown, payload, signatures):
                        for key, signature in signatures.items()]}, indent=2).encode()
 
 
+def relax_document(relax, set_payload, signatures):
+    listed = [{"key": pin_text(key), "signature": base64_text(signature)}
+              for key, signature in signatures.items()]
+    return json.dumps({
+        "linchpin_relax": 1,
+        "relax": {"trust_domain": "example.org", "version": 3, "relaxes": "issuer pins",
+                  "issued_at": "2027-01-15T08:00:00Z", "latest": "2030-03-17T17:46:40Z",
+                  "for_at_most": "6h"},
+        "payload": base64_text(relax), "signatures": listed,
+        "set": {"payload": base64_text(set_payload), "signatures": listed}}, indent=2).encode()
+
+
+def freshness_document(statement, signature):
+    return json.dumps({
+        "linchpin_freshness": 1,
+        "freshness": {"trust_domain": "example.org", "newest_version": 3,
+                      "issued_at": "2027-01-15T08:00:00Z", "expires_at": "2027-01-16T08:00:00Z"},
+        "payload": base64_text(statement), "signature": base64_text(signature)}, indent=2).encode()
+
+
+def pin_file(payload, key_id, signature, relax, statement):
+    return json.dumps({
+        "trustDomain": "example.org",
+        "pinSets": [{"payload": base64_text(payload),
+                     "signatures": [{"keyId": base64_text(key_id),
+                                     "signature": base64_text(signature)}]}],
+        "relax": {"payload": base64_text(relax)},
+        "freshness": {"payload": base64_text(statement)}}, indent=2).encode()
+
+
 def signers_file(spki):
     return json.dumps({"trustDomain": "example.org",
                        "signers": {"keys": [base64_text(spki)], "threshold": 1},

@@ -14,10 +14,12 @@
 #include "absl/strings/str_cat.h"
 #include "agent/attest/node_evidence.h"
 #include "agent/config.h"
+#include "agent/server/pin_files.h"
 #include "base/config_file.h"
 #include "base/metrics.h"
 #include "ca/server/config.h"
 #include "cli/pins_document.h"
+#include "cli/relax_document.h"
 #include "linchpin/config/v1/config.pb.h"
 #include "rpc/channel.h"
 #include "rpc/http2_preface.h"
@@ -98,6 +100,28 @@ void PinSetDocument(absl::string_view bytes) {
   for (const char c : described) {
     Require(c == '\n' || static_cast<unsigned char>(c) >= ' ', "a terminal is not controlled");
   }
+}
+
+void RelaxDocument(absl::string_view bytes) {
+  if (const auto relax = cli::DecodeRelaxDocument(bytes, "fuzz"); relax.ok()) {
+    const std::string text = cli::EncodeRelaxDocument(*relax);
+    const auto again = cli::DecodeRelaxDocument(text, "again");
+    Require(again.ok() && cli::EncodeRelaxDocument(*again) == text, "a document is read back");
+    (void)cli::DescribeRelax(*relax, absl::UnixEpoch());
+  }
+  if (const auto fresh = cli::DecodeFreshnessDocument(bytes, "fuzz"); fresh.ok()) {
+    const std::string text = cli::EncodeFreshnessDocument(*fresh);
+    Require(cli::DecodeFreshnessDocument(text, "again").ok(), "a statement is read back");
+    (void)cli::DescribeFreshness(*fresh, absl::UnixEpoch());
+  }
+}
+
+void PinFiles(absl::string_view bytes) {
+  const MemoryFile file(bytes);
+  agent::PinFiles files(file.path(), *trust::TrustDomain::FromName("example.org"));
+  const auto read = files.Look();
+  Require(read.has_value() && !files.Look().has_value(), "a file is told of once");
+  if (read->ok()) Require((*read)->trust_domain() == "example.org", "it is of our domain");
 }
 
 void LocalTexts(absl::string_view bytes) {

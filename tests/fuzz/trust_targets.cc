@@ -10,8 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/fuzz/parsers.h"
+#include "trust/freshness.h"
 #include "trust/judge.h"
 #include "trust/pin_set.h"
+#include "trust/relax.h"
 #include "trust/trust_acceptance.h"
 #include "trust/trust_codec.h"
 
@@ -148,6 +150,47 @@ void PinSet(absl::string_view bytes) {
   const trust::PinSetCursor cursor{set->trust_domain, set->signers, 0, 0};
   Require(!trust::FollowPinSets(cursor, {unsigned_set}, absl::UnixEpoch(), false).ok(),
           "an unsigned set is not followed");
+}
+
+void Relax(absl::string_view bytes) {
+  const auto relax = trust::ParseRelax(bytes);
+  if (!relax.ok()) return;
+  Require(relax->message.max_seconds() <= absl::ToInt64Seconds(trust::kLongestRelax),
+          "a relax has an end");
+  const trust::SignerSet signers{.keys = {Signer(0).public_key(), Signer(1).public_key()},
+                                 .threshold = 2};
+  const trust::PinSetCursor cursor{relax->trust_domain, signers, relax->message.version(), 0};
+  trust::v1::SignedRelax document;
+  document.set_payload(std::string(bytes));
+  trust::Relaxed relaxed;
+  const absl::Time now = absl::FromUnixSeconds(relax->message.issued_at());
+  Require(!trust::Honour(cursor, document, now, &relaxed).ok() && relaxed.used.empty(),
+          "an unsigned document relaxes nothing");
+  for (const uint32_t number : {0u, 1u}) {
+    *document.add_signatures() = trust::SignRelax(document.payload(), Signer(number));
+  }
+  Require(trust::Honour(cursor, document, now, &relaxed).ok(), "a signed one is honoured");
+  Require(relaxed.ends_at <= absl::FromUnixSeconds(relax->message.latest()),
+          "never past its latest date");
+  const trust::Relaxed once = relaxed;
+  Require(trust::Honour(cursor, document, relaxed.ends_at, &relaxed).ok() && relaxed == once,
+          "it is honoured once");
+}
+
+void Freshness(absl::string_view bytes) {
+  const auto statement = trust::ParseFreshness(bytes);
+  if (!statement.ok()) return;
+  Require(statement->expires_at() > statement->issued_at(), "a statement has a life");
+  trust::v1::PinSet set = Authority().PinSetMessage(statement->version(), {"alice"}, 1);
+  set.set_trust_domain(statement->trust_domain());
+  set.set_freshness_key(Signer(0).public_key().spki());
+  trust::v1::SignedFreshness made = trust::SignFreshness(*statement, Signer(0));
+  Require(trust::VerifyFreshness(set, made).ok(), "a signed statement verifies");
+  made.set_signature(trust::SignFreshness(*statement, Signer(1)).signature());
+  Require(!trust::VerifyFreshness(set, made).ok(), "one of another key does not");
+  Require(
+      trust::WhyWithheld(set, *statement, absl::FromUnixSeconds(statement->issued_at())).empty(),
+      "a set that was called the newest is not withheld");
 }
 
 void PinSets(const PinSetCase& offered) {

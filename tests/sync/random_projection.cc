@@ -55,6 +55,11 @@ trust::v1::TrustState RandomTrust(SeededRandom& random, size_t most_revocations)
     trust.add_declared_issuers(base::RandomBytes(random, 32));
   }
   for (size_t i = random.Below(4); i > 0; --i) trust.add_twins(std::string(900, 't'));
+  if (random.Below(2) == 0) {
+    trust.mutable_relax()->set_payload(std::string(4000, 'r'));
+    trust.mutable_relax()->add_signatures()->set_key_id("k");
+  }
+  if (random.Below(2) == 0) trust.mutable_freshness()->set_payload(std::string(90, 'f'));
   for (size_t i = random.Below(most_revocations + 1); i > 0; --i) {
     auto* const entry = trust.add_revocations();
     entry->set_serial(base::RandomBytes(random, 20));

@@ -59,21 +59,30 @@ TEST_F(BundleTest, HoldsRootsWherePinsDoNotBlock) {
 TEST_F(BundleTest, FollowsWhatTheSetSaysOfItsExpiry) {
   v1::EffectivePins* pins = context_.mutable_pins();
   pins->set_expires_at(absl::ToUnixSeconds(kNow));
-  const absl::Time before = kNow - absl::Seconds(1);
+  pins->set_expired(true);
   pins->set_on_expiry(v1::PinSet::KEEP);
   ExpectTwins(BundleKind::kPinned);
   pins->set_on_expiry(v1::PinSet::RELAX);
-  ExpectTwins(BundleKind::kPinned, before);
   ExpectRoots(BundleKind::kPinned);
+  pins->set_expired(false);
+  ExpectTwins(BundleKind::kPinned);
   pins->set_on_expiry(v1::PinSet::FAIL_CLOSED);
-  ExpectTwins(BundleKind::kPinned, before);
-  ExpectRoots(BundleKind::kRoots, before);
+  ExpectTwins(BundleKind::kPinned);
+  ExpectRoots(BundleKind::kRoots);
+  pins->set_expired(true);
   for (const BundleKind kind : {BundleKind::kPinned, BundleKind::kRoots}) {
     const Bundle bundle = BundleOf(context_, kind, kNow);
     EXPECT_EQ(bundle.holds, kind);
     EXPECT_THAT(bundle.certificates, ElementsAre(NobodysAnchor()));
     EXPECT_THAT(bundle.why_empty, HasSubstr("fail_closed"));
   }
+}
+
+TEST_F(BundleTest, HoldsRootsWhileThePinsAreRelaxed) {
+  v1::EffectivePins* pins = context_.mutable_pins();
+  pins->set_relaxed_until(absl::ToUnixSeconds(kNow));
+  ExpectRoots(BundleKind::kPinned, kNow - absl::Seconds(1));
+  ExpectTwins(BundleKind::kPinned);
 }
 
 TEST_F(BundleTest, AcceptsNobodyRatherThanThoseOfRootsWhereNoTwinIsKnown) {

@@ -160,6 +160,8 @@ class Reader {
     if (on_expiry.empty()) return pins;
     ASSIGN_OR_RETURN(const absl::Time expires, ReadTime("expires_at"));
     pins.set_expires_at(absl::ToUnixSeconds(expires));
+    ASSIGN_OR_RETURN(const absl::Time now, ReadTime("now"));
+    pins.set_expired(now >= expires);  // as an agent whose clocks agree
     if (on_expiry == "relax") {
       pins.set_on_expiry(trust::v1::PinSet::RELAX);
     } else if (on_expiry == "fail_closed") {

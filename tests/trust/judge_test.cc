@@ -100,15 +100,39 @@ TEST_F(JudgeTest, JudgedAgainPinsPolicyAndRevocationsAreThoseOfNow) {
   EXPECT_EQ(Again(chain, *Web(*TrustState::Make(std::move(parts))), kNow).reason(), v1::REVOKED);
 }
 
-TEST_F(JudgeTest, JudgedAgainTheExpiryOfPinsIsThatOfNow) {
+TEST_F(JudgeTest, PinsFailClosedOnceTheirHolderSawThemExpireNotByTheClockAlone) {
   v1::EffectivePins pins = authority_.StateParts().pins;
   pins.set_version(2);
   pins.set_expires_at(absl::ToUnixSeconds(kNow) + 3600);
   pins.set_on_expiry(v1::PinSet::FAIL_CLOSED);
+  EXPECT_TRUE(Again(ChainOf("/payments"), *Web(StateWith(pins)), kNow + absl::Hours(2)).allowed);
+  pins.set_expired(true);
+  EXPECT_EQ(Again(ChainOf("/payments"), *Web(StateWith(pins)), kNow).reason(), v1::PINS_EXPIRED);
+}
+
+TEST_F(JudgeTest, RelaxedPinsAreReportedUntilTheirTimeIsOver) {
+  v1::EffectivePins pins = SetZero({authority_.root().pin()}, {});
+  pins.set_version(2);
+  pins.set_relaxed_until(absl::ToUnixSeconds(kNow) + 60);
   const auto context = Web(StateWith(pins));
-  EXPECT_TRUE(Again(ChainOf("/payments"), *context, kNow + absl::Seconds(3599)).allowed);
-  EXPECT_EQ(Again(ChainOf("/payments"), *context, kNow + absl::Seconds(3600)).reason(),
-            v1::PINS_EXPIRED);
+  const RawChain chain = ChainOf("/payments");
+  const Verdict relaxed = Out(chain, *context, nullptr, kNow + absl::Seconds(59));
+  EXPECT_TRUE(relaxed.allowed);
+  ASSERT_EQ(relaxed.findings.size(), 1u);
+  EXPECT_EQ(relaxed.findings[0].reason, v1::ISSUER_NOT_PINNED);
+  EXPECT_THAT(relaxed.findings[0].detail, ::testing::HasSubstr("relaxed until"));
+  EXPECT_EQ(Out(chain, *context, nullptr, kNow + absl::Seconds(60)).reason(),
+            v1::ISSUER_NOT_PINNED);
+}
+
+TEST_F(JudgeTest, RelaxedPinsLetNoOtherRootIn) {
+  v1::EffectivePins pins = authority_.StateParts().pins;
+  pins.set_relaxed_until(absl::ToUnixSeconds(kNow) + 60);
+  const test::TestAuthority rogue("example.org", "rogue");
+  const test::Certified leaf = rogue.Leaf("/payments");
+  const RawChain chain = {leaf.certificate.der(), rogue.active().certificate.der(),
+                          rogue.root().certificate.der()};
+  EXPECT_EQ(Out(chain, *Web(StateWith(pins)), nullptr).reason(), v1::NO_PATH);
 }
 
 TEST_F(JudgeTest, MemoisedPathsAreJudgedByThePinsOfNow) {

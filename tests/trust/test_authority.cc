@@ -116,6 +116,19 @@ trust::v1::TrustState TestAuthority::Message(uint64_t epoch) const {
   return message;
 }
 
+namespace {
+
+// The same bytes each time, so that one version is one set.
+const trust::v1::PossessionProof& ProofOf(const trust::TrustDomain& trust_domain,
+                                          const x509::PrivateKey& key) {
+  static auto& made = *new std::map<std::string, trust::v1::PossessionProof>();
+  const std::string id = absl::StrCat(trust_domain.name(), " ", key.public_key().pin().ToString());
+  if (!made.contains(id)) made[id] = *trust::ProvePossession(trust_domain, key, kNow);
+  return made.at(id);
+}
+
+}  // namespace
+
 trust::v1::PinSet TestAuthority::PinSetMessage(uint64_t version,
                                                const std::vector<std::string>& signers,
                                                uint32_t threshold) const {
@@ -130,7 +143,7 @@ trust::v1::PinSet TestAuthority::PinSetMessage(uint64_t version,
   trust::v1::IssuerPin* backup = set.add_issuers();
   backup->set_spki_sha256(backup_.pin().bytes());
   backup->set_role(trust::v1::IssuerPin::BACKUP);
-  *backup->mutable_proof() = *trust::ProvePossession(trust_domain_, backup_.key, kNow);
+  *backup->mutable_proof() = ProofOf(trust_domain_, backup_.key);
   set.set_issued_at(absl::ToUnixSeconds(kNow) - 60);
   set.set_expires_at(absl::ToUnixSeconds(kNow) + 86400 * 365);
   *set.mutable_signers() = SignersOf(signers, threshold);

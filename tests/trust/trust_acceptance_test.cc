@@ -160,12 +160,14 @@ TEST_F(TrustAcceptanceTest, TheFirstSignedSetEndsSetZeroForEver) {
   EXPECT_EQ(held.cursor.version, 1u);
   EXPECT_EQ(held.cursor.signers.keys.size(), 3u);
   EXPECT_TRUE(held.state->pins().is_signed());
-  // A CA that then sends no set at all changes nothing of the pins, whatever it declares.
+  // What a CA declares changes nothing from then on, and to name no set at all is to withhold.
   const Certified rogue = authority_.MakeIssuer("rogue issuer");
-  v1::TrustState without = Incoming(3);
-  without.add_declared_issuers(rogue.pin().bytes());
-  without.add_issuers(rogue.certificate.der());
-  ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, without));
+  v1::TrustState declares = Incoming(3);
+  declares.add_declared_issuers(rogue.pin().bytes());
+  declares.add_issuers(rogue.certificate.der());
+  EXPECT_THAT(Accept(held, declares), StatusIs(kPrecondition, "no pin set"));
+  *declares.add_pin_sets() = held.message.pin_sets(0);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, declares));
   EXPECT_EQ(after.state->pins().version(), 1u);
   EXPECT_FALSE(after.state->IsIssuerPinned(rogue.pin()));
   EXPECT_EQ(after.state->issuers().size(), 3u);  // a candidate, no more

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/server/pin_files.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/durable_file.h"
+#include "base/status_macros.h"
+#include "trust/pin_upkeep.h"
+#include "trust/text.h"
+
+namespace linchpin::agent {
+namespace {
+
+absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::vector<std::string>{path};
+  std::vector<std::string> files;
+  for (std::filesystem::directory_iterator it(path, error), end; it != end; it.increment(error)) {
+    if (error) break;
+    if (it->path().extension() == ".json") files.push_back(it->path().string());
+    if (files.size() > kMaxPinFiles) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(path, " has more than ", kMaxPinFiles, " files"));
+    }
+  }
+  if (error) return absl::UnavailableError(absl::StrCat(path, ": ", error.message()));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<trust::v1::PinDocuments> PinFiles::Read() const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesAt(path_));
+  trust::v1::PinDocuments all;
+  all.set_trust_domain(trust_domain_.name());
+  for (const std::string& file : files) {
+    ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
+    trust::v1::PinDocuments documents;
+    const auto parsed = google::protobuf::util::JsonStringToMessage(text, &documents);
+    if (!parsed.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file, " is not what linchpin pins export writes: ", std::string(parsed.message())));
+    }
+    if (documents.trust_domain() != trust_domain_.name()) {
+      return absl::FailedPreconditionError(absl::StrCat(file, " is of trust domain ",
+                                                        trust::Quoted(documents.trust_domain()),
+                                                        ", expected ", trust_domain_.name()));
+    }
+    all = trust::MergeDocuments(all, documents);
+  }
+  return all;
+}
+
+std::optional<absl::StatusOr<trust::v1::PinDocuments>> PinFiles::Look() {
+  absl::StatusOr<trust::v1::PinDocuments> read = Read();
+  std::string now = read.ok() ? absl::StrCat("+", read->SerializeAsString())
+                              : absl::StrCat("-", read.status().message());
+  if (seen_ == now) return std::nullopt;
+  seen_ = std::move(now);
+  return read;
+}
+
+}  // namespace linchpin::agent

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// Signed pin sets that reach this node in files: what `linchpin pins export` writes, put there by
+// whatever distributes configuration. They authenticate themselves, the files need not.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/spiffe_id.h"
+
+namespace linchpin::agent {
+
+inline constexpr size_t kMaxPinFile = 1 << 20;
+inline constexpr size_t kMaxPinFiles = 64;
+
+// One thread. `path` is a file, or a directory whose *.json are read in the order of their names
+// (of a mounted ConfigMap each is a symbolic link, and is followed).
+class PinFiles {
+ public:
+  PinFiles(std::string path, trust::TrustDomain trust_domain)
+      : path_(std::move(path)), trust_domain_(std::move(trust_domain)) {}
+
+  // All of them together, if anything is otherwise than at the look before: the documents, or which
+  // file is not there, too large, not what was exported, or of another trust domain.
+  std::optional<absl::StatusOr<trust::v1::PinDocuments>> Look();
+
+ private:
+  absl::StatusOr<trust::v1::PinDocuments> Read() const;
+
+  const std::string path_;
+  const trust::TrustDomain trust_domain_;
+  std::optional<std::string> seen_;  // the documents as bytes, or the sentence
+};
+
+}  // namespace linchpin::agent

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "agent/core/agent_core.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/agent/agent_harness.h"
+
+namespace linchpin::test {
+namespace {
+
+const std::vector<std::string> kSigners = {"alice", "bob"};
+const std::vector<std::string> kWeb = {"unix:uid:1"};
+
+// A node under signed version 1, with a service.
+struct Pinned : AgentHarness {
+  Pinned() {
+    uptime = absl::Hours(1);
+    Join();
+    Register("i1", "/web", kWeb, 2);
+    SayTrust(Trust(2, {Sign(Set(1), kSigners)}), 3);
+    Open("c", kWeb);
+  }
+  trust::v1::PinSet Set(uint64_t version) const {
+    return authority.PinSetMessage(version, kSigners, 2);
+  }
+  trust::v1::TrustState Trust(uint64_t epoch,
+                              const std::vector<trust::v1::SignedPinSet>& sets) const {
+    trust::v1::TrustState trust = authority.Message(epoch);
+    for (const auto& set : sets) *trust.add_pin_sets() = set;
+    return trust;
+  }
+  trust::v1::SignedRelax Relaxing() const {
+    trust::v1::Relax relax;
+    relax.set_trust_domain("example.org");
+    relax.set_version(1);
+    relax.set_scope(trust::v1::Relax::ISSUER_PINS);
+    relax.set_issued_at(absl::ToUnixSeconds(kNow) - 10);
+    relax.set_latest(absl::ToUnixSeconds(kNow) + 86400);
+    relax.set_max_seconds(3600);
+    trust::v1::SignedRelax document;
+    document.set_payload(relax.SerializeAsString());
+    for (const std::string& name : kSigners) {
+      *document.add_signatures() = trust::SignRelax(document.payload(), KeyNamed(name));
+    }
+    return document;
+  }
+  void Play() {
+    trust::v1::TrustState trust = Trust(3, {Sign(Set(1), kSigners)});
+    *trust.mutable_relax() = Relaxing();
+    SayTrust(trust, 4);
+  }
+  const trust::v1::EffectivePins& Pins() const { return Last("c")->trust_domains(0).pins(); }
+};
+
+TEST(AgentPins, ARelaxIsServedSaidAndOverByItself) {
+  Pinned agent;
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  agent.Play();
+  const int64_t until = absl::ToUnixSeconds(agent.now) + 3600;
+  EXPECT_EQ(agent.Pins().relaxed_until(), until);
+  EXPECT_EQ(agent.acks.back().relaxed_until(), until);
+  EXPECT_TRUE(agent.Alarmed("is relaxed until"));
+  agent.Advance(absl::Minutes(61));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  EXPECT_EQ(agent.acks.back().relaxed_until(), 0);
+}
+
+TEST(AgentPins, AClockThatIsSetBackLengthensNoRelax) {
+  Pinned agent;
+  agent.Play();
+  agent.Advance(absl::Minutes(30));
+  agent.now -= absl::Hours(10);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_NE(agent.Pins().relaxed_until(), 0);
+  agent.Advance(absl::Minutes(31));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, ARestartNeitherForgetsNorBeginsARelaxAgain) {
+  Pinned agent;
+  agent.Play();
+  agent.Advance(absl::Minutes(30));
+  agent.Restart();
+  agent.Open("c", kWeb);
+  EXPECT_NE(agent.Pins().relaxed_until(), 0);
+  agent.now -= absl::Hours(10);
+  agent.Restart();
+  agent.Open("c", kWeb);
+  agent.Advance(absl::Minutes(31));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  agent.Restart();
+  agent.Open("c", kWeb);
+  agent.Play();
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, ExpireOnceTheLocalClockAndTheCasAgree) {
+  Pinned agent;
+  trust::v1::PinSet set = agent.Set(2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now) + 600);
+  set.set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
+  agent.SayTrust(agent.Trust(3, {Sign(set, kSigners)}), 4);
+  agent.now += absl::Minutes(15);  // set ahead; nothing is due for renewal yet
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_FALSE(agent.Pins().expired());
+  EXPECT_TRUE(agent.Alarmed("expired at"));
+  agent.Advance(absl::Minutes(10) + absl::Seconds(2));  // by what has passed since the CA's word
+  EXPECT_TRUE(agent.Pins().expired());
+}
+
+TEST(AgentPins, ANodeThatIsShutOutLooksForNewerSetsAndFollowsThemInOrder) {
+  Pinned agent;
+  trust::v1::PinSet second = agent.Set(2);
+  *second.mutable_signers() = SignersOf({"carol"}, 1);
+  trust::v1::PinSet third = agent.Set(3);
+  *third.mutable_signers() = SignersOf({"carol"}, 1);
+  agent.shown_sets = {Sign(second, {"alice", "bob", "carol"}), Sign(third, {"carol"})};
+  agent.refuses_streams = true;
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("refused")});
+  agent.Advance(absl::Minutes(5));
+  EXPECT_EQ(agent.core->model().pin_set_version(), 3u);
+  EXPECT_EQ(agent.Pins().version(), 3u);
+  agent.refuses_streams = false;
+  agent.Advance(absl::Minutes(5));
+  EXPECT_TRUE(agent.core->connected());
+}
+
+TEST(AgentPins, ForgedSetsThatAreShownToAShutOutNodeAreRefused) {
+  Pinned agent;
+  trust::v1::PinSet own = agent.Set(2);
+  *own.mutable_signers() = SignersOf({"mallory"}, 1);
+  agent.shown_sets = {Sign(own, {"mallory"})};
+  agent.refuses_streams = true;
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("refused")});
+  agent.Advance(absl::Minutes(5));
+  EXPECT_EQ(agent.core->model().pin_set_version(), 1u);
+  EXPECT_TRUE(agent.Alarmed("previous signers"));
+}
+
+TEST(AgentPins, SetsOfFilesAreTakenAndACaThatKnowsLessIsReported) {
+  Pinned agent;
+  trust::v1::PinDocuments documents;
+  documents.set_trust_domain("example.org");
+  *documents.add_pin_sets() = Sign(agent.Set(2), kSigners);
+  agent.Do(agent::event::PinFilesRead{documents});
+  EXPECT_EQ(agent.Pins().version(), 2u);
+  agent.SayTrust(agent.Trust(3, {Sign(agent.Set(1), kSigners)}), 4);
+  EXPECT_EQ(agent.Pins().version(), 2u);
+  EXPECT_THAT(agent.acks.back().refused(), ::testing::HasSubstr("withheld"));
+  // Files that lag behind, or hold what nobody signed, change nothing.
+  trust::v1::PinDocuments forged;
+  *forged.add_pin_sets() = Sign(agent.Set(3), {"alice"});
+  agent.Do(agent::event::PinFilesRead{forged});
+  EXPECT_EQ(agent.Pins().version(), 2u);
+  EXPECT_TRUE(agent.Alarmed("beside the CA's stream"));
+}
+
+TEST(AgentPins, TheFirstSignedSetInstallsItsSignersOnceAndSaysWho) {
+  Pinned agent;
+  const auto said = [&] {
+    return std::count_if(agent.notes.begin(), agent.notes.end(), [](const std::string& note) {
+      return note.find("set 0 is over") != std::string::npos &&
+             note.find(KeyNamed("alice").public_key().pin().ToString()) != std::string::npos;
+    });
+  };
+  EXPECT_EQ(said(), 1);
+  EXPECT_EQ(agent.sealed->pin_set_version(), 1u);
+  agent.SayTrust(agent.Trust(3, {Sign(agent.Set(2), kSigners)}), 4);
+  agent.Restart();
+  EXPECT_EQ(said(), 1);
+}
+
+TEST(AgentPins, UnderSetZeroFilesInstallNobody) {
+  AgentHarness agent;
+  agent.Join();
+  trust::v1::PinDocuments documents;
+  *documents.add_pin_sets() = Sign(agent.authority.PinSetMessage(1, {"mallory"}, 1), {"mallory"});
+  agent.Do(agent::event::PinFilesRead{documents});
+  EXPECT_EQ(agent.core->model().pin_set_version(), 0u);
+}
+
+TEST(AgentPins, WhatIsWrongWithThemIsSaidToTheCaAndWarnedOfWeeksBefore) {
+  Pinned agent;
+  trust::v1::PinSet set = agent.Set(2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now + absl::Hours(24 * 31)));
+  agent.SayTrust(agent.Trust(3, {Sign(set, kSigners)}), 4);
+  EXPECT_FALSE(agent.Alarmed("expires in less than 30 days"));
+  agent.ca_up = false;
+  agent.now += absl::Hours(25);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_TRUE(agent.Alarmed("expires in less than 30 days"));
+  agent.now += absl::Hours(24 * 16);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_TRUE(agent.Alarmed("expires in less than 14 days"));
+  ASSERT_FALSE(agent.core->pin_concerns().empty());
+  EXPECT_EQ(agent.core->pin_concerns().front().kind, "expiring");
+}
+
+}  // namespace
+}  // namespace linchpin::test

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "trust/pin_upkeep.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/status_matchers.h"
+#include "tests/trust/test_authority.h"
+#include "trust/freshness.h"
+
+namespace linchpin::trust {
+namespace {
+
+using test::KeyNamed;
+using test::kNow;
+using test::Sign;
+using test::SignersOf;
+using test::StatusIs;
+using test::TestAuthority;
+
+const std::vector<std::string> kSigners = {"alice", "bob", "carol"};
+const std::vector<std::string> kTwo = {"alice", "bob"};
+
+class PinUpkeepTest : public testing::Test {
+ protected:
+  PinUpkeepTest() : held_(Held(0)) {}
+
+  // Version 3 in force, signed by two of three.
+  TrustHeld Held(int64_t life) {
+    TrustHeld held{.cursor = {.trust_domain = authority_.trust_domain()}};
+    held.cursor.signers = *DecodeSigners(SignersOf(kSigners, 2));
+    v1::PinSet set = authority_.PinSetMessage(3, kSigners, 2);
+    if (life > 0) set.set_expires_at(absl::ToUnixSeconds(kNow) + life);
+    v1::TrustState message = authority_.Message(5);
+    *message.add_pin_sets() = Sign(set, kTwo);
+    return *AcceptTrust(held, message, {.now = kNow});
+  }
+  v1::TrustState Next(const v1::PinSet& set, const std::vector<std::string>& signers) {
+    v1::TrustState message = authority_.Message(6);
+    *message.add_pin_sets() = Sign(set, signers);
+    return message;
+  }
+  v1::SignedRelax Relaxing(uint64_t version) {
+    v1::Relax relax;
+    relax.set_trust_domain("example.org");
+    relax.set_version(version);
+    relax.set_scope(v1::Relax::ISSUER_PINS);
+    relax.set_issued_at(absl::ToUnixSeconds(kNow) - 10);
+    relax.set_latest(absl::ToUnixSeconds(kNow) + 86400);
+    relax.set_max_seconds(3600);
+    v1::SignedRelax document;
+    document.set_payload(relax.SerializeAsString());
+    for (const std::string& name : kTwo) {
+      *document.add_signatures() = SignRelax(document.payload(), KeyNamed(name));
+    }
+    return document;
+  }
+  struct Case {
+    std::string says;
+    std::function<v1::TrustState()> make;
+  };
+  void ExpectRefused(const std::vector<Case>& table) {
+    for (const Case& one : table) {
+      const auto accepted = AcceptTrust(held_, one.make(), {.now = kNow});
+      ASSERT_FALSE(accepted.ok()) << one.says;
+      EXPECT_THAT(std::string(accepted.status().message()), ::testing::HasSubstr(one.says));
+    }
+  }
+  TestAuthority authority_;
+  TrustHeld held_;
+};
+
+// What a CA that is not what it should be may send: each is refused whole, with a sentence.
+TEST_F(PinUpkeepTest, WhatAHostileCaSendsIsRefusedWholeAndNamed) {
+  const auto set = [&](uint64_t version) { return authority_.PinSetMessage(version, kSigners, 2); };
+  const std::vector<Case> table = {
+      {"rollback", [&] { return Next(set(2), kTwo); }},
+      {"other.org",
+       [&] {
+         v1::PinSet other = set(4);
+         other.set_trust_domain("other.org");
+         return Next(other, kTwo);
+       }},
+      {"signed by 1 of the previous signers", [&] { return Next(set(4), {"alice"}); }},
+      {"signed by 1 of the previous signers",  // a signer that was removed before
+       [&] {
+         v1::PinSet named = set(4);
+         *named.mutable_signers() = SignersOf({"alice", "bob", "dave"}, 2);
+         return Next(named, {"alice", "dave"});
+       }},
+      {"signed by 0 of the previous signers",  // a set of its own
+       [&] {
+         v1::PinSet own = set(4);
+         *own.mutable_signers() = SignersOf({"mallory"}, 1);
+         return Next(own, {"mallory"});
+       }},
+      {"signed by 1 of the set's own signers",  // new signers that did not sign
+       [&] {
+         v1::PinSet changed = set(4);
+         *changed.mutable_signers() = SignersOf({"alice", "dave"}, 2);
+         return Next(changed, kTwo);
+       }},
+      {"issuer 1",
+       [&] {
+         v1::PinSet malformed = set(4);
+         malformed.mutable_issuers(1)->mutable_spki_sha256()->pop_back();
+         return Next(malformed, kTwo);
+       }},
+      {"the backup is missing",
+       [&] {
+         v1::PinSet no_backup = set(4);
+         no_backup.mutable_issuers()->RemoveLast();
+         return Next(no_backup, kTwo);
+       }},
+      {"the active is missing",
+       [&] {
+         v1::PinSet no_active = set(4);
+         no_active.mutable_issuers()->DeleteSubrange(0, 1);
+         return Next(no_active, kTwo);
+       }},
+  };
+  ExpectRefused(table);
+}
+
+TEST_F(PinUpkeepTest, SoAreAnEpochThatGoesBackARootOfItsOwnAndARelaxThatTooFewSigned) {
+  ExpectRefused({
+      {"trust epoch 4",
+       [&] {
+         v1::TrustState replay = Next(authority_.PinSetMessage(4, kSigners, 2), kTwo);
+         replay.set_epoch(4);
+         return replay;
+       }},
+      {"no anchor of",
+       [&] {  // a root that no set vouches for
+         v1::TrustState rogue = TestAuthority("example.org", "rogue").Message(6);
+         *rogue.add_pin_sets() = held_.message.pin_sets(0);
+         return rogue;
+       }},
+      {"relax",
+       [&] {
+         v1::TrustState relaxing = authority_.Message(6);
+         *relaxing.add_pin_sets() = held_.message.pin_sets(0);
+         *relaxing.mutable_relax() = Relaxing(3);
+         relaxing.mutable_relax()->mutable_signatures()->RemoveLast();
+         return relaxing;
+       }},
+  });
+}
+
+TEST_F(PinUpkeepTest, ASetThatWasTakenBeforeIsPassedOver) {
+  ASSERT_OK_AND_ASSIGN(const TrustHeld again, AcceptTrust(held_, held_.message, {.now = kNow}));
+  EXPECT_EQ(again.cursor.version, 3u);
+}
+
+TEST_F(PinUpkeepTest, AnotherSetOfTheVersionThatIsHeldIsRefusedAndSoIsNone) {
+  v1::PinSet other = authority_.PinSetMessage(3, kSigners, 2);
+  other.set_urgent(true);
+  EXPECT_THAT(AcceptTrust(held_, Next(other, kTwo), {.now = kNow}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "with other contents"));
+  v1::TrustState both = Next(other, kTwo);
+  *both.add_pin_sets() = Sign(authority_.PinSetMessage(4, kSigners, 2), kTwo);
+  EXPECT_THAT(AcceptTrust(held_, both, {.now = kNow}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "with other contents"));
+  EXPECT_THAT(AcceptTrust(held_, authority_.Message(6), {.now = kNow}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "no pin set"));
+  // Signed by others of the same signers it is the same set.
+  EXPECT_OK(AcceptTrust(held_, Next(authority_.PinSetMessage(3, kSigners, 2), {"bob", "carol"}),
+                        {.now = kNow}));
+}
+
+TEST_F(PinUpkeepTest, PinsExpireOnceBothClocksSaySo) {
+  const TrustHeld held = Held(100);
+  const absl::Time expires = kNow + absl::Seconds(100);
+  ASSERT_OK_AND_ASSIGN(std::optional<TrustHeld> at,
+                       PinsAt(held, {.agreed = kNow, .latest = expires + absl::Hours(1)}));
+  EXPECT_FALSE(at.has_value());
+  EXPECT_EQ(UntilPinsChange(held, {.agreed = kNow, .latest = kNow}), absl::Seconds(100));
+  ASSERT_OK_AND_ASSIGN(at, PinsAt(held, {.agreed = expires, .latest = expires}));
+  ASSERT_TRUE(at.has_value());
+  EXPECT_TRUE(at->state->pins().expired());
+  EXPECT_NE(at->state->digest(), held.state->digest());
+  ASSERT_OK_AND_ASSIGN(at, PinsAt(*at, {.agreed = kNow, .latest = expires}));
+  ASSERT_TRUE(at.has_value());
+  EXPECT_FALSE(at->state->pins().expired());
+}
+
+TEST_F(PinUpkeepTest, ARelaxEndsOnceAnyClockSaysSoAndDoesNotBeginAgain) {
+  v1::TrustState message = held_.message;
+  *message.mutable_relax() = Relaxing(3);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld relaxed, AcceptTrust(held_, message, {.now = kNow}));
+  const absl::Time ends = kNow + absl::Hours(1);
+  EXPECT_EQ(relaxed.state->pins().relaxed_until(), absl::ToUnixSeconds(ends));
+  ASSERT_OK_AND_ASSIGN(std::optional<TrustHeld> at,
+                       PinsAt(relaxed, {.agreed = kNow, .latest = ends}));
+  ASSERT_TRUE(at.has_value());
+  EXPECT_EQ(at->state->pins().relaxed_until(), 0);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld again,
+                       AcceptTrust(*at, message, {.now = kNow, .latest = ends}));
+  EXPECT_EQ(again.state->pins().relaxed_until(), 0);
+  // A newer set ends it at once.
+  ASSERT_OK_AND_ASSIGN(
+      const TrustHeld next,
+      AcceptTrust(relaxed, Next(authority_.PinSetMessage(4, kSigners, 2), kTwo), {.now = kNow}));
+  EXPECT_EQ(next.state->pins().relaxed_until(), 0);
+  EXPECT_EQ(next.relaxed, Relaxed());
+}
+
+TEST_F(PinUpkeepTest, DocumentsOfAnyCarrierFollowTheChangesOfSignersInOrder) {
+  v1::PinSet fourth = authority_.PinSetMessage(4, {"dave", "erin"}, 2);
+  v1::PinSet fifth = authority_.PinSetMessage(5, {"dave", "erin"}, 1);
+  v1::PinDocuments documents;
+  *documents.add_pin_sets() = Sign(fifth, {"dave", "erin"});
+  EXPECT_THAT(TakeDocuments(held_, documents, {}, {.now = kNow}),
+              StatusIs(absl::StatusCode::kPermissionDenied, "previous signers"));
+  v1::PinDocuments before;
+  *before.add_pin_sets() = held_.message.pin_sets(0);
+  *before.add_pin_sets() = Sign(fourth, {"alice", "bob", "dave", "erin"});
+  documents = MergeDocuments(documents, before);
+  ASSERT_EQ(documents.pin_sets_size(), 3);
+  ASSERT_OK_AND_ASSIGN(const std::optional<TrustHeld> taken,
+                       TakeDocuments(held_, documents, {}, {.now = kNow}));
+  ASSERT_TRUE(taken.has_value());
+  EXPECT_EQ(taken->cursor.version, 5u);
+  EXPECT_EQ(taken->cursor.signers.keys.size(), 2u);
+  // Then the CA's own word, which knows less, is a rollback.
+  EXPECT_THAT(AcceptTrust(*taken, held_.message, {.now = kNow}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "withheld"));
+  ASSERT_OK_AND_ASSIGN(const std::optional<TrustHeld> nothing,
+                       TakeDocuments(*taken, documents, {}, {.now = kNow}));
+  EXPECT_FALSE(nothing.has_value());
+}
+
+TEST_F(PinUpkeepTest, NobodyInstallsSignersUnderSetZeroByAnotherCarrier) {
+  TrustHeld zero{.cursor = {.trust_domain = authority_.trust_domain()}};
+  zero.set_zero = true;
+  zero.frozen_anchors = {authority_.root().pin()};
+  ASSERT_OK_AND_ASSIGN(zero, AcceptTrust(zero, authority_.Message(1), {.now = kNow}));
+  v1::PinDocuments documents;
+  *documents.add_pin_sets() = held_.message.pin_sets(0);
+  ASSERT_OK_AND_ASSIGN(const std::optional<TrustHeld> taken,
+                       TakeDocuments(zero, documents, {}, {.now = kNow}));
+  EXPECT_FALSE(taken.has_value());
+}
+
+TEST_F(PinUpkeepTest, AWrongFreshnessStatementIsLeftOutAndNamed) {
+  v1::PinSet set = authority_.PinSetMessage(4, kSigners, 2);
+  set.set_freshness_key(KeyNamed("clerk").public_key().spki());
+  v1::Freshness statement;
+  statement.set_trust_domain("example.org");
+  statement.set_version(4);
+  statement.set_issued_at(absl::ToUnixSeconds(kNow));
+  statement.set_expires_at(absl::ToUnixSeconds(kNow) + 3600);
+  v1::TrustState message = Next(set, kTwo);
+  *message.mutable_freshness() = SignFreshness(statement, KeyNamed("mallory"));
+  ASSERT_OK_AND_ASSIGN(TrustHeld next, AcceptTrust(held_, message, {.now = kNow}));
+  EXPECT_FALSE(next.freshness.has_value());
+  EXPECT_THAT(next.faults, ::testing::ElementsAre(::testing::HasSubstr("not signed with the key")));
+  *message.mutable_freshness() = SignFreshness(statement, KeyNamed("clerk"));
+  ASSERT_OK_AND_ASSIGN(next, AcceptTrust(held_, message, {.now = kNow}));
+  EXPECT_TRUE(next.freshness.has_value());
+  // An older one, or none, takes nothing away.
+  message.clear_freshness();
+  message.set_epoch(7);
+  ASSERT_OK_AND_ASSIGN(next, AcceptTrust(next, message, {.now = kNow}));
+  EXPECT_TRUE(next.freshness.has_value());
+}
+
+}  // namespace
+}  // namespace linchpin::trust

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "trust/freshness.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "trust/spiffe_id.h"
+#include "trust/text.h"
+#include "trust/unknown_fields.h"
+
+namespace linchpin::trust {
+namespace {
+
+constexpr size_t kMaxPayload = 4096;
+constexpr int64_t kLatestTime = 253402300799;  // 9999-12-31T23:59:59Z, RFC 5280 §4.1.2.5
+
+absl::Status Malformed(absl::string_view entry, absl::string_view fault) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the freshness statement is malformed: ", entry, ": ", fault));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Freshness> ParseFreshness(absl::string_view payload) {
+  if (payload.empty() || payload.size() > kMaxPayload) {
+    return Malformed("payload", absl::StrCat("it has ", payload.size(), " bytes, 1 to ",
+                                             kMaxPayload, " are expected"));
+  }
+  v1::Freshness statement;
+  if (!statement.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+    return Malformed("payload", "these bytes are no Freshness message");
+  }
+  if (std::string unknown = FirstUnknownField(statement); !unknown.empty()) {
+    return Malformed(unknown, "it is unknown here; a newer program is needed to read it");
+  }
+  absl::StatusOr<TrustDomain> trust_domain = TrustDomain::FromName(statement.trust_domain());
+  if (!trust_domain.ok()) return Malformed("trust_domain", trust_domain.status().message());
+  if (statement.version() == 0) return Malformed("version", "it is 0; versions begin at 1");
+  if (statement.issued_at() <= 0 || statement.issued_at() > kLatestTime) {
+    return Malformed("issued_at", absl::StrCat(statement.issued_at(), " is no time of issue"));
+  }
+  const int64_t life = statement.expires_at() - statement.issued_at();
+  if (life <= 0 || life > absl::ToInt64Seconds(kLongestFreshness)) {
+    return Malformed("expires_at",
+                     absl::StrCat("a life of ", life, " s; at most ",
+                                  absl::FormatDuration(kLongestFreshness), " is allowed"));
+  }
+  return statement;
+}
+
+std::string FreshnessSigningInput(absl::string_view payload) {
+  return absl::StrCat("linchpin pin set freshness v1\n", payload);
+}
+
+v1::SignedFreshness SignFreshness(const v1::Freshness& statement, const x509::PrivateKey& key) {
+  v1::SignedFreshness result;
+  result.set_payload(statement.SerializeAsString());
+  // Of a key that cannot sign the signature is empty: it verifies nowhere.
+  absl::StatusOr<std::string> signature = key.Sign(FreshnessSigningInput(result.payload()));
+  if (signature.ok()) result.set_signature(*signature);
+  return result;
+}
+
+absl::StatusOr<v1::Freshness> VerifyFreshness(const v1::PinSet& set,
+                                              const v1::SignedFreshness& statement) {
+  ASSIGN_OR_RETURN(v1::Freshness parsed, ParseFreshness(statement.payload()));
+  if (parsed.trust_domain() != set.trust_domain()) {
+    return absl::FailedPreconditionError(absl::StrCat("the freshness statement is of trust domain ",
+                                                      Quoted(parsed.trust_domain()), ", expected ",
+                                                      set.trust_domain()));
+  }
+  const std::string& spki = set.freshness_key();
+  if (spki.empty()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("pin set version ", set.version(), " names no key for freshness statements"));
+  }
+  ASSIGN_OR_RETURN(const x509::PublicKey key, x509::PublicKey::FromSpki(spki));
+  if (key.Verify(FreshnessSigningInput(statement.payload()), statement.signature()).ok()) {
+    return parsed;
+  }
+  return absl::PermissionDeniedError(
+      absl::StrCat("the freshness statement is not signed with the key ", key.pin().ToString(),
+                   ", which pin set version ", set.version(), " names"));
+}
+
+std::string WhyWithheld(const v1::PinSet& set, const std::optional<v1::Freshness>& newest,
+                        absl::Time now) {
+  if (set.freshness_key().empty()) return "";
+  const uint64_t version = set.version();
+  if (newest.has_value() && newest->version() > version) {
+    return absl::StrCat("a freshness statement of ",
+                        TimeText(absl::FromUnixSeconds(newest->issued_at())),
+                        " names pin set version ", newest->version(), " as the newest, version ",
+                        version, " is held: newer sets are withheld");
+  }
+  absl::Time until = absl::FromUnixSeconds(set.issued_at()) + kFreshAtIssue;
+  if (newest.has_value()) {
+    until = std::max(until, absl::FromUnixSeconds(newest->expires_at()));
+  }
+  if (now < until) return "";
+  return absl::StrCat("no freshness statement is newer than ", TimeText(until),
+                      ": sets newer than version ", version,
+                      " may be withheld, or nobody made one (linchpin pins fresh)");
+}
+
+}  // namespace linchpin::trust
