@@ -156,6 +156,19 @@ def test_through_a_change_of_the_signer_and_of_the_root(traveller):
     assert node(traveller.deployment, "a")["pinSetVersion"] == "5"
 
 
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "set zero"])
+def test_through_a_failover(deployment, signed):
+    traveller = Traveller(deployment, signed)
+    traveller.leave()
+    before = traveller.issuers()
+    deployment.out("failover", "--except", "a")
+    changed = {pin for pin, state in traveller.issuers().items() if before.get(pin) != state}
+    assert len(changed) >= 2, "the active issuer and the backup"
+    traveller.wait_until_expired()
+    traveller.come_back()
+    traveller.wait_for_return()
+
+
 def test_an_agent_that_was_cut_off_but_never_stopped(traveller):
     """What it holds of the CA is as old as what a stopped one has on its disk."""
     ca = traveller.deployment
