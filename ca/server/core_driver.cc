@@ -171,11 +171,14 @@ void CoreDriver::Do(action::MakeServingKey) {
     base::LogError("no serving key", {{"error", std::string(key.status().message())}});
     return;
   }
-  serving_key_ = *key;
-  Complete(event::ServingKeyMade{key->public_key()});
+  Complete(event::ServingKeyMade{serving_keys_.Made(*std::move(key))});
 }
 
 void CoreDriver::Do(action::UseServingCertificate action) {
+  if (!serving_keys_.Use(action.chain.front())) {
+    base::LogError("the key of a new serving certificate is gone; the last one stays", {});
+    return;
+  }
   serving_chain_ = std::move(action.chain);
   base::LogInfo(
       "uses a new serving certificate",
@@ -193,7 +196,7 @@ void CoreDriver::Do(action::UseTrust action) {
 void CoreDriver::SwapContext() {
   if (serving_chain_.empty() || trust_ == nullptr) return;
   auto context = trust::MtlsContext::Make({.chain = serving_chain_,
-                                           .key = serving_key_,
+                                           .key = serving_keys_.in_use(),
                                            .trust = {{trust_->trust_domain(), trust_}},
                                            .policy = {}});
   if (!context.ok()) {

@@ -22,6 +22,7 @@
 #include "base/mutex.h"
 #include "base/run_loop.h"
 #include "ca/core/ca_core.h"
+#include "ca/core/serving_keys.h"
 #include "ca/keys/key_manager.h"
 #include "ca/log/issuance_log.h"
 #include "ca/server/signers.h"
@@ -122,7 +123,7 @@ class CoreDriver {
   std::unique_ptr<CaCore> core_;
   std::map<CallId, Answer> calls_;
   std::map<SessionId, std::shared_ptr<SessionSink>> sessions_;
-  std::optional<x509::PrivateKey> serving_key_;
+  ServingKeys serving_keys_;
   x509::Chain serving_chain_;
   std::shared_ptr<const trust::TrustState> trust_;
   base::LogLimit notes_said_{50};

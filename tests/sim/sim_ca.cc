@@ -3,9 +3,11 @@
 
 #include "tests/sim/sim_ca.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "ca/core/authorities.h"
 #include "ca/core/issuing.h"
@@ -20,8 +22,8 @@ constexpr uint64_t kFaultOneIn = 60;
 
 ca::CoreOptions Options() {
   ca::Profile profile{.trust_domain = *trust::TrustDomain::FromName("sim.example")};
-  profile.leaf_ttl = absl::Minutes(10);
-  profile.node_ttl = absl::Minutes(60);
+  profile.leaf_ttl = absl::Minutes(8);
+  profile.node_ttl = absl::Minutes(12);
   return {.profile = profile};
 }
 
@@ -58,6 +60,21 @@ ca::Outstanding SimCa::ReadLog() {
   return outstanding;
 }
 
+std::optional<std::string> SimCa::AnySerial() {
+  if (log_.empty()) return std::nullopt;
+  const ca::v1::LogEntry& entry = log_[world_.random().Below(log_.size())];
+  const bool of_service = !absl::StrContains(entry.spiffe_id(), "/linchpin/");
+  if (!of_service || entry.not_after() <= absl::ToUnixSeconds(clock())) return std::nullopt;
+  return entry.serial();
+}
+
+bool SimCa::HasValidThrough(const std::string& node_id) const {
+  const int64_t now = absl::ToUnixSeconds(world_.now());
+  return std::any_of(log_.begin(), log_.end(), [&](const ca::v1::LogEntry& entry) {
+    return entry.node_id() == node_id && entry.not_after() > now;
+  });
+}
+
 void SimCa::FirstStart() {
   const auto make = [this](const char* name) { return *keys_.Create(name, x509::KeyType::kP256); };
   const ca::FirstKeys keys{make(ca::kRootKeyName), make(ca::kActiveKeyName),
@@ -77,7 +94,7 @@ void SimCa::Crash() {
   sessions_.clear();
   context_.reset();
   serving_chain_.clear();
-  serving_key_.reset();
+  serving_keys_ = {};
   for (auto& [id, session] : sessions) session.closed(absl::UnavailableError("the CA is gone"));
 }
 
@@ -194,12 +211,15 @@ void SimCa::Do(const ca::action::CloseSession& action) {
 
 void SimCa::Do(const ca::action::MakeServingKey&) {
   Later([this] {
-    serving_key_ = *x509::PrivateKey::Generate(x509::KeyType::kP256);
-    Step(ca::event::ServingKeyMade{serving_key_->public_key()});
+    auto key = *x509::PrivateKey::Generate(x509::KeyType::kP256);
+    Step(ca::event::ServingKeyMade{serving_keys_.Made(std::move(key))});
   });
 }
 
 void SimCa::Do(const ca::action::UseServingCertificate& action) {
+  if (!serving_keys_.Use(action.chain.front())) {
+    return world_.Broken("the CA can serve", "the key of its certificate is gone");
+  }
   serving_chain_ = action.chain;
   UseContext();
 }
@@ -212,7 +232,7 @@ void SimCa::Do(const ca::action::UseTrust& action) {
 void SimCa::UseContext() {
   if (trust_ == nullptr || serving_chain_.empty()) return;
   auto context = trust::MtlsContext::Make({.chain = serving_chain_,
-                                           .key = serving_key_,
+                                           .key = serving_keys_.in_use(),
                                            .trust = {{trust_domain(), trust_}},
                                            .policy = {}});
   if (!context.ok()) return world_.Broken("the CA can serve", context.status().ToString());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ca/core/ca_core.h"
+#include "ca/core/serving_keys.h"
 #include "ca/keys/memory_key_manager.h"
 #include "ca/store/memory_store.h"
 #include "tests/sim/history.h"
@@ -58,6 +59,10 @@ class SimCa {
   bool Logged(const std::string& certificate_sha256) const {
     return logged_.contains(certificate_sha256);
   }
+  // Of a service's certificate that is valid, if one is found at once.
+  std::optional<std::string> AnySerial();
+  // Is anything valid that was issued through this node, or to it?
+  bool HasValidThrough(const std::string& node_id) const;
   const trust::TrustDomain& trust_domain() const { return options_.profile.trust_domain; }
   ca::MemoryKeyManager& keys() { return keys_; }
 
@@ -106,7 +111,7 @@ class SimCa {
   std::map<ca::CallId, Reply> calls_;
   std::map<ca::SessionId, Session> sessions_;
   uint64_t last_id_ = 0;
-  std::optional<x509::PrivateKey> serving_key_;
+  ca::ServingKeys serving_keys_;
   x509::Chain serving_chain_;
   std::shared_ptr<const trust::TrustState> trust_;
   std::shared_ptr<const trust::MtlsContext> context_;
