@@ -37,15 +37,16 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
     const trust::Expect expect = direction == trust::Direction::kOutbound
                                      ? trust::Expect::Id(*peer.id())
                                      : trust::Expect::AnyAllowed();
-    return std::pair(trust::Judge(Raw(peer.chain()), own, direction, expect, self.clock(), nullptr),
-                     tls::event::ConnectionOpened{
-                         .id = id,
-                         .self_id = own.id()->ToString(),
-                         .chain = Raw(peer.chain()),
-                         .direction = direction,
-                         .expect = expect,
-                         .handshake_time = self.clock(),
-                         .trust_digest = self.in_force()->contexts->decoded.trust_digest});
+    return std::pair(
+        trust::Judge(Raw(peer.chain()), own, direction, expect, self.clock(), self.memo()),
+        tls::event::ConnectionOpened{
+            .id = id,
+            .self_id = own.id()->ToString(),
+            .chain = Raw(peer.chain()),
+            .direction = direction,
+            .expect = expect,
+            .handshake_time = self.clock(),
+            .trust_digest = self.in_force()->contexts->decoded.trust_digest});
   };
   const auto [out, out_live] = judge(caller, *from, *to, trust::Direction::kOutbound);
   const auto [in, in_live] = judge(callee, *to, *from, trust::Direction::kInbound);
@@ -54,15 +55,31 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
 
   const auto answer =
       ca_.history().Allowed(pair, caller.in_force()->made_at, callee.in_force()->made_at);
+  const auto revoked = [&](const trust::MtlsContext& one) {
+    return ca_.history().Revoked(*one.id(), one.chain(), caller.in_force()->epoch(),
+                                 callee.in_force()->epoch());
+  };
   const std::string what = absl::StrCat(
       pair.first, " (revision ", caller.in_force()->made_at, ") -> ", pair.second, " (revision ",
       callee.in_force()->made_at, "): ", out.ToString(), " / ", in.ToString());
+  if (passed &&
+      (revoked(*from) == History::Answer::kAlways || revoked(*to) == History::Answer::kAlways)) {
+    return world_.Broken("what is revoked is never let through", what);
+  }
   if (passed && answer == History::Answer::kNever) {
     return world_.Broken("a forbidden pair is never let through", what);
   }
   const bool valid = ValidFor(*from, world_.now(), caller.clock(), callee.clock()) &&
                      ValidFor(*to, world_.now(), caller.clock(), callee.clock());
-  if (!passed && valid && answer == History::Answer::kAlways) {
+  // Who lost his identity is told nothing by an agent that does not know him from before.
+  const auto forgotten = [&](const SimService& service, const trust::MtlsContext& own) {
+    return !service.UsesItsStream() &&
+           !ca_.history().RegisteredSince(own.id()->ToString(), service.in_force()->made_at);
+  };
+  if (!passed && (forgotten(caller, *from) || forgotten(callee, *to))) return;
+  const bool clean =
+      revoked(*from) == History::Answer::kNever && revoked(*to) == History::Answer::kNever;
+  if (!passed && valid && clean && answer == History::Answer::kAlways) {
     return world_.Broken("an allowed pair is never refused", what);
   }
   if (!passed) return;
@@ -79,36 +96,60 @@ void Audit::EndConnection(tls::ConnectionId id) {
   }
 }
 
-void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
-  if (!ca_.up()) return;
-  const auto answered = [&](const absl::Status& status, const SimCa::Message& message) {
-    if (!status.ok()) return;
-    const auto& coverage = static_cast<const ca::v1::Coverage&>(*message);
-    if (!coverage.complete()) return;
-    for (const auto& node : nodes) {
-      if (node->sealed_epoch() == 0) continue;  // was never a node
-      if (node->sealed_epoch() < coverage.epoch()) {
-        world_.Broken("no gate opens early",
-                      absl::StrCat(node->name(), " holds epoch ", node->sealed_epoch()));
-      }
-      for (const auto& service : node->services()) {
-        // What it had of another life of its agent does not count: this one cannot know of it.
-        if (!service->running() || !service->UsesItsStream()) continue;
-        if (service->in_force()->contexts->Find("")->expires_at() <= service->clock()) continue;
-        const uint64_t epoch = service->in_force()->contexts->decoded.trust_epoch;
-        if (epoch < coverage.epoch()) {
-          world_.Broken("no gate opens early",
-                        absl::StrCat(service->process(), " enforces epoch ", epoch, " of ",
-                                     coverage.epoch(), ": ", coverage.ShortDebugString()));
-        }
+void Audit::CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
+                      const std::string& why) {
+  for (const auto& node : nodes) {
+    // Was never a node, or nothing that it could show is valid any more.
+    if (node->sealed_epoch() == 0 || !ca_.HasValidThrough(node->node_id())) continue;
+    if (node->sealed_epoch() < epoch) {
+      world_.Broken("no gate opens early",
+                    absl::StrCat(node->name(), " holds epoch ", node->sealed_epoch(), ": ", why));
+    }
+    for (const auto& service : node->services()) {
+      // What it had of another life of its agent does not count: this one cannot know of it.
+      if (!service->running() || !service->UsesItsStream()) continue;
+      if (service->in_force()->contexts->Find("")->expires_at() <= service->clock()) continue;
+      const uint64_t enforced = service->in_force()->contexts->decoded.trust_epoch;
+      if (enforced < epoch) {
+        world_.Broken("no gate opens early", absl::StrCat(service->process(), " enforces epoch ",
+                                                          enforced, " of ", epoch, ": ", why));
       }
     }
-  };
+  }
+}
+
+void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
+  if (!ca_.up()) return;
   ca_.Call(
       [](ca::CallId call) {
         return ca::event::AdminAsked{call, Operator::Root(), ca::v1::CoverageRequest()};
       },
-      answered);
+      [&](const absl::Status& status, const SimCa::Message& message) {
+        if (!status.ok()) return;
+        const auto& coverage = static_cast<const ca::v1::Coverage&>(*message);
+        if (coverage.complete()) CheckHeld(nodes, coverage.epoch(), coverage.ShortDebugString());
+      });
+}
+
+void Audit::CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
+                          const ca::v1::Rotation& rotation) {
+  const bool of_signers = rotation.what() == "signers";
+  if (rotation.step() == ca::v1::ACTIVATED && !of_signers && rotation.history_size() > 0) {
+    const ca::v1::RotationEvent& last = *rotation.history().rbegin();
+    if (last.has_gate()) CheckHeld(nodes, last.gate().epoch(), "activated");
+  }
+  if (rotation.step() != ca::v1::DROPPED) return;
+  const std::set<std::string> dropped(rotation.old_pins().begin(), rotation.old_pins().end());
+  for (const auto& node : nodes) {
+    for (const auto& service : node->services()) {
+      if (!service->running() || !service->in_force()) continue;
+      const auto context = service->in_force()->contexts->Find("");
+      const std::string issuer = context->chain()[1].public_key().pin().bytes();
+      if (context->expires_at() > world_.now() && dropped.contains(issuer)) {
+        world_.Broken("what a dropped key signed is not in use", service->process());
+      }
+    }
+  }
 }
 
 void Audit::CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, const Operator& oper) {

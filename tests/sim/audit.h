@@ -28,6 +28,10 @@ class Audit {
   void EndConnection(tls::ConnectionId id);
   // Complete coverage means what it says.
   void CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes);
+  // What the CA says of a rotation is so: nobody lacks what it signs with, nobody uses what it
+  // dropped.
+  void CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
+                     const ca::v1::Rotation& rotation);
   // Nothing fails any more and time has passed: everybody has what he should.
   void CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, const Operator& oper);
 
@@ -35,6 +39,9 @@ class Audit {
   size_t refused() const { return refused_; }
 
  private:
+  // Nobody who counts is behind this epoch; `why` says what it was taken for.
+  void CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
+                 const std::string& why);
   void CheckSettledService(const SimService& service, const Operator& oper);
 
   World& world_;

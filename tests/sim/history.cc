@@ -13,7 +13,17 @@ void History::Record(const ca::Registry& registry) {
   for (const auto& [pair, row] : registry.rules()) {
     if (row.record.rule().outbound() && row.record.rule().inbound()) state.allowed.insert(pair);
   }
-  for (const auto& [id, row] : registry.identities()) state.identities.insert(id);
+  for (const auto& [id, row] : registry.identities()) {
+    state.registered.insert(row.record.identity().spiffe_id());
+  }
+  std::vector<trust::v1::Revocation> revoked;
+  for (const auto& [key, row] : registry.revocations()) {
+    revoked.insert(revoked.end(), row.record.revocations().begin(), row.record.revocations().end());
+  }
+  auto revocations = trust::Revocations::FromMessages(std::move(revoked));
+  if (revocations.ok()) {
+    revocations_.insert_or_assign(registry.trust().record.epoch(), *std::move(revocations));
+  }
 }
 
 History::Answer History::Allowed(const Pair& pair, ca::Revision a, ca::Revision b) const {
@@ -32,10 +42,26 @@ History::Answer History::Allowed(const Pair& pair, ca::Revision a, ca::Revision 
   return ever ? Answer::kSometimes : Answer::kNever;
 }
 
-bool History::Registered(const std::string& identity_id, ca::Revision at) const {
-  auto it = states_.upper_bound(at);
-  if (it == states_.begin()) return false;
-  return std::prev(it)->second.identities.contains(identity_id);
+History::Answer History::Revoked(const trust::SpiffeId& id, const x509::Chain& chain, uint64_t a,
+                                 uint64_t b) const {
+  auto it = revocations_.upper_bound(std::min(a, b));
+  if (it != revocations_.begin()) it = std::prev(it);
+  bool ever = false;
+  bool always = true;
+  for (; it != revocations_.end() && it->first <= std::max(a, b); ++it) {
+    const bool revoked = it->second.Denies(id, chain).has_value();
+    ever = ever || revoked;
+    always = always && revoked;
+  }
+  if (ever && always) return Answer::kAlways;
+  return ever ? Answer::kSometimes : Answer::kNever;
+}
+
+bool History::RegisteredSince(const std::string& spiffe_id, ca::Revision since) const {
+  auto it = states_.upper_bound(since);
+  if (it != states_.begin()) it = std::prev(it);
+  return std::all_of(it, states_.end(),
+                     [&](const auto& at) { return at.second.registered.contains(spiffe_id); });
 }
 
 }  // namespace linchpin::sim

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// What the registry allowed at each of its revisions, as the store had it: the yardstick of the
-// audit.
+// What the registry allowed at each of its revisions, and what was revoked at each trust epoch, as
+// the store had it: the yardstick of the audit.
 #pragma once
 
 #include <map>
@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ca/core/registry.h"
+#include "trust/revocation.h"
 
 namespace linchpin::sim {
 
@@ -23,15 +24,19 @@ class History {
   enum class Answer { kAlways, kNever, kSometimes };
   // Over all revisions from `a` to `b`, in either order.
   Answer Allowed(const Pair& pair, ca::Revision a, ca::Revision b) const;
-  bool Registered(const std::string& identity_id, ca::Revision at) const;
+  // Had this SPIFFE ID a registration at each revision from `since` on?
+  bool RegisteredSince(const std::string& spiffe_id, ca::Revision since) const;
+  // Was what belongs to this chain revoked, over all trust epochs from `a` to `b`?
+  Answer Revoked(const trust::SpiffeId& id, const x509::Chain& chain, uint64_t a, uint64_t b) const;
   ca::Revision head() const { return states_.empty() ? 0 : states_.rbegin()->first; }
 
  private:
   struct State {
     std::set<Pair> allowed;
-    std::set<std::string> identities;
+    std::set<std::string> registered;  // SPIFFE IDs
   };
   std::map<ca::Revision, State> states_;
+  std::map<uint64_t, trust::Revocations> revocations_;  // by trust epoch
 };
 
 }  // namespace linchpin::sim

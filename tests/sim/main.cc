@@ -28,11 +28,14 @@ int main(int argc, char** argv) {
     total.steps += outcome.steps;
     total.passed += outcome.passed;
     total.refused += outcome.refused;
+    total.rotations += outcome.rotations;
     if ((seed - first + 1) % 100 == 0) {
       std::fprintf(stderr, "%lu seeds, %zu events\n", seed - first + 1, total.steps);
     }
   }
-  std::printf("%lu seeds clean: %zu events, %zu handshakes passed, %zu refused as they should be\n",
-              seeds, total.steps, total.passed, total.refused);
+  std::printf(
+      "%lu seeds clean: %zu events, %zu rotations, %zu handshakes passed, %zu refused as they "
+      "should be\n",
+      seeds, total.steps, total.rotations, total.passed, total.refused);
   return 0;
 }

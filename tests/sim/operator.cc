@@ -7,15 +7,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "trust/pin_set.h"
+#include "ca/core/rotation.h"
 
 namespace linchpin::sim {
+namespace {
+
+// Was more done in this rotation than `entries` of its history tell?
+bool WentOn(const ca::Registry& registry, uint64_t rotation, int entries) {
+  const auto row = registry.rotations().find(ca::RotationKey(rotation));
+  return row != registry.rotations().end() && row->second.record.history_size() > entries;
+}
+
+}  // namespace
 
 Operator::Operator(World& world, SimCa& ca, std::vector<std::string> services)
-    : world_(world),
-      ca_(ca),
-      services_(std::move(services)),
-      signer_(*x509::PrivateKey::Generate(x509::KeyType::kP256)) {}
+    : world_(world), ca_(ca), services_(std::move(services)) {}
 
 std::string Operator::SpiffeId(const std::string& service) const {
   return absl::StrCat(ca_.trust_domain().IdString(), "/", service);
@@ -96,46 +102,26 @@ void Operator::Forbid(const History::Pair& pair) {
 }
 
 uint64_t Operator::PublishedVersion() const {
-  const auto& sets = ca_.core().registry().trust().record.pin_sets();
-  trust::v1::PinSet last;
-  return sets.empty() || !last.ParseFromString(sets.rbegin()->payload()) ? 0 : last.version();
+  const auto set = PinSigners::InForce(ca_);
+  return set.has_value() ? set->version() : 0;
 }
 
-void Operator::PublishPins() {
-  const trust::TrustDomain& domain = ca_.trust_domain();
-  const uint64_t version = PublishedVersion() + 1;
-  trust::v1::PinSet set;
-  set.set_trust_domain(domain.name());
-  set.set_version(version);
-  set.set_mode(trust::v1::PinSet::ENFORCE);
-  set.set_issued_at(absl::ToUnixSeconds(world_.now()));
-  set.set_expires_at(absl::ToUnixSeconds(world_.now() + absl::Hours(24)));
-  set.mutable_signers()->add_keys(signer_.public_key().spki());
-  set.mutable_signers()->set_threshold(1);
-  for (const auto& [key, row] : ca_.core().registry().authorities()) {
-    auto certificate = *x509::Certificate::FromDer(row.record.certificate());
-    const std::string pin = certificate.public_key().pin().bytes();
-    if (certificate.IsSelfIssued()) {
-      set.add_anchors()->set_spki_sha256(pin);
-      continue;
-    }
-    trust::v1::IssuerPin* issuer = set.add_issuers();
-    issuer->set_spki_sha256(pin);
-    const bool active = row.record.state() == "active";
-    issuer->set_role(active ? trust::v1::IssuerPin::ACTIVE : trust::v1::IssuerPin::BACKUP);
-    if (!active) {
-      *issuer->mutable_proof() =
-          *trust::ProvePossession(domain, *ca_.keys().Open(row.record.key_name()), world_.now());
-    }
+void Operator::PublishPins(bool new_board) {
+  if (!ca_.up()) return;
+  const std::string key = absl::StrCat("pins ", PublishedVersion() + 1);
+  Ask(key, Known::kPresent, ca::PublishPinSet{signers_.Next(ca_, new_board)});
+}
+
+// All that a service has, or just one certificate of somebody.
+void Operator::Revoke() {
+  ca::v1::RevokeRequest request;
+  const std::optional<std::string> serial = ca_.AnySerial();
+  if (world_.OneIn(2) && serial.has_value()) {
+    request.set_serial(*serial);
+  } else {
+    request.set_spiffe_id(SpiffeId(services_[world_.random().Below(services_.size())]));
   }
-  PublishPinSet(set);
-}
-
-void Operator::PublishPinSet(const trust::v1::PinSet& set) {
-  ca::PublishPinSet publish;
-  publish.set.set_payload(set.SerializeAsString());
-  *publish.set.add_signatures() = trust::SignPinSet(publish.set.payload(), signer_);
-  Ask(absl::StrCat("pins ", set.version()), Known::kPresent, publish);
+  Ask(absl::StrCat("revocation ", ++revoked_), Known::kPresent, request);
 }
 
 History::Pair Operator::AnyPair() {
@@ -147,12 +133,13 @@ History::Pair Operator::AnyPair() {
 void Operator::Act() {
   if (busy_ || !ca_.up()) return;
   const std::string& service = services_[world_.random().Below(services_.size())];
-  const uint64_t dice = world_.random().Below(20);
+  const uint64_t dice = world_.random().Below(21);
   if (dice < 4) return Register(service);
   if (dice == 4) return Unregister(service);
   if (dice < 13) return Allow(AnyPair());
   if (dice < 18) return Forbid(AnyPair());
-  PublishPins();
+  if (dice == 18) return PublishPins();
+  Revoke();
 }
 
 void Operator::CheckKept() const {
@@ -167,6 +154,8 @@ void Operator::CheckKept() const {
       present = registry.rules().contains({SpiffeId(words[1]), SpiffeId(words[2])});
     } else if (words[0] == "pins" && known == Known::kPresent) {
       present = PublishedVersion() >= std::stoull(words[1]);
+    } else if (words[0] == "rotation" && known == Known::kPresent) {
+      present = WentOn(registry, std::stoull(words[1]), std::stoi(words[2]));
     }
     if (present != (known == Known::kPresent)) {
       return world_.Broken("what was answered is not lost", key);

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "tests/sim/pin_signers.h"
 #include "tests/sim/sim_ca.h"
 #include "tests/sim/world.h"
-#include "x509/key.h"
 
 namespace linchpin::sim {
 
@@ -30,7 +30,12 @@ class Operator {
   void Act();
   void Register(const std::string& service);
   void Allow(const History::Pair& pair);
-  void PublishPins();
+  void PublishPins(bool new_board = false);
+  void Revoke();
+  // `key` becomes `then` if the CA says OK, and is uncertain until it has answered.
+  enum class Known { kPresent, kAbsent, kUncertain };
+  void Ask(const std::string& key, Known then, ca::AdminRequest request,
+           std::function<void(const SimCa::Message&)> answered = nullptr);
   void CaDied();
   bool busy() const { return busy_; }
   // Whatever was answered with OK is in the store still.
@@ -39,23 +44,19 @@ class Operator {
   std::optional<bool> IsRegistered(const std::string& service) const;
 
  private:
-  enum class Known { kPresent, kAbsent, kUncertain };
-  // `key` becomes `then` if the CA says OK, and is uncertain until it has answered.
-  void Ask(const std::string& key, Known then, ca::AdminRequest request,
-           std::function<void(const SimCa::Message&)> answered = nullptr);
   void Unregister(const std::string& service);
   void Forbid(const History::Pair& pair);
-  void PublishPinSet(const trust::v1::PinSet& set);
   uint64_t PublishedVersion() const;
   History::Pair AnyPair();
 
   World& world_;
   SimCa& ca_;
   const std::vector<std::string> services_;
-  const x509::PrivateKey signer_;
+  PinSigners signers_;
   bool busy_ = false;
   uint64_t asked_ = 0;
-  std::map<std::string, Known> known_;               // "identity svc1", "rule a b", "pins 3"
+  uint64_t revoked_ = 0;
+  std::map<std::string, Known> known_;  // "identity svc1", "rule a b", "pins 3", "rotation 2 4"
   std::map<std::string, std::string> identity_ids_;  // by service
 };
 

@@ -143,7 +143,7 @@ absl::Status SimNode::Handshake(const trust::MtlsContext& context) const {
   const trust::RawChain shown = ca_.shown();
   if (ca_.context() == nullptr) return absl::UnavailableError("the CA has no certificate yet");
   const trust::Verdict of_ca = trust::Judge(shown, context, trust::Direction::kOutbound,
-                                            trust::Expect::Ca(), clock(), nullptr);
+                                            trust::Expect::Ca(), clock(), &memo_);
   if (!of_ca.allowed) return absl::UnauthenticatedError(of_ca.ToString());
   if (!context.has_certificate()) return absl::OkStatus();
   trust::RawChain own;

@@ -34,6 +34,7 @@ class SimNode {
   void Crash();
   bool up() const { return core_ != nullptr; }
   void set_partitioned(bool partitioned);
+  void set_clock_offset(absl::Duration offset) { parts_.clock_offset = offset; }
   void set_faulty(bool faulty) { faulty_ = faulty; }
 
   absl::Time clock() const { return world_.now() + parts_.clock_offset; }
@@ -90,9 +91,9 @@ class SimNode {
 
   World& world_;
   SimCa& ca_;
-  const Parts parts_;
+  Parts parts_;
   test::SeededRandom core_random_;
-  x509::PathMemo memo_;
+  mutable x509::PathMemo memo_;  // what Handshake() learns changes no answer
   bool partitioned_ = false;
   bool faulty_ = true;
 

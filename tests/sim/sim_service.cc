@@ -34,6 +34,8 @@ std::string SimService::process() const { return absl::StrCat(selector_, "#", li
 
 absl::Time SimService::clock() const { return node_.clock(); }
 
+x509::PathMemo* SimService::memo() const { return &node_.memo(); }
+
 void SimService::Receive(uint64_t stream, agent::v1::MtlsContexts message, ca::Revision made_at) {
   if (core_ == nullptr || stream != stream_) return;
   // A message without identities brings trust alone: the rules stay those of an earlier one.

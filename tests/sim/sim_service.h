@@ -39,9 +39,11 @@ class SimService {
   struct Swapped {
     std::shared_ptr<const tls::InForce> contexts;
     ca::Revision made_at = 0;  // of its rules
+    uint64_t epoch() const { return contexts->decoded.trust_epoch; }
   };
   const std::optional<Swapped>& in_force() const { return in_force_; }
   absl::Time clock() const;
+  x509::PathMemo* memo() const;  // of its node
 
   // A connection that both ends allowed. It ends when either end wants it to.
   void Opened(tls::event::ConnectionOpened connection);

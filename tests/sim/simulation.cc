@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/rotator.h"
 #include "tests/sim/sim_ca.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/world.h"
@@ -17,9 +18,11 @@
 namespace linchpin::sim {
 namespace {
 
-constexpr absl::Duration kLength = absl::Minutes(30);
+constexpr absl::Duration kLength = absl::Minutes(40);
 // Longer than every backoff, report interval and lease.
 constexpr absl::Duration kSettling = absl::Minutes(2);
+constexpr absl::Duration kLongAway = absl::Seconds(60);
+constexpr uint64_t kLongAwayOneIn = 6;
 
 class Fleet {
  public:
@@ -45,19 +48,22 @@ class Fleet {
     for (auto& node : nodes_) Invite(*node);
     for (SimService* service : services_) service->Start();
     Every(absl::Seconds(6), [this] { operator_.Act(); });
+    Every(absl::Seconds(8), [this] { rotator_.Act(); });
     Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
     Every(absl::Seconds(10), [this] { audit_.CheckCoverage(nodes_); });
     Every(absl::Minutes(5), [this] { CrashCa(); });
     Every(absl::Minutes(2), [this] { CrashAgent(); });
     Every(absl::Minutes(2), [this] { CrashService(); });
     Every(absl::Minutes(3), [this] { CutOff(); });
+    Every(absl::Minutes(6), [this] { SetClock(); });
     world_.RunUntil(world_.now() + kLength);
     Settle();
     return {.clean = !world_.broken(),
             .report = world_.report(),
             .steps = world_.steps(),
             .passed = audit_.passed(),
-            .refused = audit_.refused()};
+            .refused = audit_.refused(),
+            .rotations = rotator_.done()};
   }
 
  private:
@@ -140,11 +146,15 @@ class Fleet {
     return *nodes_[0];
   }
 
+  // For a moment, or for longer than everything that it has is valid.
   void CutOff() {
     SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
+    const absl::Duration most = world_.OneIn(kLongAwayOneIn) ? kLongAway : absl::Seconds(40);
     node.set_partitioned(true);
-    world_.After(world_.UpTo(absl::Seconds(40)), [&node] { node.set_partitioned(false); });
+    world_.After(world_.UpTo(most), [&node] { node.set_partitioned(false); });
   }
+
+  void SetClock() { nodes_[world_.random().Below(nodes_.size())]->set_clock_offset(Offset()); }
 
   void Settle() {
     if (world_.broken()) return;
@@ -174,6 +184,9 @@ class Fleet {
   SimCa ca_;
   Audit audit_;
   Operator operator_;
+  Rotator rotator_{world_, ca_, operator_, [this](const ca::v1::Rotation& rotation) {
+                     audit_.CheckRotation(nodes_, rotation);
+                   }};
   std::vector<std::unique_ptr<SimNode>> nodes_;
   std::vector<SimService*> services_;
   std::set<std::string> settled_invitations_;

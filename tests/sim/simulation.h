@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// One run: half an hour in the life of a small fleet, told by a seed.
+// One run: forty minutes in the life of a small fleet, told by a seed.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ struct Outcome {
   size_t steps = 0;
   size_t passed = 0;  // handshakes
   size_t refused = 0;
+  size_t rotations = 0;  // that went through
 };
 
 Outcome Simulate(uint64_t seed);
