@@ -137,6 +137,11 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
   bootstrap_context_ = nullptr;  // spent: the next try looks at the CA again
   if (status.ok()) {
     CompareClocks(now, event.response->ca_time(), out);
+    // Who was away is judged by, and judges with, what the CA it has just recognised says now.
+    const trust::v1::TrustState& said = event.response->trust();
+    if (latest_.node != nullptr && said.epoch() > latest_.trust_epoch()) {
+      TakeTrust(now, said, /*new_incarnation=*/false, out);
+    }
     TrustPtr trust = latest_.trust;
     if (latest_.node == nullptr) {
       trust::AcceptOptions at_first = Accepting(now);

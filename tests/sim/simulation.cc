@@ -21,7 +21,7 @@ namespace {
 constexpr absl::Duration kLength = absl::Minutes(40);
 // Longer than every backoff, report interval and lease.
 constexpr absl::Duration kSettling = absl::Minutes(2);
-constexpr absl::Duration kLongAway = absl::Seconds(60);
+constexpr absl::Duration kLongAway = absl::Minutes(30);
 constexpr uint64_t kLongAwayOneIn = 6;
 
 class Fleet {
