@@ -58,6 +58,17 @@ TEST_F(Away, AnAgentThatWentOnJudgesTheCaByTheTrustOfNowAndNotOfItsFirstContact)
   EXPECT_TRUE(core->connected());
 }
 
+// Its issuer signs already, while the CA still shows a certificate of the one before.
+TEST_F(Away, InTheMidstOfARotationItTakesTheTrustThatComesWithItsCertificate) {
+  issuer = next_;
+  serves_by_active = true;
+  trust_at_attestation = WithNext(2);
+  LeaveUntilExpired();
+  Return();
+  EXPECT_TRUE(core->connected());
+  EXPECT_EQ(core->model().trust_epoch(), 2u);
+}
+
 TEST_F(Away, UnderSetZeroAnIssuerThatWasNotDeclaredIsNamedAndTakenOnceItsPinIsGiven) {
   issuer = next_;
   LeaveUntilExpired();

@@ -107,6 +107,11 @@ void AgentHarness::Open(const std::string& consumer, const std::vector<std::stri
   Do(agent::event::ConsumerOpened{consumer, "process of " + consumer, selectors, evidence});
 }
 
+const Certified& AgentHarness::IssuerFor(const std::string& path) const {
+  const bool own = path == "/linchpin/ca" && serves_by_active;
+  return issuer && !own ? *issuer : authority.active();
+}
+
 std::vector<std::string> AgentHarness::Chain(const x509::PrivateKey& key,
                                              const std::string& path) const {
   x509::CertificateSpec spec;
@@ -119,14 +124,14 @@ std::vector<std::string> AgentHarness::Chain(const x509::PrivateKey& key,
   spec.server_auth = true;
   spec.client_auth = true;
   spec.uri_sans = {authority.Id(path).ToString()};
-  const Certified& by = issuer ? *issuer : authority.active();
+  const Certified& by = IssuerFor(path);
   const x509::Certificate leaf =
       *x509::SignCertificate(spec, key.public_key(), by.certificate, by.key);
   return {leaf.der(), by.certificate.der()};
 }
 
 bool AgentHarness::Answers() const {
-  const Certified& by = issuer ? *issuer : authority.active();
+  const Certified& by = IssuerFor("");
   return ca_up && now + ca_clock_ahead + leaf_life < by.certificate.fields().not_after;
 }
 
@@ -179,7 +184,7 @@ ca::v1::AttestResponse AgentHarness::NodeResponse(const x509::PrivateKey& key) c
   ca::v1::AttestResponse response;
   response.set_node_id(authority.Id("/linchpin/node/n").ToString());
   for (const std::string& der : Chain(key, "/linchpin/node/n")) response.add_chain(der);
-  *response.mutable_trust() = authority.Message(1);
+  *response.mutable_trust() = trust_at_attestation.value_or(authority.Message(1));
   response.set_ca_time(absl::ToUnixSeconds(now + ca_clock_ahead));
   return response;
 }

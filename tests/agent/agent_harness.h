@@ -41,6 +41,7 @@ class AgentHarness {
             ca::v1::Evidence evidence = ca::v1::IN_FORCE);
 
   std::vector<std::string> Chain(const x509::PrivateKey& key, const std::string& path) const;
+  const Certified& IssuerFor(const std::string& path) const;
   const agent::v1::MtlsContexts* Last(const std::string& consumer) const;
   bool Alarmed(const std::string& part) const;
   size_t CountLog(const std::string& line) const;
@@ -70,7 +71,9 @@ class AgentHarness {
   bool refuses_streams = false;
   absl::Status stream_status;       // what the CA says to one whose certificate it does not take
   std::optional<Certified> issuer;  // the CA's; none: the authority's active one
-  std::optional<absl::Duration> uptime;  // none: the clock never jumps
+  bool serves_by_active = false;    // its own certificate is not of `issuer`
+  std::optional<trust::v1::TrustState> trust_at_attestation;  // none: of epoch 1
+  std::optional<absl::Duration> uptime;                       // none: the clock never jumps
 
   // What the core did.
   std::vector<std::string> log;
