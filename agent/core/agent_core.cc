@@ -151,11 +151,12 @@ void AgentCore::UseIdentity(absl::Time, Actions* out) {
 
 void AgentCore::On(absl::Time now, const event::IdentityInUse& event, Actions* out) {
   if (event.generation != generation_) return;  // a newer one is asked for
-  node_in_use_ = asked_node_;
-  // Whom the trust before refused may pass.
-  if (trust_in_use_ != asked_trust_ && sync_ == Sync::kClosed && stream_tries_.failures > 0) {
+  // Whom the trust before refused may pass, and who refused the certificate before may take this.
+  const bool other = trust_in_use_ != asked_trust_ || node_in_use_ != asked_node_;
+  if (other && sync_ == Sync::kClosed && stream_tries_.failures > 0) {
     stream_tries_.at = std::min(stream_tries_.at, now);
   }
+  node_in_use_ = asked_node_;
   trust_in_use_ = asked_trust_;
   context_in_use_ = asked_context_;
   if (sealed_ != nullptr && sealed_->trust == trust_in_use_) held_trust_ = trust_in_use_;

@@ -174,7 +174,6 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
   by_token_ = ca_refuses_ = false;
   first_contact_.reset();
   bootstrap_context_ = nullptr;  // made of the trust of now
-  stream_tries_.at = std::min(stream_tries_.at, now);
   out->push_back(action::Note{absl::StrCat("this node is ", latest_.node_id),
                               "linchpin_agent_attestations_total"});
 }

@@ -95,7 +95,7 @@ void AgentCore::On(absl::Time now, const event::SyncClosed& event, Actions* out)
         action::Alarm{absl::StrCat("the stream from the CA ended: ", event.status.message()),
                       "linchpin_agent_disconnects_total"});
   }
-  HearRefusal(event.status);
+  if (stream_node_ == latest_.node) HearRefusal(event.status);
   // However the CA refused, it may have been mended a moment later.
   Retry(now, absl::UnavailableError(""), &stream_tries_);
   if (const std::optional<absl::Duration> wait = base::RetryAfter(event.status)) {

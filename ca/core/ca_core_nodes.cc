@@ -141,7 +141,8 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
   if (const auto why = own_trust_->revocations().Denies(id, {certificate}); why.has_value()) {
     return absl::PermissionDeniedError(
-        absl::StrCat("the certificate shown by ", node_id, " is revoked: ", *why));
+        absl::StrCat("the certificate shown by ", node_id, " is revoked (", *why,
+                     "): give its agent a join token"));
   }
   if (recorded && registry_.DeniedUntil(node_id) > absl::InfinitePast()) {
     return absl::PermissionDeniedError(

@@ -143,6 +143,7 @@ TEST_F(Away, ARevocationOfItsOwnCertificateIsNoticedByItself) {
   Advance(absl::Seconds(10));
   ASSERT_TRUE(attest.has_value());
   EXPECT_NE(*core->model().node->chain[0], own.der());
+  EXPECT_EQ(CountLog("attest"), 2u) << "at first, and once for this";
 }
 
 TEST_F(Away, AnOutageIsNoReasonToAttestAgain) {

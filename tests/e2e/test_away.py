@@ -217,16 +217,32 @@ def test_while_the_ca_was_restarted_and_its_trust_changed(ca, tmp_path):
     wait_for("its record", lambda: ca.run("coverage", "--history", check=False).returncode == 0)
 
 
-def test_with_its_own_certificate_revoked_it_says_that_it_needs_a_token(ca):
+def revoke_own_certificate(ca, name):
+    serial = [line for line in ca.out("log", "tail", "--issued").splitlines()
+              if f"/linchpin/node/{name}" in line][-1].split("serial ")[1].split()[0]
+    ca.out("revoke", "--serial", serial)
+
+
+def test_with_its_own_certificate_revoked_and_a_token_at_hand_it_returns(ca):
     agent = ca.join("a")
     wait_for_coverage(ca)
-    serial = [line for line in ca.out("log", "tail", "--issued").splitlines()
-              if "/linchpin/node/a" in line][-1].split("serial ")[1].split()[0]
-    ca.out("revoke", "--serial", serial)
-    wait_for("what it needs", lambda: "revoked" in agent.text() and "token" in agent.text())
+    revoke_own_certificate(ca, "a")
+    wait_for("the end of the stream", lambda: "is revoked" in agent.text())
+    wait_for("its return", lambda: node(ca, "a")["attestedBy"] == "join_token" and
+             node(ca, "a")["connected"])
+    wait_for_coverage(ca)
+
+
+def test_with_its_own_certificate_revoked_and_no_token_it_says_that_it_needs_one(ca):
+    agent = ca.join("a")
+    wait_for_coverage(ca)
     token = ca.folder / "token-a"
+    token.unlink()
+    revoke_own_certificate(ca, "a")
+    wait_for("what it needs", lambda: "give its agent a join token" in agent.text())
     token.write_text(ca.out("node", "token", "--node", "a"))
-    wait_for("its return", lambda: node(ca, "a")["connected"], deadline=120)
+    wait_for("its return", lambda: node(ca, "a")["connected"], deadline=150)
+    wait_for_coverage(ca)
 
 
 def test_one_that_was_banned_is_told_so(traveller):
