@@ -7,10 +7,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -27,6 +30,7 @@
 #include "ca/attest/join_token.h"
 #include "ca/attest/kubernetes.h"
 #include "ca/keys/file_key_manager.h"
+#include "ca/kubernetes/source.h"
 #include "ca/log/issuance_log.h"
 #include "ca/server/authority_setup.h"
 #include "ca/server/ca_server.h"
@@ -35,6 +39,7 @@
 #include "kube/api_client.h"
 #include "rpc/grpc_log.h"
 #include "x509/locked_heap.h"
+#include "x509/spki_pin.h"
 
 namespace linchpin::ca {
 namespace {
@@ -71,13 +76,66 @@ struct Confined {
   absl::Status locked_heap;
 };
 
-absl::StatusOr<std::unique_ptr<NodeVerifier>> MakeKubernetesVerifier(
-    const config::v1::CaKubernetesConfig& config) {
+absl::StatusOr<std::unique_ptr<kube::Api>> MakeApi(const config::v1::CaKubernetesConfig& config) {
   ASSIGN_OR_RETURN(kube::ApiServer server,
                    kube::CompleteApiServer({.url = config.api_server(),
                                             .ca_file = config.ca_file(),
                                             .token_file = config.token_file()}));
-  ASSIGN_OR_RETURN(std::unique_ptr<kube::Api> api, kube::ApiClient::Make(std::move(server)));
+  return kube::ApiClient::Make(std::move(server));
+}
+
+// The pins that `linchpin ca pins` prints, the root's first.
+std::vector<std::string> PinsOf(CaServer& server) {
+  std::promise<std::vector<std::string>> told;
+  server.Ask({.on_socket = true, .name = "kubernetes"}, v1::GetAuthoritiesRequest(),
+             [&told](const absl::Status& status, const google::protobuf::Message* message) {
+               std::vector<std::string> pins;
+               if (status.ok()) {
+                 const auto& all = dynamic_cast<const v1::Authorities&>(*message).authorities();
+                 for (const v1::Authority& one : all) {
+                   const auto pin = x509::SpkiPin::FromBytes(one.spki_sha256());
+                   if (pin.ok()) pins.push_back(pin->ToString());
+                 }
+               }
+               told.set_value(std::move(pins));
+             });
+  return told.get_future().get();
+}
+
+// The cluster's objects, as long as it lives.
+struct Objects {
+  std::unique_ptr<kube::Api> api;
+  std::unique_ptr<KubernetesSource> source;
+};
+
+absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& server,
+                                      const base::Clock& clock) {
+  const config::v1::CaKubernetesConfig& config = settings.kubernetes;
+  Objects objects;
+  if (config.objects() != "on") return objects;
+  ASSIGN_OR_RETURN(objects.api, MakeApi(config));
+  const Asker asker{.on_socket = true,
+                    .name = absl::StrCat("kubernetes:", config.cluster()),
+                    .from = "its objects"};
+  const std::vector<std::string> account = absl::StrSplit(config.agent_account(), ':');
+  objects.source = std::make_unique<KubernetesSource>(
+      KubernetesSource::Options{.trust_domain = settings.setup.profile.trust_domain,
+                                .cluster = config.cluster(),
+                                .own_namespace = account[0],
+                                .ca_pins = PinsOf(server)},
+      *objects.api, clock,
+      [&server, asker](ApplyKubernetes asked, std::function<void(const absl::Status&)> answer) {
+        server.Ask(
+            asker, std::move(asked),
+            [answer = std::move(answer)](const absl::Status& status,
+                                         const google::protobuf::Message*) { answer(status); });
+      });
+  return objects;
+}
+
+absl::StatusOr<std::unique_ptr<NodeVerifier>> MakeKubernetesVerifier(
+    const config::v1::CaKubernetesConfig& config) {
+  ASSIGN_OR_RETURN(std::unique_ptr<kube::Api> api, MakeApi(config));
   const std::vector<std::string> account = absl::StrSplit(config.agent_account(), ':');
   return std::make_unique<KubernetesVerifier>(
       KubernetesVerifier::Options{.cluster = config.cluster(),
@@ -123,6 +181,7 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                                                         .log = *log,
                                                         .clock = clock,
                                                         .metrics = metered.metrics}));
+  ASSIGN_OR_RETURN(Objects objects, FollowObjects(settings, *server, clock));
   if (settings.metrics != "off") {
     auto started = base::MetricsServer::Start(settings.metrics, metered.metrics,
                                               [&server] { return server->NotReady(); });
@@ -144,6 +203,7 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   stop.Wait();
   (void)base::NotifyStopping();
   base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
+  objects.source.reset();
   server->Stop();
   metered.server.reset();
   return absl::OkStatus();

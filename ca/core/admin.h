@@ -149,6 +149,9 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Fail
 absl::StatusOr<v1::FailoverOutlook> Answer(const Tables&, absl::Time,
                                            const v1::GetFailoverRequest&);
 
+// admin_kubernetes.cc
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const ApplyKubernetes& asked);
+
 // admin_coverage.cc
 absl::StatusOr<v1::Coverage> Answer(const Tables&, absl::Time, const v1::CoverageRequest&);
 absl::StatusOr<v1::CoverageHistory> Answer(const Tables&, absl::Time,

@@ -46,6 +46,13 @@ absl::StatusOr<const Row<state::v1::IdentityRecord>*> ResolveIdentity(
       absl::StrCat(ids.size(), " registrations give ", spiffe_id, "; name one by its identity id"));
 }
 
+// What an object elsewhere says is changed there, or it would be changed back.
+absl::Status CheckIsOperators(const std::string& source, absl::string_view what) {
+  if (source.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, " is of ", source, "; change or delete that object (kubectl)"));
+}
+
 // The registration as the tables show it then.
 auto AnswerWithIdentity(std::string identity_id) {
   return [id = std::move(identity_id)](const Tables& tables, absl::Time) {
@@ -68,6 +75,7 @@ auto AnswerWithRule(trust::v1::PeerRule rule) {
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const CreateIdentity& asked) {
   v1::Identity identity = asked.identity;
   identity.clear_identity_id();
+  identity.clear_source();
   ASSIGN_OR_RETURN(v1::Identity checked,
                    CheckIdentity(tables.registry, identity, IssuerLife(tables.authorities)));
   checked.set_identity_id(absl::BytesToHexString(base::RandomBytes(tables.random, 8)));
@@ -98,6 +106,8 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const UpdateId
         absl::StrCat("the registration ", held.identity_id(), " gives ", held.spiffe_id(),
                      ", and that cannot change; create another and delete this one"));
   }
+  RETURN_IF_ERROR(CheckIsOperators(held.source(), held.spiffe_id()));
+  identity.clear_source();
   identity.set_identity_id(held.identity_id());
   identity.set_spiffe_id(held.spiffe_id());
   ASSIGN_OR_RETURN(const v1::Identity checked,
@@ -113,6 +123,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,
   ASSIGN_OR_RETURN(const auto* row,
                    ResolveIdentity(tables.registry, asked.identity_id(), asked.spiffe_id()));
   const v1::Identity& identity = row->record.identity();
+  RETURN_IF_ERROR(CheckIsOperators(identity.source(), identity.spiffe_id()));
   Decision decision;
   decision.batch.push_back({.key = IdentityKey(identity.identity_id()),
                             .value = std::nullopt,
@@ -128,6 +139,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const AllowPee
   *record.mutable_rule() = checked;
   const std::string value = record.SerializeAsString();
   const bool is_new = it == tables.registry.rules().end();
+  if (!is_new) RETURN_IF_ERROR(CheckIsOperators(it->second.record.source(), "that rule"));
   Decision decision;
   // Asking for what is so already changes nothing.
   if (is_new || it->second.record.SerializeAsString() != value) {
@@ -153,6 +165,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const DeletePo
     return absl::NotFoundError(absl::StrCat("there is no rule from ", trust::Quoted(rule.from()),
                                             " to ", trust::Quoted(rule.to()), "; see policy list"));
   }
+  RETURN_IF_ERROR(CheckIsOperators(it->second.record.source(), "that rule"));
   Decision decision;
   decision.batch.push_back({.key = PolicyKey(rule.from(), rule.to()),
                             .value = std::nullopt,

@@ -5,8 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -86,6 +89,23 @@ struct RenewOperator {
   int64_t ttl_seconds = 0;
   x509::CertificateRequest request;
 };
+// What the objects of a cluster come to.
+struct KubernetesWishes {
+  struct Rule {
+    trust::v1::PeerRule rule;
+    std::string source;  // the object that it is of
+  };
+  std::string source;  // begins that of everything here
+  bool whole = false;  // what is stored of that source and not named here goes
+  // By identity id, and by caller and callee; nothing: none is wished for (any more).
+  std::map<std::string, std::optional<v1::Identity>> identities;
+  std::map<std::pair<std::string, std::string>, std::optional<Rule>> rules;
+};
+struct ApplyKubernetes {
+  std::shared_ptr<const KubernetesWishes> wishes;
+  // Filled in before the answer: what was refused, by the source of the object, and why.
+  std::shared_ptr<std::map<std::string, std::string>> faults;
+};
 // The answers are the messages that admin.proto names for the method.
 using AdminRequest =
     std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
@@ -97,6 +117,6 @@ using AdminRequest =
                  v1::VerifyLogRequest, v1::ReadChangesRequest, v1::GetRotationRequest,
                  v1::RotateRequest, BeginRotation, CertifyBackup, AddBackup,
                  v1::FinishBackupRequest, Failover, v1::GetFailoverRequest, CreateOperator,
-                 RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest>;
+                 RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest, ApplyKubernetes>;
 
 }  // namespace linchpin::ca

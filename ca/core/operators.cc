@@ -91,6 +91,7 @@ struct Methods {
   absl::string_view operator()(const v1::ReadLogRequest&) { return "ReadLog"; }
   absl::string_view operator()(const v1::VerifyLogRequest&) { return "VerifyLog"; }
   absl::string_view operator()(const v1::ReadChangesRequest&) { return "ReadChanges"; }
+  absl::string_view operator()(const ApplyKubernetes&) { return "CreateIdentity"; }
   absl::string_view operator()(const CreateOperator&) { return "CreateOperator"; }
   absl::string_view operator()(const RenewOperator&) { return "RenewOperator"; }
   absl::string_view operator()(const v1::ListOperatorsRequest&) { return "ListOperators"; }

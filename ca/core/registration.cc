@@ -65,6 +65,20 @@ absl::Status CheckUnixSelector(absl::string_view selector, absl::string_view key
                  "unix knows the keys uid, user, gid, group, path and sha256");
 }
 
+absl::Status CheckKubernetesSelector(absl::string_view selector, absl::string_view key,
+                                     absl::string_view value) {
+  constexpr absl::string_view kKeys[] = {
+      "ns",        "sa",        "pod-name",       "pod-uid",
+      "pod-label", "node-name", "container-name", "container-image"};
+  if (std::find(std::begin(kKeys), std::end(kKeys), key) == std::end(kKeys)) {
+    return Invalid(selector, "selector",
+                   "k8s knows the keys ns, sa, pod-name, pod-uid, pod-label, node-name, "
+                   "container-name and container-image");
+  }
+  if (key != "pod-label" || value.find(':') != absl::string_view::npos) return absl::OkStatus();
+  return Invalid(selector, "selector", "k8s:pod-label:KEY:VALUE is expected");
+}
+
 absl::Status CheckCount(int count, int most, absl::string_view what) {
   if (count <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -163,6 +177,7 @@ absl::Status CheckSelector(absl::string_view selector) {
     return Invalid(selector, "selector", "kind:key:value is expected, such as unix:uid:1000");
   }
   if (parts[0] == "unix") return CheckUnixSelector(selector, parts[1], parts[2]);
+  if (parts[0] == "k8s") return CheckKubernetesSelector(selector, parts[1], parts[2]);
   return absl::OkStatus();
 }
 

@@ -136,6 +136,14 @@ absl::Status CaServer::ListenForOperators(const std::string& address) {
   return absl::OkStatus();
 }
 
+void CaServer::Ask(Asker who, AdminRequest request, CoreDriver::Answer answer) {
+  driver_->Ask(
+      [who = std::move(who), request = std::move(request)](CallId call) mutable {
+        return event::AdminAsked{call, std::move(who), std::move(request)};
+      },
+      std::move(answer));
+}
+
 void CaServer::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (admin_listener_ != nullptr) admin_listener_->Stop();

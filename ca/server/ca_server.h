@@ -44,6 +44,9 @@ class CaServer {
   int admin_port() const { return operators_port_ == nullptr ? 0 : operators_port_->port(); }
   rpc::TcpListener::Counts node_connections() const { return nodes_port_->counts(); }
   std::string NotReady() const { return driver_->NotReady(); }
+  // On behalf of another source of the registry, from any thread, until Stop(). `answer` is called
+  // once, from any thread.
+  void Ask(Asker who, AdminRequest request, CoreDriver::Answer answer);
 
  private:
   CaServer() = default;

@@ -115,6 +115,10 @@ absl::StatusOr<config::v1::CaKubernetesConfig> ReadKubernetes(config::v1::CaKube
   if (account.size() != 2 || account[0].empty() || account[1].empty()) {
     return Invalid("kubernetes.agent_account", from.agent_account(), "NAMESPACE:NAME");
   }
+  if (from.objects().empty()) from.set_objects("off");
+  if (from.objects() != "on" && from.objects() != "off") {
+    return Invalid("kubernetes.objects", from.objects(), "on or off");
+  }
   return from;
 }
 
@@ -149,6 +153,8 @@ CaFlags MakeCaFlags() {
       {"--kubernetes-ca-file", "kubernetes.ca_file", "PEM, the API server's CA [the pod's]", ""},
       {"--kubernetes-token-file", "kubernetes.token_file",
        "the CA's own service-account token [the pod's]", ""},
+      {"--kubernetes-objects", "kubernetes.objects",
+       "go by the cluster's WorkloadIdentity and PeerPolicy objects: on or off [off]", ""},
   };
 }
 

@@ -59,6 +59,9 @@ void LocalTexts(absl::string_view bytes);
 void Http2Preface(absl::string_view bytes);
 void MetricsRequest(absl::string_view bytes);
 
+// kubernetes_targets.cc
+void ClusterTexts(absl::string_view bytes);
+
 // http2_targets.cc
 void Http2Connection(absl::string_view bytes);
 

@@ -73,6 +73,7 @@ const std::map<std::string, Target>& Targets() {
       {"certificate", Certificate},
       {"certificate_request", CertificateRequest},
       {"chain", Chain},
+      {"cluster_texts", ClusterTexts},
       {"config", Config},
       {"contexts", Of(Contexts)},
       {"der", Der},

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/kubernetes/objects.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/config_file.h"
+#include "base/status_macros.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+using kube::Json;
+
+constexpr size_t kMaxLabels = 16;
+constexpr size_t kMaxCallers = 256;
+constexpr size_t kMaxDnsNames = 16;
+
+absl::Status Invalid(absl::string_view field, absl::string_view value, absl::string_view expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", trust::Quoted(value), "; ", expected, " is expected"));
+}
+
+// Only matchLabels: what a node can check of its own pods is what the CA may go by.
+absl::StatusOr<LabelMap> ReadSelector(const Json& object, const char* field) {
+  const Json* selector = kube::At(object, {"spec", field});
+  if (selector == nullptr) return LabelMap();
+  for (const auto& [name, value] : selector->items()) {
+    if (name != "matchLabels") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("spec.", field, ".", name, " is not known; matchLabels is"));
+    }
+  }
+  auto labels = kube::TextsAt(*selector, {"matchLabels"}, kMaxLabels);
+  if (!labels.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "spec.", field, ".matchLabels has a value that is no text, or over ", kMaxLabels));
+  }
+  return *std::move(labels);
+}
+
+absl::StatusOr<std::string> CheckTemplate(const std::string& text) {
+  const std::string plain = absl::StrReplaceAll(
+      text, {{"{trustdomain}", "example.org"}, {"{namespace}", "n"}, {"{serviceaccount}", "s"}});
+  const auto id = trust::SpiffeId::Parse(plain);
+  if (!absl::StartsWith(text, "spiffe://{trustdomain}/") || !id.ok()) {
+    return Invalid("spec.spiffeIDTemplate", text,
+                   "spiffe://{trustdomain}/…, with {namespace} and {serviceaccount}");
+  }
+  if (id->IsReserved()) {
+    return Invalid("spec.spiffeIDTemplate", text, "an ID that is not below /linchpin/");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> CallerId(const Json& caller, const trust::TrustDomain& trust_domain,
+                                     const std::string& own_namespace) {
+  const std::string id = kube::TextAt(caller, {"spiffeID"}, 2048);
+  const std::string account = kube::TextAt(caller, {"serviceAccount"});
+  if (id.empty() == account.empty()) {
+    return absl::InvalidArgumentError(
+        "each of spec.from has either a serviceAccount (with its namespace) or a spiffeID");
+  }
+  if (!id.empty()) return id;
+  std::string name_space = kube::TextAt(caller, {"namespace"});
+  if (name_space.empty()) name_space = own_namespace;
+  return Filled(kDefaultIdTemplate, trust_domain, name_space, account);
+}
+
+}  // namespace
+
+bool HasLabels(const LabelMap& labels, const LabelMap& wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&](const auto& label) {
+    const auto found = labels.find(label.first);
+    return found != labels.end() && found->second == label.second;
+  });
+}
+
+std::string ObjectName::Text() const {
+  return name_space.empty() ? name : absl::StrCat(name_space, "/", name);
+}
+
+absl::StatusOr<ObjectName> ReadObjectName(const Json& object) {
+  ObjectName name{.uid = kube::TextAt(object, {"metadata", "uid"}, 128),
+                  .name_space = kube::TextAt(object, {"metadata", "namespace"}, 63),
+                  .name = kube::TextAt(object, {"metadata", "name"}, 253),
+                  .generation = kube::NumberAt(object, {"metadata", "generation"}).value_or(0)};
+  if (!name.uid.empty() && !name.name.empty()) return name;
+  return absl::InvalidArgumentError("an object has no uid or no name");
+}
+
+std::string Filled(absl::string_view text, const trust::TrustDomain& trust_domain,
+                   absl::string_view name_space, absl::string_view account) {
+  return absl::StrReplaceAll(text, {{"{trustdomain}", trust_domain.name()},
+                                    {"{namespace}", name_space},
+                                    {"{serviceaccount}", account}});
+}
+
+absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const Json& object) {
+  WorkloadIdentity identity;
+  std::string id_template = kube::TextAt(object, {"spec", "spiffeIDTemplate"}, 2048);
+  if (id_template.empty()) id_template = kDefaultIdTemplate;
+  ASSIGN_OR_RETURN(identity.id_template, CheckTemplate(id_template));
+  ASSIGN_OR_RETURN(identity.namespace_labels, ReadSelector(object, "namespaceSelector"));
+  ASSIGN_OR_RETURN(identity.pod_labels, ReadSelector(object, "podSelector"));
+  const std::string ttl = kube::TextAt(object, {"spec", "ttl"});
+  if (!ttl.empty()) {
+    ASSIGN_OR_RETURN(const absl::Duration life, base::ParseDuration(ttl, "spec.ttl"));
+    identity.ttl_seconds = absl::ToInt64Seconds(life);
+  }
+  if (const Json* names = kube::At(object, {"spec", "dnsNames"})) {
+    if (!names->is_array() || names->size() > kMaxDnsNames) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("spec.dnsNames has over ", kMaxDnsNames, " names"));
+    }
+    for (const Json& name : *names) {
+      identity.dns_names.push_back(name.is_string() ? name.get<std::string>() : "");
+    }
+  }
+  return identity;
+}
+
+absl::StatusOr<PeerPolicy> ReadPeerPolicy(const Json& object,
+                                          const trust::TrustDomain& trust_domain) {
+  const std::string name_space = kube::TextAt(object, {"metadata", "namespace"}, 63);
+  const std::string account = kube::TextAt(object, {"spec", "to", "serviceAccount"});
+  if (account.empty()) {
+    return absl::InvalidArgumentError(
+        "spec.to.serviceAccount is missing: the service account of this namespace that is called");
+  }
+  const std::string mode = kube::TextAt(object, {"spec", "mode"});
+  if (!mode.empty() && mode != "enforce" && mode != "audit") {
+    return Invalid("spec.mode", mode, "enforce or audit");
+  }
+  const Json* callers = kube::At(object, {"spec", "from"});
+  if (callers == nullptr || !callers->is_array() || callers->empty() ||
+      callers->size() > kMaxCallers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("spec.from names nobody, or over ", kMaxCallers, " callers"));
+  }
+  PeerPolicy policy;
+  std::set<std::string> seen;
+  for (const Json& caller : *callers) {
+    trust::v1::PeerRule rule;
+    ASSIGN_OR_RETURN(*rule.mutable_from(), CallerId(caller, trust_domain, name_space));
+    if (!seen.insert(rule.from()).second) continue;
+    rule.set_to(Filled(kDefaultIdTemplate, trust_domain, name_space, account));
+    rule.set_mode(mode == "audit" ? trust::v1::PeerRule::AUDIT : trust::v1::PeerRule::ENFORCE);
+    rule.set_outbound(true);
+    rule.set_inbound(true);
+    policy.rules.push_back(std::move(rule));
+  }
+  return policy;
+}
+
+}  // namespace linchpin::ca

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// The objects of linchpin.dev/v1alpha1, as far as the CA acts on them. Pure. The schemas in
+// k8s/crds refuse most of what is refused here, but an object may be older than its schema.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kube/json.h"
+#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/spiffe_id.h"
+
+namespace linchpin::ca {
+
+inline constexpr char kDefaultIdTemplate[] =
+    "spiffe://{trustdomain}/ns/{namespace}/sa/{serviceaccount}";
+
+using LabelMap = std::map<std::string, std::string>;
+// All of `wanted` are there with these values.
+bool HasLabels(const LabelMap& labels, const LabelMap& wanted);
+
+struct ObjectName {
+  std::string uid;
+  std::string name_space;  // empty: of the whole cluster
+  std::string name;
+  int64_t generation = 0;
+  bool operator==(const ObjectName&) const = default;
+  std::string Text() const;  // NAMESPACE/NAME or NAME
+};
+// INVALID_ARGUMENT: it has no uid or name.
+absl::StatusOr<ObjectName> ReadObjectName(const kube::Json& object);
+
+// Which pods get which identity.
+struct WorkloadIdentity {
+  std::string id_template;  // {trustdomain}, {namespace}, {serviceaccount}
+  LabelMap namespace_labels;
+  LabelMap pod_labels;
+  int64_t ttl_seconds = 0;
+  std::vector<std::string> dns_names;  // with the same placeholders
+  bool operator==(const WorkloadIdentity&) const = default;
+};
+// INVALID_ARGUMENT names the field.
+absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const kube::Json& object);
+
+// Who may call a service of the object's own namespace.
+struct PeerPolicy {
+  std::vector<trust::v1::PeerRule> rules;
+};
+absl::StatusOr<PeerPolicy> ReadPeerPolicy(const kube::Json& object,
+                                          const trust::TrustDomain& trust_domain);
+
+// The template with what it stands for.
+std::string Filled(absl::string_view text, const trust::TrustDomain& trust_domain,
+                   absl::string_view name_space, absl::string_view account);
+
+}  // namespace linchpin::ca
