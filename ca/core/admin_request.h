@@ -107,16 +107,15 @@ struct ApplyKubernetes {
   std::shared_ptr<std::map<std::string, std::string>> faults;
 };
 // The answers are the messages that admin.proto names for the method.
-using AdminRequest =
-    std::variant<v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest,
-                 BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
-                 v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
-                 v1::GetTrustStateRequest, PublishPinSet, PlayRelax, PublishFreshness,
-                 v1::ProvePossessionRequest, v1::CoverageRequest, v1::CoverageHistoryRequest,
-                 v1::RevokeRequest, Revoke, v1::ListRevocationsRequest, v1::ReadLogRequest,
-                 v1::VerifyLogRequest, v1::ReadChangesRequest, v1::GetRotationRequest,
-                 v1::RotateRequest, BeginRotation, CertifyBackup, AddBackup,
-                 v1::FinishBackupRequest, Failover, v1::GetFailoverRequest, CreateOperator,
-                 RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest, ApplyKubernetes>;
+using AdminRequest = std::variant<
+    v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest, BanNode,
+    ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
+    v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
+    v1::GetTrustStateRequest, PublishPinSet, PlayRelax, PublishFreshness,
+    v1::ProvePossessionRequest, v1::CoverageRequest, v1::CoverageHistoryRequest, v1::RevokeRequest,
+    Revoke, v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
+    v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation, CertifyBackup,
+    AddBackup, v1::FinishBackupRequest, Failover, v1::GetFailoverRequest, CreateOperator,
+    RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest, ApplyKubernetes>;
 
 }  // namespace linchpin::ca
