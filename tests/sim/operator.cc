@@ -109,7 +109,8 @@ uint64_t Operator::PublishedVersion() const {
 void Operator::PublishPins(bool new_board) {
   if (!ca_.up()) return;
   const std::string key = absl::StrCat("pins ", PublishedVersion() + 1);
-  Ask(key, Known::kPresent, ca::PublishPinSet{signers_.Next(ca_, new_board)});
+  const auto set = signers_.Next(ca_, new_board);
+  if (set.has_value()) Ask(key, Known::kPresent, ca::PublishPinSet{*set});
 }
 
 // All that a service has, or just one certificate of somebody.

@@ -58,13 +58,14 @@ void PinSigners::Sign(const Board& board, trust::v1::SignedPinSet* set) const {
   }
 }
 
-trust::v1::SignedPinSet PinSigners::Next(SimCa& ca, bool new_board) {
+std::optional<trust::v1::SignedPinSet> PinSigners::Next(SimCa& ca, bool new_board) {
   const auto before = InForce(ca);
   trust::DraftChanges changes;
   const Board* board = nullptr;
   if (new_board || !before.has_value()) board = &NewBoard(&changes.signers.emplace());
   const auto draft =
       trust::DraftPinSet(ca.trust_domain(), before, KeysToPin(ca, ca.clock()), changes, ca.clock());
+  if (!draft.ok()) return std::nullopt;
   trust::v1::SignedPinSet set;
   set.set_payload(draft->payload);
   if (before.has_value()) Sign(boards_.at(before->signers().SerializeAsString()), &set);

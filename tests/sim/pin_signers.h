@@ -20,7 +20,8 @@ class PinSigners {
  public:
   // The set that follows the one in force, drafted of what the CA says of its authorities. Where
   // the board changes, two of the old one and two of the new one sign.
-  trust::v1::SignedPinSet Next(SimCa& ca, bool new_board);
+  // None: it cannot be drafted, since there is no backup.
+  std::optional<trust::v1::SignedPinSet> Next(SimCa& ca, bool new_board);
 
   static std::optional<trust::v1::PinSet> InForce(const SimCa& ca);
 

@@ -3,6 +3,9 @@
 
 #include "tests/sim/rotator.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace linchpin::sim {
@@ -11,6 +14,8 @@ namespace {
 using Request = ca::v1::RotateRequest;
 
 constexpr uint64_t kTakenBackOneIn = 25;
+constexpr uint64_t kFailoverOneIn = 60;
+constexpr int kTold = 31;
 constexpr uint64_t kOtherThanIssuerOneIn = 4;
 
 Request Asking(Request::Action action) {
@@ -56,6 +61,7 @@ void Rotator::Act() {
 
 void Rotator::Continue(const ca::v1::Rotation& rotation) {
   const ca::v1::RotationStep step = rotation.step();
+  if (world_.OneIn(kFailoverOneIn)) return FailOver(rotation);
   if (step == ca::v1::NO_ROTATION || step == ca::v1::DONE || step == ca::v1::ABORTED) {
     if (step == ca::v1::DONE) done_ = rotation.number();
     return Prepare(rotation);
@@ -79,17 +85,25 @@ void Rotator::Prepare(const ca::v1::Rotation& last) {
   Ask(absl::StrCat("rotation ", last.number() + 1, " 0"), request);
 }
 
-void Rotator::Step(const ca::v1::Rotation& rotation, Action action) {
-  Ask(absl::StrCat("rotation ", rotation.number(), " ", rotation.history_size()), Asking(action));
+// The key of the backup lies beside the CA here.
+void Rotator::FailOver(const ca::v1::Rotation& last) {
+  Ask(absl::StrCat("rotation ", last.number() + 1, " 0"), ca::Failover{});
 }
 
-void Rotator::Ask(const std::string& key, const ca::v1::RotateRequest& request) {
-  operator_.Ask(key, Operator::Known::kPresent, request, [this](const SimCa::Message& message) {
-    const auto& rotation = static_cast<const ca::v1::Rotation&>(*message);
-    world_.Say(absl::StrCat("operator: the rotation of the ", rotation.what(), " is ",
-                            ca::v1::RotationStep_Name(rotation.step())));
-    reached_(rotation);
-  });
+void Rotator::Step(const ca::v1::Rotation& rotation, Action action) {
+  // A history keeps its newest entries.
+  const int told = std::min(rotation.history_size(), kTold);
+  Ask(absl::StrCat("rotation ", rotation.number(), " ", told), Asking(action));
+}
+
+void Rotator::Ask(const std::string& key, ca::AdminRequest request) {
+  operator_.Ask(key, Operator::Known::kPresent, std::move(request),
+                [this](const SimCa::Message& message) {
+                  const auto& rotation = static_cast<const ca::v1::Rotation&>(*message);
+                  world_.Say(absl::StrCat("operator: the rotation of the ", rotation.what(), " is ",
+                                          ca::v1::RotationStep_Name(rotation.step())));
+                  reached_(rotation);
+                });
 }
 
 }  // namespace linchpin::sim

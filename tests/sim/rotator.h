@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// The operator who rotates: step by step as the CA lets him, now and then back again.
+// The operator who rotates: step by step as the CA lets him, now and then back again; and who makes
+// the backup issuer take over, whatever is under way.
 #pragma once
 
 #include <functional>
@@ -28,8 +29,9 @@ class Rotator {
   using Action = ca::v1::RotateRequest::Action;
   void Continue(const ca::v1::Rotation& rotation);
   void Prepare(const ca::v1::Rotation& last);
+  void FailOver(const ca::v1::Rotation& last);
   void Step(const ca::v1::Rotation& rotation, Action action);
-  void Ask(const std::string& key, const ca::v1::RotateRequest& request);
+  void Ask(const std::string& key, ca::AdminRequest request);
 
   World& world_;
   SimCa& ca_;

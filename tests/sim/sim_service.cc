@@ -10,6 +10,11 @@
 #include "tests/sim/sim_node.h"
 
 namespace linchpin::sim {
+namespace {
+
+constexpr uint64_t kBusyOneIn = 20;
+
+}  // namespace
 
 SimService::SimService(World& world, SimNode& node, std::string selector)
     : world_(world), node_(node), selector_(std::move(selector)) {}
@@ -85,8 +90,9 @@ void SimService::Do(const tls::action::OpenStream&) {
 
 void SimService::Do(const tls::action::Swap& action) {
   made_at_[action.contexts->generation] = receiving_;
-  // Handshakes go on with the old contexts until this has run.
-  Later(absl::Milliseconds(30), [this, contexts = action.contexts] {
+  // Handshakes go on with the old contexts until this has run, which may take a busy service long.
+  const bool busy = world_.OneIn(kBusyOneIn);
+  Later(busy ? absl::Seconds(20) : absl::Milliseconds(30), [this, contexts = action.contexts] {
     if (in_force_ && in_force_->contexts->generation >= contexts->generation) return;
     in_force_ = Swapped{contexts, made_at_[contexts->generation]};
     made_at_.erase(made_at_.begin(), made_at_.upper_bound(contexts->generation));
