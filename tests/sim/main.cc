@@ -14,11 +14,14 @@ int main(int argc, char** argv) {
   uint64_t first = 1;
   app.add_option("--seeds", seeds, "how many seeds to run")->check(CLI::Range(1, 100000000));
   app.add_option("--first", first, "the first seed");
+  size_t nodes = 0;
+  app.add_option("--nodes", nodes, "how many nodes; without it, a few, as the seed says")
+      ->check(CLI::Range(1, 1000));
   CLI11_PARSE(app, argc, argv);
 
   linchpin::sim::Outcome total;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
-    const linchpin::sim::Outcome outcome = linchpin::sim::Simulate(seed);
+    const linchpin::sim::Outcome outcome = linchpin::sim::Simulate({seed, nodes});
     if (!outcome.clean) {
       std::printf(
           "%s\nseed %lu breaks a rule; replay it with:\n  ./dev sim --seeds 1 --first %lu\n",

@@ -18,13 +18,13 @@ namespace {
 using ::testing::HasSubstr;
 
 // Each block of seeds is a test of its own, so that a failure is seen early and cores share them.
-constexpr uint64_t kSeeds = 100;
+constexpr uint64_t kSeeds = 200;
 constexpr uint64_t kBlock = 5;
 class Seeds : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(Seeds, KeepEveryPromise) {
   for (uint64_t seed = GetParam(); seed < GetParam() + kBlock; ++seed) {
-    const Outcome outcome = Simulate(seed);
+    const Outcome outcome = Simulate({seed});
     ASSERT_TRUE(outcome.clean) << outcome.report << "\nreplay: ./dev sim --seeds 1 --first "
                                << seed;
     EXPECT_GT(outcome.passed + outcome.refused, 0u);
@@ -32,9 +32,15 @@ TEST_P(Seeds, KeepEveryPromise) {
 }
 INSTANTIATE_TEST_SUITE_P(Simulation, Seeds, ::testing::Range(uint64_t{1}, kSeeds + 1, kBlock));
 
+TEST(Simulation, KeepsEveryPromiseToAHundredNodes) {
+  const Outcome outcome = Simulate({.seed = 1, .nodes = 100});
+  EXPECT_TRUE(outcome.clean) << outcome.report
+                             << "\nreplay: ./dev sim --seeds 1 --first 1 --nodes 100";
+}
+
 TEST(Simulation, TellsTheSameStoryForTheSameSeed) {
-  const Outcome one = Simulate(7);
-  const Outcome two = Simulate(7);
+  const Outcome one = Simulate({7});
+  const Outcome two = Simulate({7});
   EXPECT_EQ(one.steps, two.steps);
   EXPECT_EQ(one.passed, two.passed);
   EXPECT_EQ(one.refused, two.refused);

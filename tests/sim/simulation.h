@@ -18,6 +18,11 @@ struct Outcome {
   size_t rotations = 0;  // that went through
 };
 
-Outcome Simulate(uint64_t seed);
+struct Story {
+  uint64_t seed = 1;
+  size_t nodes = 0;  // 0: a few, as the seed says
+};
+
+Outcome Simulate(const Story& story);
 
 }  // namespace linchpin::sim
