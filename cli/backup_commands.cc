@@ -6,13 +6,16 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/random.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/key_files.h"
 #include "cli/output.h"
+#include "trust/canary.h"
 #include "x509/certificate_builder.h"
 #include "x509/certificate_request.h"
 
@@ -37,6 +40,13 @@ std::string NewSerial() {
   return serial;
 }
 
+// As the issuer's own certificate names it: spiffe://NAME.
+absl::StatusOr<trust::TrustDomain> TrustDomainOf(const x509::Certificate& issuer) {
+  const std::vector<std::string>& names = issuer.fields().uri_sans;
+  const std::string name = names.empty() ? "" : names.front();
+  return trust::TrustDomain::FromName(absl::StripPrefix(name, "spiffe://"));
+}
+
 // The key never leaves this program: the CA is sent a request, and what the key has signed.
 absl::Status Create(Session& session, const std::string& out) {
   ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyIn(session, out));
@@ -50,9 +60,13 @@ absl::Status Create(Session& session, const std::string& out) {
     return absl::InternalError(absl::StrCat("the CA certified another key than that in ", out));
   }
   ASSIGN_OR_RETURN(const x509::Certificate twin, x509::MakeTwin(certificate, key, NewSerial()));
+  ASSIGN_OR_RETURN(const trust::TrustDomain trust_domain, TrustDomainOf(certificate));
+  ASSIGN_OR_RETURN(const x509::Certificate canary,
+                   trust::MakeCanary(trust_domain, certificate, key, NewSerial()));
   ca::v1::FinishBackupRequest finish;
   finish.set_certificate(certificate.der());
   finish.set_twin(twin.der());
+  finish.set_canary(canary.der());
   ASSIGN_OR_RETURN(const ca::v1::Authority backup,
                    CallCa(session, &AdminStub::FinishBackup, finish));
   if (session.json()) return PrintJson(session, backup);

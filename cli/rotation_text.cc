@@ -127,7 +127,8 @@ std::string FailoverText(const ca::v1::FailoverOutlook& outlook) {
                     PinText(backup.spki_sha256()), "\n  until ", TimeText(backup.not_after()),
                     backup.key_present() ? ", key beside the CA: move it away" : ", key elsewhere",
                     "\n  trusted by ", backup.gate().covered(), " of ", backup.gate().nodes(),
-                    " nodes\n");
+                    " nodes, its canary judged good by ", backup.canary_good(), " and bad by ",
+                    backup.canary_bad(), "\n");
     if (!backup.hindrance().empty()) {
       absl::StrAppend(&text, "  cannot take over: ", Printable(backup.hindrance()), "\n");
     }

@@ -53,6 +53,12 @@ class Splitter {
       TrustFor(pin.size()).add_declared_issuers(pin);
     }
     for (const auto& der : trust.twins()) TrustFor(der.size()).add_twins(der);
+    for (const auto& canary : trust.canaries()) {
+      *TrustFor(canary.ByteSizeLong()).add_canaries() = canary;
+    }
+    for (const auto& entry : trust.replacements()) {
+      *TrustFor(entry.ByteSizeLong()).add_replacements() = entry;
+    }
     for (const auto& entry : trust.revocations()) {
       *TrustFor(entry.ByteSizeLong()).add_revocations() = entry;
     }

@@ -286,6 +286,10 @@ std::string Judging::RoleFault() const {
       role = "an operator";
       plays = id_->IsOperator();
       break;
+    case Expect::Kind::kCanary:
+      role = "the canary";
+      plays = id_->IsCanary();
+      break;
     case Expect::Kind::kId:
     case Expect::Kind::kAnyAllowed:
       return "";

@@ -23,13 +23,14 @@ inline constexpr size_t kMaxChainBytes = 16 * 1024;
 // Whom the one who judges is ready to talk to. A mismatch is UNEXPECTED_PEER and always blocks.
 class Expect {
  public:
-  enum class Kind { kId, kCa, kNode, kOperator, kAnyAllowed };
+  enum class Kind { kId, kCa, kNode, kOperator, kCanary, kAnyAllowed };
   // A service of exactly this ID, that policy also allows.
   static Expect Id(SpiffeId id) { return Expect(Kind::kId, std::move(id)); }
   // Roles: the reserved IDs, exactly; peer policy does not apply to them.
   static Expect Ca() { return Expect(Kind::kCa, std::nullopt); }
   static Expect Node() { return Expect(Kind::kNode, std::nullopt); }
   static Expect Operator() { return Expect(Kind::kOperator, std::nullopt); }
+  static Expect Canary() { return Expect(Kind::kCanary, std::nullopt); }  // canary.h alone
   // Whomever policy allows: for servers.
   static Expect AnyAllowed() { return Expect(Kind::kAnyAllowed, std::nullopt); }
 

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/canary.h"
 #include "trust/judge.h"
 
 namespace linchpin::trust {
@@ -62,6 +63,7 @@ absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const Pin
   parts.pins.set_relaxed_until(relaxed_until);
   TrustHeld next = held;
   ASSIGN_OR_RETURN(next.state, TrustState::Make(std::move(parts)));
+  next.canaries = JudgeCanaries(next.state, held.message.canaries(), times.latest);
   return next;
 }
 

@@ -29,6 +29,7 @@ class Revocations {
   // A sentence saying what denies the path (leaf first), or nothing. A key entry denies any
   // certificate of the path with that key; ID and serial entries look at the leaf.
   std::optional<std::string> Denies(const SpiffeId& leaf_id, const x509::Chain& path) const;
+  bool DeniesKey(const x509::SpkiPin& pin) const { return by_key_.contains(pin.bytes()); }
   const std::vector<v1::Revocation>& entries() const { return entries_; }
 
  private:

@@ -116,6 +116,8 @@ bool SpiffeId::IsReserved() const { return absl::StartsWith(path_, kReserved); }
 
 bool SpiffeId::IsCa() const { return path_ == "/linchpin/ca"; }
 
+bool SpiffeId::IsCanary() const { return path_ == "/linchpin/canary"; }
+
 bool SpiffeId::IsNode() const {
   absl::string_view name = path_;
   return absl::ConsumePrefix(&name, kNode) && IsRoleName(name);
@@ -129,6 +131,10 @@ bool SpiffeId::IsOperator() const {
 SpiffeId CaId(const TrustDomain& trust_domain) {
   // The longest trust domain and this path are far below every limit.
   return *SpiffeId::Make(trust_domain, "/linchpin/ca");
+}
+
+SpiffeId CanaryId(const TrustDomain& trust_domain) {
+  return *SpiffeId::Make(trust_domain, "/linchpin/canary");
 }
 
 absl::StatusOr<SpiffeId> NodeId(const TrustDomain& trust_domain, absl::string_view name) {

@@ -47,6 +47,7 @@ class SpiffeId {
   bool IsCa() const;        // /linchpin/ca exactly
   bool IsNode() const;      // /linchpin/node/NAME
   bool IsOperator() const;  // /linchpin/operator/NAME
+  bool IsCanary() const;    // /linchpin/canary exactly
   auto operator<=>(const SpiffeId&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const SpiffeId& id) {
@@ -61,6 +62,7 @@ class SpiffeId {
 };
 
 SpiffeId CaId(const TrustDomain& trust_domain);
+SpiffeId CanaryId(const TrustDomain& trust_domain);
 // `name` as in node tokens: [A-Za-z0-9._-]{1,128}.
 absl::StatusOr<SpiffeId> NodeId(const TrustDomain& trust_domain, absl::string_view name);
 absl::StatusOr<SpiffeId> OperatorId(const TrustDomain& trust_domain, absl::string_view name);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/canary.h"
 #include "trust/freshness.h"
 #include "trust/text.h"
 
@@ -192,6 +193,7 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
   ASSIGN_OR_RETURN(next.state,
                    Build(incoming, next.cursor.trust_domain, std::move(pins), options.skew));
   next.twins = CheckTwins(*next.state, incoming.twins(), options.now);
+  next.canaries = JudgeCanaries(next.state, incoming.canaries(), options.now);
   return next;
 }
 

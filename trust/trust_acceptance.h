@@ -33,6 +33,7 @@ struct TrustHeld {
   Relaxed relaxed;                            // of that set
   std::optional<v1::Freshness> freshness;     // the newest that verified; signed in message
   std::vector<std::string> faults;            // of what was left out: sentences
+  std::vector<v1::CanaryVerdict> canaries;    // of message.canaries(), judged by the state
 };
 
 // Takes `incoming` whole or not at all. Under a signed set: new sets are followed from the cursor,

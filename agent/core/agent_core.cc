@@ -247,11 +247,11 @@ void AgentCore::SetTimer(absl::Time now, Actions* out) {
     consider(served_->node->expires_at);
     if (context_in_use_ != nullptr) {
       if (options_.renewals && !renew_node_.under_way && latest_.node == served_->node) {
-        consider(std::max(renew_node_.at, served_->node->renew_at));
+        consider(std::max(renew_node_.at, RenewAt(*served_->node, latest_.trust_message())));
       }
       if (sync_ == Sync::kClosed) consider(stream_tries_.at);
       if (issue_ticket_ == 0) {
-        consider(schedule_.Next(latest_.certificates, options_.renewals));
+        consider(schedule_.Next(latest_.certificates, options_.renewals, latest_.trust_message()));
       }
     }
   }

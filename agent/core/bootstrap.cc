@@ -195,7 +195,7 @@ absl::Status AgentCore::TakeNode(absl::Time now, const x509::PrivateKey& key,
                         absl::StrCat(chain.status().message(), ClockText(now)));
   }
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
-  latest_.node = MakeCertified(key, *chain, renew_at, nullptr);
+  latest_.node = MakeCertified(key, *chain, now, renew_at, nullptr);
   latest_.node_key = key;
   latest_.node_id = response.node_id();
   latest_.trust = trust;
@@ -211,7 +211,8 @@ void AgentCore::HearRefusal(const absl::Status& status) {
 
 void AgentCore::RenewNode(absl::Time now, Actions* out) {
   if (!options_.renewals || !HasValidNode(now) || context_in_use_ == nullptr) return;
-  if (latest_.node != served_->node || now < served_->node->renew_at) return;
+  if (latest_.node != served_->node) return;
+  if (now < RenewAt(*served_->node, latest_.trust_message())) return;
   if (!renew_node_.Ready(now)) return;
   renew_node_.under_way = true;
   out->push_back(action::RenewNode{});

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
+#include "x509/digest.h"
 
 namespace linchpin::agent {
 namespace {
@@ -62,20 +63,38 @@ std::vector<std::string> Certified::Ders() const {
   return ders;
 }
 
-CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain, absl::Time now,
                            absl::Time renew_at, const Certified* like) {
   std::vector<std::string> ders;
   for (const x509::Certificate& certificate : chain) ders.push_back(certificate.der());
   return std::make_shared<const Certified>(Certified{.key = key.ToPkcs8(),
                                                      .chain = Shared(ders, like),
                                                      .expires_at = ExpiryOf(chain),
-                                                     .renew_at = renew_at});
+                                                     .renew_at = renew_at,
+                                                     .received_at = now});
 }
 
 absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction) {
   const absl::Time from = std::max(now, leaf.fields().not_before);
   const absl::Duration half = (leaf.fields().not_after - from) / 2;
   return from + half * (0.9 + 0.2 * fraction);
+}
+
+absl::Time RenewAt(const Certified& certified, const trust::v1::TrustState& trust) {
+  absl::Time at = certified.renew_at;
+  for (const trust::v1::Replacement& replacement : trust.replacements()) {
+    if (certified.chain.size() < 2 || *certified.chain[1] != replacement.issuer()) continue;
+    const absl::Time from = absl::FromUnixSeconds(replacement.from());
+    // Or one whose CA goes on as before would be renewed for ever.
+    if (certified.received_at >= from) continue;
+    const std::string drawn = x509::Sha256(*certified.chain[0]);
+    const double fraction =
+        (static_cast<unsigned char>(drawn[0]) * 256 + static_cast<unsigned char>(drawn[1])) /
+        65536.0;
+    const absl::Duration window = absl::FromUnixSeconds(replacement.until()) - from;
+    at = std::min(at, from + std::max(window, absl::ZeroDuration()) * fraction);
+  }
+  return at;
 }
 
 absl::StatusOr<x509::Chain> CheckIssued(const Wanted& wanted,
@@ -128,6 +147,7 @@ state::v1::KeyedCertificate Encode(const std::string& identity_id, const Certifi
   for (const auto& der : certified.chain) message.add_chain(*der);
   message.set_renew_at_ms(absl::ToUnixMillis(certified.renew_at));
   message.set_expires_at(absl::ToUnixSeconds(certified.expires_at));
+  message.set_received_at_ms(absl::ToUnixMillis(certified.received_at));
   return message;
 }
 
@@ -148,7 +168,8 @@ absl::StatusOr<CertifiedPtr> Decode(const state::v1::KeyedCertificate& message,
       Certified{.key = x509::SecretBytes(message.private_key()),
                 .chain = Shared(ders, like),
                 .expires_at = expires_at,
-                .renew_at = absl::FromUnixMillis(message.renew_at_ms())});
+                .renew_at = absl::FromUnixMillis(message.renew_at_ms()),
+                .received_at = absl::FromUnixMillis(message.received_at_ms())});
 }
 
 }  // namespace linchpin::agent

@@ -27,6 +27,7 @@ struct Certified {
                           // empty; issuers are shared among many
   absl::Time expires_at;  // of the leaf or what certifies it, whichever is first
   absl::Time renew_at;    // drawn once, when the certificate came
+  absl::Time received_at;
 
   std::vector<std::string> Ders() const;
 };
@@ -34,12 +35,17 @@ using CertifiedPtr = std::shared_ptr<const Certified>;
 
 // Of a chain that passed CheckIssued(). `like`, which may be null, is another certificate of this
 // node: what certified both is kept once.
-CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain, absl::Time now,
                            absl::Time renew_at, const Certified* like);
 
 // Half of the life that is left at `now`, within ±10 % by `fraction` in [0, 1). The life begins now
 // or, if the leaf is not valid yet, at its NotBefore: what it was backdated by is no life.
 absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction);
+
+// When it is to be renewed: at its own instant or, if `trust` has what its issuer certified
+// replaced, at one within that window, drawn by the leaf itself so that it is the same after a
+// restart.
+absl::Time RenewAt(const Certified& certified, const trust::v1::TrustState& trust);
 
 // What a received certificate must be.
 struct Wanted {

@@ -41,7 +41,8 @@ void AgentCore::UpdateWanted() {
 void AgentCore::IssueDue(absl::Time now, Actions* out) {
   AlarmExpired(now, out);
   if (issue_ticket_ != 0 || context_in_use_ == nullptr || !HasValidNode(now)) return;
-  std::vector<std::string> due = schedule_.Due(now, latest_.certificates, options_.renewals);
+  std::vector<std::string> due =
+      schedule_.Due(now, latest_.certificates, options_.renewals, latest_.trust_message());
   issuing_.clear();
   action::Issue issue;
   for (std::string& id : due) {
@@ -113,7 +114,7 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
   const Certified* like = latest_.certificates.empty() ? latest_.node.get()
                                                        : latest_.certificates.begin()->second.get();
-  CertifiedPtr certified = MakeCertified(result.item->key, *chain, renew_at, like);
+  CertifiedPtr certified = MakeCertified(result.item->key, *chain, now, renew_at, like);
   out->push_back(
       action::Note{absl::StrCat(identity->spiffe_id(), renewal ? " is renewed" : " is issued",
                                 ", valid until ", trust::TimeText(certified->expires_at),

@@ -33,6 +33,9 @@ struct Model {
   int64_t last_ca_time = 0;
   state::v1::KnownTime known_time;
 
+  const trust::v1::TrustState& trust_message() const {
+    return trust == nullptr ? trust::v1::TrustState::default_instance() : trust->message;
+  }
   uint64_t trust_epoch() const { return trust == nullptr ? 0 : trust->message.epoch(); }
   uint64_t pin_set_version() const { return trust == nullptr ? 0 : trust->cursor.version; }
 };

@@ -30,20 +30,21 @@ void RenewalSchedule::SetWanted(std::set<std::string> identity_ids) {
 }
 
 absl::Time RenewalSchedule::DueAt(const std::string& identity_id, const CertifiedPtr* certified,
-                                  bool renewals) const {
+                                  bool renewals, const trust::v1::TrustState& trust) const {
   if (certified != nullptr && !renewals) return absl::InfiniteFuture();
   const auto it = tries_.find(identity_id);
   if (it != tries_.end()) return it->second.at;
-  return certified == nullptr ? absl::InfinitePast() : (*certified)->renew_at;
+  return certified == nullptr ? absl::InfinitePast() : RenewAt(**certified, trust);
 }
 
 std::vector<std::string> RenewalSchedule::Due(
-    absl::Time now, const std::map<std::string, CertifiedPtr>& certificates, bool renewals) const {
+    absl::Time now, const std::map<std::string, CertifiedPtr>& certificates, bool renewals,
+    const trust::v1::TrustState& trust) const {
   std::vector<std::pair<absl::Time, std::string>> due;
   for (const std::string& id : wanted_) {
     const auto it = certificates.find(id);
     const CertifiedPtr* certified = it == certificates.end() ? nullptr : &it->second;
-    if (DueAt(id, certified, renewals) > now) continue;
+    if (DueAt(id, certified, renewals, trust) > now) continue;
     due.emplace_back(certified == nullptr ? absl::InfinitePast() : (*certified)->expires_at, id);
   }
   std::sort(due.begin(), due.end());
@@ -54,11 +55,12 @@ std::vector<std::string> RenewalSchedule::Due(
 }
 
 absl::Time RenewalSchedule::Next(const std::map<std::string, CertifiedPtr>& certificates,
-                                 bool renewals) const {
+                                 bool renewals, const trust::v1::TrustState& trust) const {
   absl::Time next = absl::InfiniteFuture();
   for (const std::string& id : wanted_) {
     const auto it = certificates.find(id);
-    next = std::min(next, DueAt(id, it == certificates.end() ? nullptr : &it->second, renewals));
+    next = std::min(next,
+                    DueAt(id, it == certificates.end() ? nullptr : &it->second, renewals, trust));
   }
   return next;
 }

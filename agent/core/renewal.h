@@ -32,9 +32,10 @@ class RenewalSchedule {
   // kMaxBatch.
   std::vector<std::string> Due(absl::Time now,
                                const std::map<std::string, CertifiedPtr>& certificates,
-                               bool renewals) const;
+                               bool renewals, const trust::v1::TrustState& trust = {}) const;
   // When Due() will have something next.
-  absl::Time Next(const std::map<std::string, CertifiedPtr>& certificates, bool renewals) const;
+  absl::Time Next(const std::map<std::string, CertifiedPtr>& certificates, bool renewals,
+                  const trust::v1::TrustState& trust = {}) const;
 
   void Failed(const std::string& identity_id, bool refused, absl::Time now, absl::Duration left,
               base::Random& random);
@@ -52,8 +53,8 @@ class RenewalSchedule {
     int failures = 0;
     absl::Time at;
   };
-  absl::Time DueAt(const std::string& identity_id, const CertifiedPtr* certified,
-                   bool renewals) const;
+  absl::Time DueAt(const std::string& identity_id, const CertifiedPtr* certified, bool renewals,
+                   const trust::v1::TrustState& trust) const;
 
   std::set<std::string> wanted_;
   std::map<std::string, Try> tries_;

@@ -22,6 +22,12 @@ constexpr absl::Duration kMostComeBack = absl::Minutes(10);
 constexpr absl::Duration kBetweenReports = absl::Seconds(1);
 constexpr absl::Duration kBetweenRows = absl::Milliseconds(100);
 
+template <typename Message>
+void AddCanaries(const std::shared_ptr<const trust::TrustHeld>& held, Message* message) {
+  if (held == nullptr) return;
+  for (const trust::v1::CanaryVerdict& verdict : held->canaries) *message->add_canaries() = verdict;
+}
+
 }  // namespace
 
 void AgentCore::OpenSync(absl::Time now, Actions* out) {
@@ -48,6 +54,7 @@ ca::v1::Hello AgentCore::MakeHello() {
   hello.set_trust_epoch(held_epoch());
   hello.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   hello.set_agent_version(options_.version);
+  AddCanaries(held_trust_, &hello);
   rows_acknowledged_.clear();
   consumers_.TouchAll();
   for (const ProcessId& process : consumers_.TakeTouched()) {
@@ -66,6 +73,7 @@ ca::v1::Hello AgentCore::MakeHello() {
   acknowledged_.set_revision(hello.revision());
   acknowledged_.set_trust_epoch(hello.trust_epoch());
   acknowledged_.set_pin_set_version(hello.pin_set_version());
+  *acknowledged_.mutable_canaries() = hello.canaries();
   return hello;
 }
 
@@ -191,6 +199,7 @@ void AgentCore::Acknowledge(absl::Time now, Actions* out) {
     base.set_relaxed_until(held_trust_->state->pins().relaxed_until());
   }
   for (const trust::PinConcern& concern : pin_concerns_) base.add_concerns(concern.text);
+  AddCanaries(held_trust_, &base);
   const bool news = base.SerializeAsString() != acknowledged_.SerializeAsString();
   // Services that come and go in haste are told of together.
   if (!news && (now < rows_at_ || !consumers_.touched())) return;

@@ -30,7 +30,12 @@ absl::StatusOr<Authority> Decode(const std::string& key, const state::v1::Author
                       .certificate = *certificate,
                       .key_name = record.key_name(),
                       .twin = std::nullopt,
-                      .withheld = record.withheld()};
+                      .withheld = record.withheld(),
+                      .canary = record.canary()};
+  if (record.replace_until() > 0) {
+    authority.replace_from = absl::FromUnixSeconds(record.replace_from());
+    authority.replace_until = absl::FromUnixSeconds(record.replace_until());
+  }
   if (!record.twin().empty()) {
     auto twin = x509::Certificate::FromDer(record.twin());
     if (!twin.ok()) return fault(twin.status());
@@ -50,6 +55,19 @@ absl::Status NeedsOneActive(size_t found) {
       absl::StrCat("the store has ", found,
                    " active issuers under a root of its own, just one is expected; restore the "
                    "store from a backup"));
+}
+
+void AddCanaryAndReplacement(const Authority& issuer, trust::v1::TrustState* message) {
+  if (!issuer.canary.empty()) {
+    trust::v1::Canary* canary = message->add_canaries();
+    canary->set_issuer_key_sha256(issuer.certificate.public_key().pin().bytes());
+    canary->set_leaf(issuer.canary);
+  }
+  if (issuer.state != kRetiring || issuer.replace_until == absl::InfinitePast()) return;
+  trust::v1::Replacement* replacement = message->add_replacements();
+  replacement->set_issuer(issuer.certificate.der());
+  replacement->set_from(absl::ToUnixSeconds(issuer.replace_from));
+  replacement->set_until(absl::ToUnixSeconds(issuer.replace_until));
 }
 
 }  // namespace
@@ -123,6 +141,7 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
       message.add_issuers(authority.certificate.der());
       message.add_declared_issuers(authority.certificate.public_key().pin().bytes());
       if (authority.twin.has_value()) message.add_twins(authority.twin->der());
+      AddCanaryAndReplacement(authority, &message);
     }
   }
   const auto& sets = registry.trust().record.pin_sets();

@@ -34,6 +34,9 @@ struct Authority {
   std::string key_name;                   // of the key manager
   std::optional<x509::Certificate> twin;  // of an issuer
   bool withheld = false;                  // nodes are not told of it: not yet, or not any more
+  std::string canary = {};                // of one that is or was a backup: a leaf, DER
+  absl::Time replace_from = absl::InfinitePast();   // with `until`: what it certified is to be
+  absl::Time replace_until = absl::InfinitePast();  // renewed within; the infinite past: is not
 };
 
 // Immutable.

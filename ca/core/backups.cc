@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
+#include "trust/canary.h"
 #include "trust/text.h"
 #include "x509/certificate_builder.h"
 
@@ -59,6 +60,23 @@ bool IsNamed(const std::optional<trust::v1::PinSet>& set, const Authorities& aut
   google::protobuf::RepeatedPtrField<std::string> keys;
   *keys.Add() = authority.record_key;
   return NamesAll(*set, authorities, keys);
+}
+
+std::string CanaryWarning(const Tables& tables) {
+  for (const Authority& authority : tables.authorities.all()) {
+    if (!IsBackup(authority) || authority.withheld) continue;
+    const std::string pin = authority.certificate.public_key().pin().bytes();
+    size_t bad = 0;
+    for (const auto& [node_id, holds] : tables.coverage.nodes()) {
+      const auto judged = holds.canaries.find(pin);
+      if (judged != holds.canaries.end() && !judged->second.empty()) ++bad;
+    }
+    if (bad == 0) continue;
+    return absl::StrCat(bad, " nodes would refuse what the backup issuer ",
+                        authority.certificate.fields().subject,
+                        " signs: linchpin failover --check names them and says why");
+  }
+  return "";
 }
 
 }  // namespace
@@ -121,11 +139,14 @@ absl::StatusOr<std::vector<Write>> FinishBackup(const Tables& tables,
         absl::StrCat("what was sent is no twin of ", backup->certificate.fields().subject,
                      "; use the linchpin command of this CA's version"));
   }
+  RETURN_IF_ERROR(
+      trust::CheckCanary(tables.options.profile.trust_domain, backup->certificate, asked.canary()));
   const bool told = IsNamed(SetInForce(tables.registry), tables.authorities, *backup);
   const uint64_t epoch = tables.registry.trust().record.epoch() + 1;
   std::vector<Write> batch;
   batch.push_back(Changed(tables, *backup, [&](state::v1::AuthorityRecord* record) {
     record->set_twin(asked.twin());
+    record->set_canary(asked.canary());
     record->set_withheld(!told);
     if (told) record->set_trusted_from(epoch);
   }));
@@ -188,15 +209,17 @@ bool IsToBePinned(const Tables& tables, const Authority& authority) {
 }
 
 std::string BackupWarning(const Tables& tables, absl::Time now) {
+  const auto set = SetInForce(tables.registry);
   bool waits = false;
   absl::Time last = absl::InfinitePast();
   for (const Authority& authority : tables.authorities.all()) {
     if (!IsBackup(authority)) continue;
-    waits = waits || (authority.withheld && IsFinished(authority));
-    if (authority.withheld || IsLeaving(tables.registry, authority)) continue;
+    const bool named = IsNamed(set, tables.authorities, authority);
+    waits = waits || (IsFinished(authority) && (authority.withheld || !named));
+    if (authority.withheld || !named || IsLeaving(tables.registry, authority)) continue;
     last = std::max(last, authority.certificate.fields().not_after);
   }
-  if (last > now) return "";
+  if (last > now) return CanaryWarning(tables);
   if (waits) {
     return "the backup issuer is in no published pin set, so nothing could be failed over to it: "
            "linchpin pins draft --out FILE, pins sign, pins publish";

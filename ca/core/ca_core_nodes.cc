@@ -299,6 +299,7 @@ const Authority& CaCore::ServingIssuer(absl::Time now) const {
   if (old == nullptr) return authorities_.active();
   const absl::Duration left = old->certificate.fields().not_after - now;
   const bool can = left >= options_.profile.node_ttl / 2 &&
+                   !own_trust_->revocations().DeniesKey(old->certificate.public_key().pin()) &&
                    old->certificate.public_key().pin().bytes() != cannot_serve_;
   return can ? *old : authorities_.active();
 }

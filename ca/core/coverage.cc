@@ -40,6 +40,20 @@ void AddConsumer(const v1::Consumer& consumer, absl::Time now, NodeHolds* node) 
   }
 }
 
+using Canaries = google::protobuf::RepeatedPtrField<trust::v1::CanaryVerdict>;
+
+std::map<std::string, std::string> Judged(const Canaries& canaries) {
+  std::map<std::string, std::string> judged;
+  for (const trust::v1::CanaryVerdict& verdict : canaries) {
+    if (verdict.issuer_key_sha256().size() != 32 || judged.size() >= Coverage::kMaxCanaries)
+      continue;
+    std::string why(trust::Beginning(verdict.why(), Coverage::kMaxText));
+    if (!verdict.good() && why.empty()) why = "it does not say why";
+    judged[verdict.issuer_key_sha256()] = verdict.good() ? "" : std::move(why);
+  }
+  return judged;
+}
+
 }  // namespace
 
 void Coverage::Hello(const std::string& node_id, const v1::Hello& hello, absl::Time now) {
@@ -47,6 +61,7 @@ void Coverage::Hello(const std::string& node_id, const v1::Hello& hello, absl::T
   node.revision = hello.revision();
   node.trust_epoch = hello.trust_epoch();
   node.pin_set_version = hello.pin_set_version();
+  node.canaries = Judged(hello.canaries());
   // What had settled on the stream before need not settle again.
   NodeHolds& before = nodes_[node_id];
   node.consumers = std::move(before.consumers);
@@ -66,6 +81,7 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   node.revision = ack.revision();
   node.trust_epoch = ack.trust_epoch();
   node.pin_set_version = ack.pin_set_version();
+  node.canaries = Judged(ack.canaries());
   node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
   node.relaxed_until = ack.relaxed_until();
   node.concerns.clear();

@@ -35,6 +35,7 @@ struct NodeHolds {
   std::string refused;                             // why it does not take a newer trust state
   int64_t relaxed_until = 0;                       // of its pins
   std::vector<std::string> concerns;               // about them
+  std::map<std::string, std::string> canaries;     // by issuer's pin: why it is refused, or empty
   std::map<std::string, ConsumerHolds> consumers;  // by consumer id
   bool too_many_consumers = false;                 // some are not known here: never covered
 };
@@ -44,6 +45,7 @@ class Coverage {
   static constexpr size_t kMaxConsumers = 4096;  // of a node
   static constexpr int kMaxConcerns = 5;         // of a node
   static constexpr size_t kMaxText = 2048;       // of a name or sentence that a node sends
+  static constexpr size_t kMaxCanaries = 16;     // of a node
   // What was only delivered is assumed to be in use after this.
   static constexpr absl::Duration kSettling = absl::Seconds(5);
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/backups.h"
+#include "ca/core/coverage_gate.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -18,6 +19,9 @@ namespace linchpin::ca {
 namespace {
 
 using Names = std::vector<std::string>;
+constexpr int64_t kNodesPerSecond = 20;
+constexpr absl::Duration kLeastWindow = absl::Seconds(2);
+constexpr absl::Duration kUnderWay = absl::Seconds(2);
 
 std::string NameAndPin(const Authority& authority) {
   return absl::StrCat(authority.certificate.fields().subject, " (",
@@ -108,11 +112,62 @@ uint64_t TrustedFrom(const Tables& tables, const Authority& backup) {
   return from > 0 ? from : tables.registry.trust().record.epoch();
 }
 
+// The gate of this backup: all trust it, and nobody has refused its canary.
+v1::RotationGate GateOfBackup(const Tables& tables, const state::v1::RotationRecord& rotation,
+                              const Authority& backup, absl::Time now) {
+  v1::RotationGate gate = GateOf(tables, rotation, TrustedFrom(tables, backup), now);
+  const std::string pin = backup.certificate.public_key().pin().bytes();
+  std::set<std::string> named(gate.excepted().begin(), gate.excepted().end());
+  for (const v1::LateNode& late : gate.late()) named.insert(late.node_id());
+  const std::set<std::string> except(rotation.except().begin(), rotation.except().end());
+  for (const auto& [node_id, holds] : tables.coverage.nodes()) {
+    const auto judged = holds.canaries.find(pin);
+    if (judged == holds.canaries.end() || judged->second.empty()) continue;
+    const auto* row = tables.registry.FindNode(node_id);
+    if (row == nullptr || row->record.state() != "attested" || named.count(node_id) > 0) continue;
+    const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+    if (!Counts(view, row->record, now)) continue;
+    gate.set_covered(gate.covered() - 1);
+    if (except.count(node_id) > 0) {
+      gate.set_nodes(gate.nodes() - 1);
+      gate.add_excepted(node_id);
+      continue;
+    }
+    gate.set_open(false);
+    v1::LateNode* late = gate.add_late();
+    late->set_node_id(node_id);
+    late->set_why(absl::StrCat("refuses the backup's canary: ", judged->second));
+  }
+  return gate;
+}
+
 struct Checked {
   const Authority* backup = nullptr;
   v1::RotationGate gate;
   Names except;  // node ids
 };
+
+void CountCanaries(const Tables& tables, v1::BackupIssuer* backup) {
+  for (const auto& [node_id, holds] : tables.coverage.nodes()) {
+    const auto* row = tables.registry.FindNode(node_id);
+    const auto judged = holds.canaries.find(backup->spki_sha256());
+    if (row == nullptr || row->record.state() != "attested") continue;
+    if (judged == holds.canaries.end()) continue;
+    if (judged->second.empty()) {
+      backup->set_canary_good(backup->canary_good() + 1);
+    } else {
+      backup->set_canary_bad(backup->canary_bad() + 1);
+    }
+  }
+}
+
+// Sized from the fleet: that many nodes a second renew all that they hold.
+absl::Duration WindowFor(const Tables& tables) {
+  const auto nodes = static_cast<int64_t>(tables.registry.nodes().size());
+  const Profile& profile = tables.options.profile;
+  const absl::Duration most = std::min(profile.leaf_ttl, profile.node_ttl) / 2;
+  return std::min(std::max(absl::Seconds(nodes / kNodesPerSecond), kLeastWindow), most);
+}
 
 absl::StatusOr<Checked> Check(const Tables& tables, const Failover& asked, absl::Time now) {
   Checked checked;
@@ -122,16 +177,15 @@ absl::StatusOr<Checked> Check(const Tables& tables, const Failover& asked, absl:
     return absl::FailedPreconditionError(absl::StrCat(
         "the backup issuer ", NameAndPin(*checked.backup), " cannot take over: ", hindrance));
   }
-  const uint64_t epoch = TrustedFrom(tables, *checked.backup);
   state::v1::RotationRecord rotation;
   RETURN_IF_ERROR(AddExcept(tables, asked.asked.except(), &rotation));
-  checked.gate = GateOf(tables, rotation, epoch, now);
+  checked.gate = GateOfBackup(tables, rotation, *checked.backup, now);
   if (!checked.gate.open() && asked.asked.now()) {
     // Each by name, as if it had been written out: the next gate waits for the others only.
     std::set<std::string> except(rotation.except().begin(), rotation.except().end());
     for (const v1::LateNode& late : checked.gate.late()) except.insert(late.node_id());
     rotation.mutable_except()->Assign(except.begin(), except.end());
-    checked.gate = GateOf(tables, rotation, epoch, now);
+    checked.gate = GateOfBackup(tables, rotation, *checked.backup, now);
     checked.gate.set_open(true);
   }
   if (!checked.gate.open()) {
@@ -203,6 +257,9 @@ absl::StatusOr<std::vector<Write>> DecideFailover(const Tables& tables, const Fa
   ASSIGN_OR_RETURN(const Checked checked,
                    Check(tables, asked, now));  // again: keys took their time
   const Authority& comes = *checked.backup;
+  // What is on its way now is replaced too.
+  const absl::Time from = absl::FromUnixSeconds(absl::ToUnixSeconds(now)) + kUnderWay;
+  const absl::Time until = from + WindowFor(tables);
   std::set<std::string> given_up;
   std::vector<Write> batch = EndRotation(tables, by, now, comes, &given_up);
   Row<state::v1::RotationRecord> row;
@@ -217,13 +274,17 @@ absl::StatusOr<std::vector<Write>> DecideFailover(const Tables& tables, const Fa
   RotationDraft draft(tables, row);
   for (std::string& key : Going(tables.authorities, comes, given_up)) {
     if (tables.authorities.Find(key)->state != kBackup) draft.SetState(key, kRetiring);
+    draft.Replace(key, from, until);
     draft.rotation.add_old_keys(std::move(key));
   }
   draft.SetState(comes.record_key, kActive);
   draft.SetState(tables.authorities.RootOf(comes)->record_key, kActive);
-  const absl::Time until = LastIssued(tables, draft.rotation.old_keys());
-  if (until > now) draft.rotation.set_issued_until(absl::ToUnixSeconds(until));
-  const std::string note = asked.asked.now() ? "--now: whoever is missing is gone on without" : "";
+  draft.RaiseEpoch();  // with it nodes hear what to renew
+  const absl::Time last = LastIssued(tables, draft.rotation.old_keys());
+  if (last > now) draft.rotation.set_issued_until(absl::ToUnixSeconds(last));
+  const std::string note =
+      absl::StrCat(asked.asked.now() ? "--now: whoever is missing is gone on without; " : "",
+                   "what the old issuer certified is replaced until ", trust::TimeText(until));
   for (Write& write : draft.Reach(v1::ACTIVATED, by, note, checked.gate, now)) {
     batch.push_back(std::move(write));
   }
@@ -248,8 +309,8 @@ v1::FailoverOutlook DescribeFailover(const Tables& tables, absl::Time now) {
     backup->set_not_after(absl::ToUnixSeconds(authority.certificate.fields().not_after));
     backup->set_key_present(tables.keys.count(authority.key_name) > 0);
     backup->set_hindrance(HindranceOf(tables, authority, now));
-    *backup->mutable_gate() =
-        GateOf(tables, state::v1::RotationRecord(), TrustedFrom(tables, authority), now);
+    *backup->mutable_gate() = GateOfBackup(tables, state::v1::RotationRecord(), authority, now);
+    CountCanaries(tables, backup);
     if (!backup->hindrance().empty()) continue;
     key_here = key_here || backup->key_present();
     if (backup->gate().open()) outlook.set_ready(true);

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "ca/core/authorities.h"
 #include "ca/core/registry.h"
+#include "trust/canary.h"
 
 namespace linchpin::ca {
 namespace {
@@ -42,7 +43,7 @@ absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
   std::string root_key_name = plan.root_key_name;
   for (const NewAuthority& wanted : plan.authorities) {
     std::optional<x509::Certificate> certificate;
-    std::string twin;
+    std::string twin, canary;
     if (wanted.elsewhere.has_value() && root.has_value()) {
       ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys, root_key_name));
       const auto spec = IssuerSpec(plan.profile, *wanted.elsewhere, *root, now, random);
@@ -62,11 +63,18 @@ absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
       ASSIGN_OR_RETURN(const x509::Certificate made,
                        x509::MakeTwin(*certificate, key, NewSerial(random)));
       twin = made.der();
+      if (wanted.state == kBackup) {
+        ASSIGN_OR_RETURN(
+            const x509::Certificate leaf,
+            trust::MakeCanary(plan.profile.trust_domain, *certificate, key, NewSerial(random)));
+        canary = leaf.der();
+      }
     } else {
       return absl::InternalError(absl::StrCat("no root for the issuer ", wanted.key_name));
     }
     state::v1::AuthorityRecord record = RecordOf(wanted, *certificate, now, plan.withheld);
     record.set_twin(std::move(twin));
+    record.set_canary(std::move(canary));
     writes.push_back({.key = AuthorityKey(wanted.is_root, certificate->public_key().pin().bytes()),
                       .value = record.SerializeAsString(),
                       .expected = 0});

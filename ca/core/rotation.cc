@@ -155,6 +155,7 @@ Batch TakeBackFailover(const Deciding& on, RotationDraft draft) {
     draft.SetState(root->record_key, kActive);
   }
   for (const std::string& key : before.new_keys()) draft.SetState(key, kBackup);
+  draft.RaiseEpoch();  // or nodes would go on renewing what the old issuer makes
   return draft.Reach(v1::ABORTED, on.by,
                      "taken back: the old issuer signs again; the backup's key is beside the CA",
                      kNoGate, on.now);
@@ -174,6 +175,7 @@ Batch TakeBackActivate(const Deciding& on, RotationDraft draft) {
         "the old issuer has expired, so it cannot sign again; go on: linchpin rotate drain");
   }
   Exchange(before.old_keys(), before.new_keys(), kPrepared, &draft);
+  if (before.what() == kFailover) draft.RaiseEpoch();  // as TakeBackFailover
   draft.rotation.set_on_deadline(kHold);  // or what was just taken back would be done again
   return draft.Reach(v1::DISTRIBUTED, on.by,
                      "taken back: the old issuer signs again; on_deadline is hold", gate, on.now);

@@ -50,6 +50,13 @@ void RotationDraft::SetState(const std::string& record_key, absl::string_view st
   if (auto* record = Edit(record_key)) record->set_state(std::string(state));
 }
 
+void RotationDraft::Replace(const std::string& record_key, absl::Time from, absl::Time until) {
+  state::v1::AuthorityRecord* record = Edit(record_key);
+  if (record == nullptr) return;
+  record->set_replace_from(absl::ToUnixSeconds(from));
+  record->set_replace_until(absl::ToUnixSeconds(until));
+}
+
 void RotationDraft::SetWithheld(const Keys& record_keys, bool withheld) {
   for (const std::string& key : record_keys) {
     if (auto* record = Edit(key)) record->set_withheld(withheld);

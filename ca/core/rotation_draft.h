@@ -28,6 +28,8 @@ class RotationDraft {
     return tables_.authorities.Find(record_key);
   }
   void SetState(const std::string& record_key, absl::string_view state);
+  // What this issuer certified is to be renewed within, as long as it is retiring.
+  void Replace(const std::string& record_key, absl::Time from, absl::Time until);
   void SetWithheld(const google::protobuf::RepeatedPtrField<std::string>& record_keys,
                    bool withheld);
   // The nodes are to be told: the trust epoch that the batch makes.

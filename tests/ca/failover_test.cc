@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/ca/rotation_world.h"
+#include "trust/canary.h"
 #include "x509/certificate_builder.h"
 
 namespace linchpin::test {
@@ -45,22 +46,11 @@ class FailoverWorld : public RotationWorld {
     Acknowledge();
     return answer;
   }
-  absl::StatusOr<ca::v1::Authority> Certify(const x509::PrivateKey& key) {
-    return Admin<ca::v1::Authority>(ca::CertifyBackup{CoreWorld::Request(key)});
-  }
-  absl::StatusOr<ca::v1::Authority> Finish(const ca::v1::Authority& certified,
-                                           const x509::PrivateKey& key) {
-    const auto certificate = *x509::Certificate::FromDer(certified.certificate());
-    ca::v1::FinishBackupRequest finish;
-    finish.set_certificate(certificate.der());
-    finish.set_twin(x509::MakeTwin(certificate, key, "\x40serial")->der());
-    auto answer = Admin<ca::v1::Authority>(finish);
-    Acknowledge();
-    return answer;
-  }
-  absl::StatusOr<ca::v1::Authority> CreateBackup(const x509::PrivateKey& key) {
-    ASSIGN_OR_RETURN(const ca::v1::Authority certified, Certify(key));
-    return Finish(certified, key);
+  void Judged(const std::string& node, const trust::v1::CanaryVerdict& verdict) {
+    ca::v1::Ack ack;
+    ack.set_trust_epoch(held[node]);
+    *ack.add_canaries() = verdict;
+    Step(ca::event::NodeAck{sessions.at(node), ack});
   }
   ca::v1::FailoverOutlook Outlook() {
     return *Admin<ca::v1::FailoverOutlook>(ca::v1::GetFailoverRequest());
@@ -248,8 +238,11 @@ TEST_F(FailoverTest, ABackupIsToldToNobodyBeforeItIsFinishedWhateverCrashes) {
   ASSERT_OK(again);
   EXPECT_EQ(again->certificate(), certified->certificate());
   EXPECT_THAT(world.FailOver(key), StatusIs(StatusCode::kFailedPrecondition, "ca backup create"));
-  ca::v1::Authority other = *certified;
-  EXPECT_THAT(world.Finish(other, NewKey()), Not(IsOk()));
+  ca::v1::FinishBackupRequest wrong;
+  wrong.set_certificate(certified->certificate());
+  wrong.set_twin(world.core->authorities().active().twin->der());
+  EXPECT_THAT(world.Admin<ca::v1::Authority>(wrong),
+              StatusIs(StatusCode::kInvalidArgument, "no twin"));
   ASSERT_OK(world.Finish(*certified, key));
   EXPECT_OK(world.Finish(*certified, key)) << "an answer was lost";
   EXPECT_THAT(world.Declared(), Contains(PinOf(key)));
@@ -260,6 +253,71 @@ TEST_F(FailoverTest, ABackupNeedsAKeyOfItsOwn) {
               StatusIs(StatusCode::kAlreadyExists, "the active issuer"));
   EXPECT_THAT(world.Certify(world.keys.at(ca::kRootKeyName)),
               StatusIs(StatusCode::kAlreadyExists, "the active root"));
+}
+
+TEST_F(FailoverTest, ShowsByTheBackupsCanaryWhoWouldTakeWhatItSigns) {
+  const auto message = ca::TrustMessage(world.core->registry(), world.core->authorities(), 0);
+  ASSERT_EQ(message.canaries_size(), 1);
+  auto trusted = *ca::OwnTrust(world.core->registry(), world.core->authorities());
+  const auto good = trust::JudgeCanaries(trusted, message.canaries(), world.now);
+  ASSERT_TRUE(good[0].good()) << good[0].why();
+  world.Judged(world.nodes[0], good[0]);
+  EXPECT_EQ(world.Outlook().backups(0).canary_good(), 1u);
+  EXPECT_TRUE(world.Outlook().ready()) << "one that has not judged it hinders nobody";
+
+  trust::v1::CanaryVerdict bad = good[0];
+  bad.set_good(false);
+  bad.set_why("ISSUER_NOT_PINNED");
+  world.Judged(world.nodes[1], bad);
+  EXPECT_EQ(world.Outlook().backups(0).canary_bad(), 1u);
+  EXPECT_FALSE(world.Outlook().ready());
+  EXPECT_THAT(world.core->Warnings(world.now), Contains(HasSubstr("1 nodes would refuse")));
+  EXPECT_THAT(world.FailOver(world.backup),
+              StatusIs(StatusCode::kFailedPrecondition, "canary: ISSUER_NOT_PINNED"));
+  EXPECT_OK(world.FailOver(world.backup, false, {world.nodes[1]}));
+}
+
+TEST_F(FailoverTest, ACanaryIsJudgedBadByWhoDoesNotPinItsIssuer) {
+  const auto before = ca::TrustMessage(world.core->registry(), world.core->authorities(), 0);
+  ASSERT_OK(world.CreateBackup(NewKey()));  // in its place
+  auto trusted = *ca::OwnTrust(world.core->registry(), world.core->authorities());
+  const auto verdicts = trust::JudgeCanaries(trusted, before.canaries(), world.now);
+  ASSERT_EQ(verdicts.size(), 1u);
+  EXPECT_FALSE(verdicts[0].good());
+  EXPECT_THAT(verdicts[0].why(), Not(IsEmpty()));
+  trust::v1::TrustState said;
+  *said.add_canaries() = before.canaries(0);
+  said.mutable_canaries(0)->set_issuer_key_sha256(world.Signer());
+  EXPECT_FALSE(trust::JudgeCanaries(trusted, said.canaries(), world.now)[0].good());
+}
+
+TEST_F(FailoverTest, HasWhatTheOldIssuerCertifiedReplacedWithinAWindow) {
+  const std::string old = world.core->authorities().active().certificate.der();
+  const auto replacements = [&] {
+    return ca::TrustMessage(world.core->registry(), world.core->authorities(), 0).replacements();
+  };
+  const uint64_t epoch = world.core->registry().trust().record.epoch();
+  EXPECT_THAT(replacements(), IsEmpty());
+  ASSERT_OK(world.FailOver(world.backup));
+  EXPECT_GT(world.core->registry().trust().record.epoch(), epoch) << "nodes are told";
+  ASSERT_EQ(replacements().size(), 1);
+  EXPECT_EQ(replacements()[0].issuer(), old);
+  EXPECT_EQ(replacements()[0].from(), absl::ToUnixSeconds(world.now) + 2);
+  EXPECT_EQ(replacements()[0].until(), absl::ToUnixSeconds(world.now) + 4) << "of a small fleet";
+  world.CrashAndRestart();
+  world.LookForKeys();
+  EXPECT_EQ(replacements().size(), 1);
+  ASSERT_OK(world.Rotate(Request::ABORT));
+  EXPECT_THAT(replacements(), IsEmpty()) << "or what it makes again would be replaced";
+}
+
+TEST_F(FailoverTest, TheOldKeyIsDeniedAndTheCaShowsACertificateOfTheNewIssuer) {
+  const std::string old = world.Signer();
+  ASSERT_OK(world.FailOver(world.backup));
+  ca::v1::RevokeRequest revoke;
+  revoke.set_key_sha256(old);
+  ASSERT_OK(world.Admin<ca::v1::Revoked>(revoke));
+  EXPECT_TRUE(world.serving.back()[0].IsSignedBy(world.backup.public_key()));
 }
 
 TEST_F(FailoverTest, AnIssuersRotationBringsANewBackup) {

@@ -11,6 +11,8 @@
 
 #include "ca/core/rotation.h"
 #include "tests/ca/core_world.h"
+#include "trust/canary.h"
+#include "x509/certificate_builder.h"
 
 namespace linchpin::test {
 
@@ -73,6 +75,26 @@ class RotationWorld : public CoreWorld {
     auto status = Admin<ca::v1::Rotation>(ca::v1::GetRotationRequest());
     EXPECT_OK(status);
     return status.ok() ? *status : ca::v1::Rotation();
+  }
+  // A backup issuer whose key is kept apart, as `linchpin ca backup create` makes it.
+  absl::StatusOr<ca::v1::Authority> Certify(const x509::PrivateKey& key) {
+    return Admin<ca::v1::Authority>(ca::CertifyBackup{CoreWorld::Request(key)});
+  }
+  absl::StatusOr<ca::v1::Authority> Finish(const ca::v1::Authority& certified,
+                                           const x509::PrivateKey& key) {
+    const auto certificate = *x509::Certificate::FromDer(certified.certificate());
+    ca::v1::FinishBackupRequest finish;
+    finish.set_certificate(certificate.der());
+    finish.set_twin(x509::MakeTwin(certificate, key, "\x40serial")->der());
+    finish.set_canary(
+        trust::MakeCanary(options.profile.trust_domain, certificate, key, "\x40serial")->der());
+    auto answer = Admin<ca::v1::Authority>(finish);
+    Acknowledge();
+    return answer;
+  }
+  absl::StatusOr<ca::v1::Authority> CreateBackup(const x509::PrivateKey& key) {
+    ASSIGN_OR_RETURN(const ca::v1::Authority certified, Certify(key));
+    return Finish(certified, key);
   }
   void Tick() {
     Step(ca::event::Tick{});

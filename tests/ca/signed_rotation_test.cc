@@ -72,6 +72,9 @@ class SignedRotation : public ::testing::Test {
       ASSERT_OK(world.Rotate(action)) << action;
     }
   }
+  std::string KeyNameOf(const std::string& pin) const {
+    return world.core->authorities().FindIssuer(pin)->key_name;
+  }
   RotationStep step() { return world.Status().step(); }
   std::set<std::string> Anchors() const {
     const auto message = ca::TrustMessage(world.core->registry(), world.core->authorities(), 0);
@@ -229,6 +232,30 @@ TEST_F(SignedRotation, OfSignersWaitsForTheSetUnderBothAndThenForEverybody) {
   world.Connect();
   world.Tick();
   EXPECT_EQ(step(), ca::v1::DONE);
+}
+
+TEST_F(SignedRotation, ABackupMadeApartComesWithTheSetThatNamesItAndReplacesTheOneBefore) {
+  const std::string first = world.keys.at(ca::kBackupKeyName).public_key().pin().bytes();
+  const x509::PrivateKey key = NewKey();
+  const std::string pin = key.public_key().pin().bytes();
+  const auto made = world.CreateBackup(key);
+  ASSERT_OK(made);
+  EXPECT_FALSE(made->leaving());
+  EXPECT_THAT(world.Declared(), AllOf(Contains(first), Not(Contains(pin))));
+  const auto fail_over = [&] {
+    return world.Admin<ca::v1::Rotation>(ca::Failover{ca::v1::FailoverRequest(), key});
+  };
+  EXPECT_THAT(fail_over(), StatusIs(StatusCode::kFailedPrecondition,
+                                    AllOf(HasSubstr("version 1"), HasSubstr("pins draft"))));
+  world.CrashAndRestart();
+  world.keys.emplace(KeyNameOf(pin), key);  // to prove that it is held
+  trust::v1::PinSet set = Draft();
+  ASSERT_EQ(set.issuers_size(), 2) << "not the one that it replaces";
+  ASSERT_OK(Publish(set));
+  EXPECT_THAT(world.Declared(), AllOf(Contains(pin), Not(Contains(first))));
+  EXPECT_EQ(world.StateOf(first), "retired");
+  ASSERT_OK(fail_over());
+  EXPECT_EQ(world.Signer(), pin);
 }
 
 TEST_F(SignedRotation, GoesOnAfterACrashWhileItWaitsForSignatures) {

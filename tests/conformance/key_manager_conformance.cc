@@ -59,6 +59,17 @@ TEST_P(KeyManagerConformance, SaysThatAKeyIsNotHere) {
   EXPECT_THAT(keys().Delete("backup"), StatusIs(absl::StatusCode::kNotFound, "backup"));
 }
 
+TEST_P(KeyManagerConformance, TakesOverAKeyThatWasMadeElsewhereAndReplacesNone) {
+  const PrivateKey made = *PrivateKey::Generate(KeyType::kP256);
+  ASSERT_OK(keys().Import("backup", made));
+  EXPECT_OK(keys().Import("backup", made)) << "it is there already";
+  ASSERT_OK_AND_ASSIGN(const PrivateKey opened, keys().Open("backup"));
+  EXPECT_EQ(opened.public_key().pin(), made.public_key().pin());
+  EXPECT_THAT(keys().Import("backup", *PrivateKey::Generate(KeyType::kP256)),
+              StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(keys().Import("../root", made), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_P(KeyManagerConformance, DeletesAKeySoThatItsNameIsFree) {
   ASSERT_OK_AND_ASSIGN(const PrivateKey first, keys().Create("old", KeyType::kP256));
   ASSERT_OK(keys().Delete("old"));
