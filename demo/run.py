@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Linchpin Authors
-"""The demonstration: two services keep talking while their CA and their agent are killed.
+"""The demonstration: two services keep talking while their CA and their agent are killed, and
+while the issuer of their certificates is replaced twice.
 
-Real programs, sockets, keys and TLS; about two minutes. Exits non-zero if anything is not as told.
+Real programs, sockets, keys and TLS; about three minutes. Exits non-zero if anything is not as told.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import rogue  # noqa: E402
+from cut_overs import CutOvers  # noqa: E402
 from stage import BIN, TRUST_DOMAIN, Failure, Stage, free_port, spiffe_id  # noqa: E402
 
 PROGRAMS = ["linchpin-ca", "linchpin-agent", "linchpin", "linchpin-demo-service"]
@@ -34,6 +36,7 @@ class Demonstration:
         self.ca = self.agent = self.payments = self.web = None
         self.copies = {}
         self.rogues = 0
+        self.issuers = 1
 
     # Setting up.
     def start_ca(self):
@@ -44,7 +47,7 @@ class Demonstration:
         (self.stage.operator / "ca.yaml").write_text(
             f"data_dir: {self.stage.ca_dir}\ntrust_domain: {TRUST_DOMAIN}\n"
             f"listen: 127.0.0.1:{self.ca_port}\nmetrics: \"off\"\n"
-            "authority:\n  backdate: 0s\n")
+            f"authority:\n  backdate: 0s\n  node_ttl: {self.ttl}s\n")
         self.start_ca()
         self.stage.need("the CA's admin socket", self.ca_answers, 30)
         pins = self.stage.cli("ca", "pins").stdout.splitlines()
@@ -219,6 +222,7 @@ class Demonstration:
   stranger         3 connections, {strangers} refused: PEER_NOT_ALLOWED
   rogue issuer     3 connections, {self.rogues} refused: ISSUER_NOT_PINNED
   renewals         web {self.web.renewals}, payments {self.payments.renewals}
+  issuers          {self.issuers}, one after the other
 """, flush=True)
 
     def check_coverage(self):
@@ -238,9 +242,14 @@ class Demonstration:
         self.start_services()
         self.refuse_stranger()
         self.refuse_rogue()
+        cut_overs = CutOvers(self.stage, lambda: self.agent, self.ttl)
+        cut_overs.begin()
         if self.first_renewal():
             self.outage_of_the_ca()
             self.check_coverage()
+            cut_overs.finish()
+            cut_overs.fail_over([self.web, self.payments])
+            self.issuers = len(cut_overs.issuers)
         else:
             self.stage.until(self.web.identity["expires_at"] + 2, "running on until expiry")
         self.count()

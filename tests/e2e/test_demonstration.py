@@ -16,13 +16,17 @@ def demonstrate(*args):
                           env={**os.environ, "LINCHPIN_BIN": str(BIN)})
 
 
-def test_no_handshake_is_refused_through_the_outage():
+def test_no_handshake_is_refused_through_an_outage_a_rotation_and_a_failover():
     told = demonstrate()
     assert told.returncode == 0, told.stdout + told.stderr
     connections, refused = re.search(r"web → payments +(\d+) connections, (\d+) refused",
                                      told.stdout).groups()
     assert int(connections) >= 1000 and int(refused) == 0
     assert "PEER_NOT_ALLOWED" in told.stdout and "ISSUER_NOT_PINNED" in told.stdout
+    assert re.search(r"refuses rotate activate: .*the gate is closed.*/linchpin/node/demo",
+                     told.stdout)
+    assert "the backup issuer has taken over" in told.stdout
+    assert re.search(r"issuers +3, one after the other", told.stdout)
 
 
 def test_without_renewal_the_demonstration_fails():
