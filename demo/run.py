@@ -4,7 +4,7 @@
 """The demonstration: two services keep talking while their CA and their agent are killed, and
 while the issuer of their certificates is replaced twice.
 
-Real programs, sockets, keys and TLS; about three minutes. Exits non-zero if anything is not as told.
+Real programs, sockets, keys and TLS; about three minutes. Fails if anything is not as told.
 """
 
 import argparse
