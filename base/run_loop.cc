@@ -42,21 +42,38 @@ absl::Status RunLoop::Enqueue(Work work) {
 
 absl::Status RunLoop::RunOrPost(Work work) {
   MutexLock lock(mutex_);
-  if (busy_ || waits_ || stopping_ || !queue_.empty()) return Enqueue(std::move(work));
+  if (!MayRunHere()) return Enqueue(std::move(work));
+  RunHere(std::move(work), lock);
+  return absl::OkStatus();
+}
+
+void RunLoop::RunHere(Work work, MutexLock& lock) {
   busy_ = true;
   const std::thread::id loop = std::exchange(thread_, std::this_thread::get_id());
-  lock.unlock();
-  work();
-  work = nullptr;
-  lock.lock();
+  for (size_t others = 0;; ++others) {
+    lock.unlock();
+    work();
+    work = nullptr;
+    lock.lock();
+    if (waits_ || queue_.empty() || others == kMostForOthers) break;
+    work = std::move(queue_.front());
+    queue_.pop_front();
+  }
   thread_ = loop;
   busy_ = false;
   if (waits_ || !queue_.empty()) wake_.notify_one();
-  return absl::OkStatus();
 }
 
 void RunLoop::PostEnd(Work work) {
   MutexLock lock(mutex_);
+  if (stopping_) return;
+  queue_.push_back(std::move(work));
+  if (!busy_) wake_.notify_one();
+}
+
+void RunLoop::RunOrPostEnd(Work work) {
+  MutexLock lock(mutex_);
+  if (MayRunHere()) return RunHere(std::move(work), lock);
   if (stopping_) return;
   queue_.push_back(std::move(work));
   if (!busy_) wake_.notify_one();
@@ -127,7 +144,7 @@ void RunLoop::Run() {
   thread_ = std::this_thread::get_id();
   while (true) {
     if (!queue_.empty()) {
-      std::vector<Work> batch = std::exchange(queue_, {});
+      std::deque<Work> batch = std::exchange(queue_, {});
       lock.unlock();
       for (Work& work : batch) {
         work();

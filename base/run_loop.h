@@ -6,9 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <thread>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
@@ -25,18 +25,22 @@ using TimerId = uint64_t;
 class RunLoop {
  public:
   static constexpr size_t kMaxQueued = 65536;
+  // What a thread that runs work in the loop's place does for others before it hands over.
+  static constexpr size_t kMostForOthers = 16;
 
   explicit RunLoop(const Clock& clock);
 
   // Any thread. RESOURCE_EXHAUSTED when kMaxQueued pieces of work wait; CANCELLED after Stop().
   absl::Status Post(Work work);
   // As Post(); but if nothing runs or waits, the work is done here and now, in the loop's place and
-  // without waking its thread. Hold no lock that any work of this loop may take.
+  // without waking its thread, and with it the first of what comes meanwhile. Hold no lock that any
+  // work of this loop may take.
   absl::Status RunOrPost(Work work);
   // Any thread. The end of what this loop began (a completion, a connection that goes): taken
   // however much waits, for its loss would leave that thing begun for ever. What was begun is its
   // bound. Dropped after Stop().
   void PostEnd(Work work);
+  void RunOrPostEnd(Work work);  // as PostEnd(), done here and now as by RunOrPost()
   // Any thread. Timers follow Uptime(), so a jump of the wall clock neither fires nor delays them.
   // 0, and `work` is dropped, when kMaxQueued timers wait or after Stop().
   TimerId PostAfter(absl::Duration delay, Work work);
@@ -54,6 +58,8 @@ class RunLoop {
     TimerId id;
     Work work;
   };
+  bool MayRunHere() const { return !busy_ && !waits_ && !stopping_ && queue_.empty(); }
+  void RunHere(Work work, MutexLock& lock);
   bool RunDue(MutexLock& lock);
   void Wait(MutexLock& lock);
   void TakeTurn(MutexLock& lock);
@@ -62,7 +68,7 @@ class RunLoop {
   const Clock& clock_;
   mutable Mutex mutex_;
   CondVar wake_;
-  std::vector<Work> queue_;
+  std::deque<Work> queue_;
   std::multimap<absl::Duration, Timer> timers_;  // by Uptime
   absl::flat_hash_map<TimerId, absl::Duration> due_;
   TimerId next_id_ = 1;

@@ -57,8 +57,10 @@ template <typename Request, typename Response>
 struct CaClient::Call {
   StubPtr stub;
   grpc::ClientContext context;
-  Request request;
   Response response;
+  grpc::Status status;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader;
+  rpc::CallQueue::Told told;  // holds the call until it is over
 };
 
 CaClient::~CaClient() {
@@ -67,55 +69,42 @@ CaClient::~CaClient() {
   closing_ = true;
   for (grpc::ClientContext* call : calls_) call->TryCancel();
   ended_.wait(lock, [this] { return under_way_ == 0; });
-  lock.unlock();
-  ReleaseOver();
 }
 
 void CaClient::Begun(grpc::ClientContext* context) {
   base::MutexLock lock(mutex_);
   ++under_way_;
+  if (context == nullptr) return;
   calls_.insert(context);
   if (closing_) context->TryCancel();
 }
 
-void CaClient::Forget(grpc::ClientContext* context) {
+void CaClient::Ended(grpc::ClientContext* context) {
   base::MutexLock lock(mutex_);
   calls_.erase(context);
-}
-
-void CaClient::Ended(std::shared_ptr<void> call) {
-  base::MutexLock lock(mutex_);
-  over_.push_back(std::move(call));
   --under_way_;
   ended_.notify_all();
-}
-
-void CaClient::ReleaseOver() {
-  std::vector<std::shared_ptr<void>> over;
-  base::MutexLock lock(mutex_);
-  over.swap(over_);
-  lock.unlock();
 }
 
 template <typename Request, typename Response, typename Method>
 void CaClient::Start(const StubPtr& stub, Method method, const Request& request,
                      std::function<void(absl::StatusOr<Response>)> done) {
-  ReleaseOver();
   auto call = std::make_shared<Call<Request, Response>>();
   call->stub = stub;
-  call->request = request;
   call->context.set_deadline(absl::ToChronoTime(parts_.clock.Now() + kDeadline));
+  call->told = [this, call, done = std::move(done)](bool) {
+    call->told = nullptr;
+    if (call->status.ok()) {
+      done(std::move(call->response));
+    } else {
+      done(rpc::FromGrpc(call->status));
+    }
+    Ended(&call->context);
+  };
   Begun(&call->context);
-  method(*call->stub->async(), &call->context, &call->request, &call->response,
-         [this, call, done = std::move(done)](const grpc::Status& status) mutable {
-           if (status.ok()) {
-             done(std::move(call->response));
-           } else {
-             done(rpc::FromGrpc(status));
-           }
-           Forget(&call->context);
-           Ended(std::move(call));
-         });
+  call->reader = method(*call->stub, &call->context, request, queue_.get());
+  call->reader->StartCall();
+  call->reader->Finish(&call->response, &call->status, &call->told);
 }
 
 void CaClient::Work(base::Work work, std::function<void(const absl::Status&)> otherwise) {
@@ -136,7 +125,8 @@ void CaClient::Do(const action::FirstContact& action) {
         return absl::OkStatus();
       }));
   Start<ca::v1::GetTrustRequest, ca::v1::GetTrustResponse>(
-      stub, [](auto& async, auto... arguments) { async.GetTrust(arguments...); }, action.request,
+      stub, [](auto& to, auto&&... with) { return to.PrepareAsyncGetTrust(with...); },
+      action.request,
       [this, seen](absl::StatusOr<ca::v1::GetTrustResponse> response) {
         if (!response.ok()) return Post(event::FirstContactDone{response.status()});
         base::MutexLock lock(seen->mutex);
@@ -163,7 +153,7 @@ void CaClient::Do(const action::Attest& action) {
   const StubPtr stub = StubOver(
       rpc::JudgedChannel(parts_.address, action.context, trust::Expect::Ca(), parts_.clock));
   Start<ca::v1::AttestRequest, ca::v1::AttestResponse>(
-      stub, [](auto& async, auto... arguments) { async.Attest(arguments...); }, request,
+      stub, [](auto& to, auto&&... with) { return to.PrepareAsyncAttest(with...); }, request,
       [this](absl::StatusOr<ca::v1::AttestResponse> response) {
         Post(event::AttestDone{std::move(response)});
       });
@@ -178,7 +168,8 @@ void CaClient::Do(const action::RenewNode&) {
         ca::v1::RenewNodeRequest request;
         request.set_certificate_request(made->request);
         Start<ca::v1::RenewNodeRequest, ca::v1::AttestResponse>(
-            stub, [](auto& async, auto... arguments) { async.RenewNode(arguments...); }, request,
+            stub, [](auto& to, auto&&... with) { return to.PrepareAsyncRenewNode(with...); },
+            request,
             [this, failed, key = made->key](absl::StatusOr<ca::v1::AttestResponse> response) {
               if (!response.ok()) return failed(response.status());
               Post(event::NodeRenewed{RenewedNode{key, *std::move(response)}});
@@ -212,7 +203,7 @@ void CaClient::Do(const action::Issue& action) {
       keys.push_back(made->key);
     }
     Start<ca::v1::IssueRequest, ca::v1::IssueResponse>(
-        stub, [](auto& async, auto... arguments) { async.Issue(arguments...); }, request,
+        stub, [](auto& to, auto&&... with) { return to.PrepareAsyncIssue(with...); }, request,
         [this, failed, action, keys](const absl::StatusOr<ca::v1::IssueResponse>& response) {
           if (!response.ok()) return failed(response.status());
           if (response->results_size() != static_cast<int>(keys.size())) {
@@ -232,14 +223,9 @@ void CaClient::Do(const action::Issue& action) {
 }
 
 void CaClient::Do(const action::OpenSync& action) {
-  ReleaseOver();
-  {
-    base::MutexLock lock(mutex_);
-    ++under_way_;
-  }
+  Begun(nullptr);
   stream_ticket_ = action.stream;
-  stream_ = SyncStream::Start(stub_, action, parts_.post,
-                              [this](std::shared_ptr<void> stream) { Ended(std::move(stream)); });
+  stream_ = SyncStream::Start({stub_, queue_, parts_.post, [this] { Ended(nullptr); }}, action);
 }
 
 void CaClient::Do(const action::CloseSync& action) {

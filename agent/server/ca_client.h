@@ -9,7 +9,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "agent/core/actions.h"
 #include "agent/server/sync_stream.h"
@@ -17,6 +16,7 @@
 #include "base/mutex.h"
 #include "base/run_loop.h"
 #include "linchpin/ca/v1/node.grpc.pb.h"
+#include "rpc/call_queue.h"
 
 namespace linchpin::agent {
 
@@ -54,10 +54,8 @@ class CaClient {
   void Start(const StubPtr& stub, Method method, const Request& request,
              std::function<void(absl::StatusOr<Response>)> done);
   void Post(Event event) { (void)parts_.post(std::move(event), nullptr); }
-  void Begun(grpc::ClientContext* context);
-  void Forget(grpc::ClientContext* context);
-  void Ended(std::shared_ptr<void> call);
-  void ReleaseOver();
+  void Begun(grpc::ClientContext* context);  // null: a stream
+  void Ended(grpc::ClientContext* context);
   void Work(base::Work work, std::function<void(const absl::Status&)> otherwise);
 
   const Parts parts_;
@@ -69,10 +67,9 @@ class CaClient {
   base::CondVar ended_;
   bool closing_ = false;
   size_t under_way_ = 0;  // calls and streams that gRPC still knows
-  // Calls and streams that ended. Each holds a channel, and gRPC 1.51 dies when the last holder of
-  // one goes in a thread of its own: they are released in a thread of ours.
-  std::vector<std::shared_ptr<void>> over_;
   std::set<grpc::ClientContext*> calls_;
+
+  rpc::CallQueue queue_;  // ends first
 };
 
 }  // namespace linchpin::agent

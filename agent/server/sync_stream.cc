@@ -3,29 +3,33 @@
 
 #include "agent/server/sync_stream.h"
 
-#include <utility>
-#include <vector>
-
 #include "rpc/sent_chain.h"
 #include "rpc/status.h"
 
 namespace linchpin::agent {
 
-std::shared_ptr<SyncStream> SyncStream::Start(std::shared_ptr<ca::v1::NodeService::Stub> stub,
-                                              const action::OpenSync& open, PostThen post,
-                                              Done done) {
-  std::shared_ptr<SyncStream> stream(new SyncStream(std::move(stub), open.stream));
-  stream->post_ = std::move(post);
-  stream->done_ = std::move(done);
+rpc::CallQueue::Told SyncStream::Then(void (SyncStream::*told)(bool ok)) {
+  return [this, told](bool ok) { (this->*told)(ok); };
+}
+
+std::shared_ptr<SyncStream> SyncStream::Start(Parts parts, const action::OpenSync& open) {
+  std::shared_ptr<SyncStream> stream(new SyncStream(std::move(parts), open.stream));
   stream->self_ = stream;
-  stream->stub_->async()->Sync(&stream->context_, stream.get());
   ca::v1::NodeMessage hello;
   *hello.mutable_hello() = open.hello;
-  stream->AddHold();  // for the writes that come later
   stream->Send(std::move(hello));
-  stream->StartRead(&stream->reading_);
-  stream->StartCall();
+  stream->call_ =
+      stream->parts_.stub->PrepareAsyncSync(&stream->context_, stream->parts_.queue.get());
+  stream->call_->StartCall(&stream->on_started_);
   return stream;
+}
+
+void SyncStream::OnStarted(bool ok) {
+  if (!ok) return Break();
+  base::MutexLock lock(mutex_);
+  started_ = true;
+  call_->ReadInitialMetadata(&on_opened_);
+  WriteNext();
 }
 
 void SyncStream::Send(ca::v1::NodeMessage message) {
@@ -36,24 +40,29 @@ void SyncStream::Send(ca::v1::NodeMessage message) {
     return;
   }
   queue_.push_back(std::move(message));
-  if (queue_.size() == 1) StartWrite(&queue_.front());
+  if (started_ && !writing_) WriteNext();
 }
 
-void SyncStream::OnWriteDone(bool ok) {
+void SyncStream::WriteNext() {
+  writing_ = !queue_.empty();
+  if (writing_) call_->Write(queue_.front(), &on_written_);
+}
+
+void SyncStream::OnWritten(bool ok) {
   base::MutexLock lock(mutex_);
   queue_.pop_front();
-  if (!ok || broken_) {
-    queue_.clear();
-    return;
-  }
-  if (!queue_.empty()) StartWrite(&queue_.front());
+  if (!ok || broken_) queue_.clear();
+  WriteNext();
+  if (broken_) call_->Finish(&status_, &on_end_);
 }
 
-void SyncStream::Opened() {
-  {
-    base::MutexLock lock(mutex_);
-    if (opened_) return;
-  }
+void SyncStream::OnOpened(bool ok) {
+  if (!ok) return Break();
+  TellOpened();
+  ReadNext();
+}
+
+void SyncStream::TellOpened() {
   event::SyncOpened event{.stream = stream_};
   const auto authentication = context_.auth_context();
   if (authentication != nullptr) {
@@ -64,42 +73,31 @@ void SyncStream::Opened() {
       if (!rpc::AppendSentChain(pem, &event.ca_chain).ok()) event.ca_chain.clear();
     }
   }
-  // Two threads may come here. Whoever finds it opened may tell what was received: so the opening
-  // is told before the lock is let go.
-  base::MutexLock lock(mutex_);
-  if (!std::exchange(opened_, true)) (void)post_(std::move(event), nullptr);
+  (void)parts_.post(std::move(event), nullptr);
 }
 
-void SyncStream::OnReadInitialMetadataDone(bool ok) {
-  if (ok) Opened();
-}
+void SyncStream::ReadNext() { call_->Read(&reading_, &on_read_); }
 
-void SyncStream::OnReadDone(bool ok) {
-  if (!ok) {
-    // The call is over: a write under way ends with it, and no other begins.
-    base::MutexLock lock(mutex_);
-    if (std::exchange(broken_, true)) return;
-    lock.unlock();
-    RemoveHold();
-    return;
-  }
-  Opened();
+void SyncStream::OnRead(bool ok) {
+  if (!ok) return Break();
   const absl::Status taken =
-      post_(event::SyncReceived{stream_, reading_}, [stream = self_] { stream->ReadNext(); });
+      parts_.post(event::SyncReceived{stream_, reading_}, [stream = self_] { stream->ReadNext(); });
   if (taken.ok()) return;
   context_.TryCancel();  // the next stream's Hello asks for what is missing
   ReadNext();            // which tells of the end
 }
 
-void SyncStream::ReadNext() {
+// The call is over: a write under way ends with it, and no other begins.
+void SyncStream::Break() {
   base::MutexLock lock(mutex_);
-  if (!broken_) StartRead(&reading_);
+  broken_ = true;
+  if (!writing_) call_->Finish(&status_, &on_end_);
 }
 
-void SyncStream::OnDone(const grpc::Status& status) {
-  (void)post_(event::SyncClosed{stream_, rpc::FromGrpc(status)}, nullptr);
-  const Done done = std::move(done_);
-  done(std::move(self_));
+void SyncStream::OnEnd(bool) {
+  (void)parts_.post(event::SyncClosed{stream_, rpc::FromGrpc(status_)}, nullptr);
+  const std::shared_ptr<SyncStream> last = std::move(self_);
+  last->parts_.done();
 }
 
 }  // namespace linchpin::agent

@@ -5,16 +5,18 @@
 #pragma once
 
 #include <grpcpp/client_context.h>
-#include <grpcpp/support/client_callback.h>
+#include <grpcpp/support/async_stream.h>
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "agent/core/actions.h"
 #include "base/mutex.h"
 #include "linchpin/ca/v1/node.grpc.pb.h"
+#include "rpc/call_queue.h"
 
 namespace linchpin::agent {
 
@@ -24,39 +26,51 @@ using PostThen = std::function<absl::Status(Event, std::function<void()> then)>;
 
 // Any thread. The next message is read when the core has taken the last; one that it does not take
 // ends the stream. Owns itself from Start() until `done`.
-class SyncStream final : public grpc::ClientBidiReactor<ca::v1::NodeMessage, ca::v1::CaMessage> {
+class SyncStream final {
  public:
   static constexpr size_t kMaxQueued = 4096;  // messages to the CA; beyond, the stream is ended
 
-  // Called in a gRPC thread, with what must be released in another: it holds the channel.
-  using Done = std::function<void(std::shared_ptr<void> stream)>;
-  // SyncOpened, SyncReceived and just one SyncClosed, last, are handed to `post`; then `done`.
-  static std::shared_ptr<SyncStream> Start(std::shared_ptr<ca::v1::NodeService::Stub> stub,
-                                           const action::OpenSync& open, PostThen post, Done done);
+  struct Parts {
+    std::shared_ptr<ca::v1::NodeService::Stub> stub;
+    rpc::CallQueue& queue;
+    PostThen post;               // SyncOpened, SyncReceived and just one SyncClosed, last; then
+    std::function<void()> done;  // in the queue's thread
+  };
+  static std::shared_ptr<SyncStream> Start(Parts parts, const action::OpenSync& open);
   void Send(ca::v1::NodeMessage message);
   void Cancel() { context_.TryCancel(); }
 
  private:
-  SyncStream(std::shared_ptr<ca::v1::NodeService::Stub> stub, Ticket stream)
-      : stub_(std::move(stub)), stream_(stream) {}
-  void OnReadInitialMetadataDone(bool ok) override;
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
-  void Opened();
+  SyncStream(Parts parts, Ticket stream) : parts_(std::move(parts)), stream_(stream) {}
+  rpc::CallQueue::Told Then(void (SyncStream::*told)(bool ok));
+  void OnStarted(bool ok);
+  void OnOpened(bool ok);
+  void OnRead(bool ok);
+  void OnWritten(bool ok);
+  void OnEnd(bool ok);
+  void TellOpened();
   void ReadNext();
+  void WriteNext();
+  void Break();
 
-  const std::shared_ptr<ca::v1::NodeService::Stub> stub_;
+  const Parts parts_;
   const Ticket stream_;
-  PostThen post_;
-  Done done_;
   std::shared_ptr<SyncStream> self_;
   grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<ca::v1::NodeMessage, ca::v1::CaMessage>> call_;
+  rpc::CallQueue::Told on_started_ = Then(&SyncStream::OnStarted);
+  rpc::CallQueue::Told on_opened_ = Then(&SyncStream::OnOpened);
+  rpc::CallQueue::Told on_read_ = Then(&SyncStream::OnRead);
+  rpc::CallQueue::Told on_written_ = Then(&SyncStream::OnWritten);
+  rpc::CallQueue::Told on_end_ = Then(&SyncStream::OnEnd);
   ca::v1::CaMessage reading_;
+  grpc::Status status_;
+
   base::Mutex mutex_;
-  bool opened_ = false;
+  bool started_ = false;
+  bool writing_ = false;  // the first of the queue
   bool broken_ = false;
-  std::deque<ca::v1::NodeMessage> queue_;  // the first is being written
+  std::deque<ca::v1::NodeMessage> queue_;
 };
 
 }  // namespace linchpin::agent

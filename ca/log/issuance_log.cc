@@ -51,20 +51,18 @@ absl::Status CheckEntries(const std::vector<v1::LogEntry>& entries, size_t* byte
 
 struct IssuanceLog::Impl {
   std::string directory;
-  LogFile file;          // the last segment; the log's thread only
-  LogPosition position;  // after what was written; the log's thread only
+  LogFile file;          // the last segment; of whoever writes
+  LogPosition position;  // after what was written; of whoever writes
 
   mutable base::Mutex mutex;
-  base::CondVar wake;
   std::deque<Pending> queue;
-  size_t queued = 0;  // entries
-  bool stopping = false;
+  size_t queued = 0;     // entries
+  bool writing = false;  // somebody does
   absl::Status health;
   LogPosition durable;
   std::vector<LogSegment> segments;
-  std::thread thread;
 
-  void Run();
+  void WriteQueued();
   std::vector<Pending> TakeBatch(base::MutexLock& lock);
   absl::Status WriteBatch(std::vector<Pending>& batch);
   absl::Status WriteFrame(const std::string& frame, uint64_t first_index);
@@ -85,19 +83,20 @@ std::vector<Pending> IssuanceLog::Impl::TakeBatch(base::MutexLock&) {
   return batch;
 }
 
-void IssuanceLog::Impl::Run() {
+void IssuanceLog::Impl::WriteQueued() {
   while (true) {
     std::vector<Pending> batch;
     {
       base::MutexLock lock(mutex);
-      wake.wait(lock, [this] { return stopping || !queue.empty(); });
-      if (queue.empty()) return;
+      if (queue.empty()) {
+        writing = false;
+        return;
+      }
       batch = TakeBatch(lock);
     }
     const absl::Status written = WriteBatch(batch);
     if (!written.ok()) End(written);
     for (Pending& pending : batch) pending.done(written);
-    if (!written.ok()) return;
   }
 }
 
@@ -112,7 +111,7 @@ absl::Status IssuanceLog::Impl::WriteBatch(std::vector<Pending>& batch) {
 }
 
 absl::Status IssuanceLog::Impl::WriteFrame(const std::string& frame, uint64_t first_index) {
-  // Only this thread changes the segments, so reading them here needs no lock.
+  // Only who writes changes the segments, so reading them here needs no lock.
   if (segments.back().size >= kSegmentBytes) RETURN_IF_ERROR(RollSegment());
   const std::string& path = segments.back().path;
   RETURN_IF_ERROR(file.WriteAll(frame, path));
@@ -156,21 +155,14 @@ absl::StatusOr<std::unique_ptr<IssuanceLog>> IssuanceLog::Open(const std::string
   impl->segments = std::move(files.segments);
   auto log = std::unique_ptr<IssuanceLog>(new IssuanceLog(std::move(impl)));
   log->recovered_ = std::move(files.torn);
-  log->impl_->thread = std::thread([impl = log->impl_.get()] { impl->Run(); });
   return log;
 }
 
-IssuanceLog::~IssuanceLog() {
-  {
-    base::MutexLock lock(impl_->mutex);
-    impl_->stopping = true;
-  }
-  impl_->wake.notify_all();
-  if (impl_->thread.joinable()) impl_->thread.join();
-}
+IssuanceLog::~IssuanceLog() = default;
 
 void IssuanceLog::Append(std::vector<v1::LogEntry> entries, Done done) {
   size_t bytes = 0;
+  bool others_write = false;
   absl::Status refused = CheckEntries(entries, &bytes);
   if (refused.ok()) {
     base::MutexLock lock(impl_->mutex);
@@ -182,13 +174,14 @@ void IssuanceLog::Append(std::vector<v1::LogEntry> entries, Done done) {
     if (refused.ok()) {
       impl_->queued += entries.size();
       impl_->queue.push_back({std::move(entries), std::move(done), bytes});
+      others_write = std::exchange(impl_->writing, true);
     }
   }
   if (!refused.ok()) {
     done(refused);
     return;
   }
-  impl_->wake.notify_one();
+  if (!others_write) impl_->WriteQueued();
 }
 
 uint64_t IssuanceLog::size() const {

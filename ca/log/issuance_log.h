@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -30,12 +29,14 @@ class IssuanceLog {
   // checksum is wrong with nothing after it) is cut off and reported in recovered(); damage before
   // the tail is DATA_LOSS and names segment and offset.
   static absl::StatusOr<std::unique_ptr<IssuanceLog>> Open(const std::string& directory);
-  ~IssuanceLog();  // writes what is queued
+  ~IssuanceLog();  // no Append() may be under way
 
-  // Any thread. Queues the entries (index and hash are set here) and calls `done` from the log's
-  // thread once they are synced to disk, all together with whatever else was queued (group commit).
-  // A failed write or sync ends the log: this and every later call gets the error, nothing is
-  // retried on the same file. RESOURCE_EXHAUSTED at once if kMaxQueued wait.
+  // Any thread. Index and hash are set here; `done` is called once the entries are synced to disk,
+  // all together with whatever else waits (group commit). The log has no thread of its own: who
+  // finds nobody writing writes, before this returns, its own and all that others bring meanwhile;
+  // their `done` is called there, too, and must not block. A failed write or sync ends the log:
+  // this and every later call gets the error, nothing is retried on the same file.
+  // RESOURCE_EXHAUSTED at once if kMaxQueued wait.
   using Done = absl::AnyInvocable<void(absl::Status)>;
   void Append(std::vector<v1::LogEntry> entries, Done done);
 

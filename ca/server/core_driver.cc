@@ -69,14 +69,14 @@ void CoreDriver::Complete(Event event) {
 }
 
 void CoreDriver::Complete(std::vector<event::Issued> made) {
-  loop_.PostEnd([this, made = std::move(made)]() mutable {
+  loop_.RunOrPostEnd([this, made = std::move(made)]() mutable {
     for (event::Issued& one : made) Step(std::move(one));
   });
 }
 
 void CoreDriver::Tell(Event event, base::Work next) {
   // One a session at most, so this needs no limit of its own.
-  (void)loop_.Post([this, event = std::move(event), next = std::move(next)]() mutable {
+  (void)loop_.RunOrPost([this, event = std::move(event), next = std::move(next)]() mutable {
     Step(std::move(event));
     next();
   });
@@ -90,11 +90,12 @@ void CoreDriver::Ask(absl::AnyInvocable<Event(CallId)> make, Answer answer) {
   const CallId call = next_id_.fetch_add(1);
   // Shared, so that it is still here to be told if the loop takes nothing any more.
   auto waiting = std::make_shared<Answer>(std::move(answer));
-  const absl::Status posted = loop_.Post([this, call, make = std::move(make), waiting]() mutable {
-    waiting_.fetch_sub(1);
-    calls_.emplace(call, std::move(*waiting));
-    Step(make(call));
-  });
+  const absl::Status posted =
+      loop_.RunOrPost([this, call, make = std::move(make), waiting]() mutable {
+        waiting_.fetch_sub(1);
+        calls_.emplace(call, std::move(*waiting));
+        Step(make(call));
+      });
   if (posted.ok()) return;
   waiting_.fetch_sub(1);
   (*waiting)(absl::UnavailableError("the CA is shutting down; try again"), nullptr);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Runs a CaCore: one thread is the core's, one commits to the store, a few sign (signers.h); the
-// log has its own. Carries out actions and brings their completions back; decides nothing.
+// Runs a CaCore: one thread is the core's, one commits to the store, a few sign and write the log
+// (signers.h). Carries out actions and brings their completions back; decides nothing. A call is
+// taken by the core in gRPC's thread, and a group's end in the signer's, while nothing else runs
+// there: a wake-up costs as much as what is done then.
 #pragma once
 
 #include <atomic>
@@ -59,11 +61,11 @@ class CoreDriver {
 
   void Start(Outstanding outstanding);
 
-  // Any thread, from here on.
+  // Any thread that holds no lock which a SessionSink or an Answer takes, from here on.
   using Answer = absl::AnyInvocable<void(const absl::Status& status,
                                          const google::protobuf::Message* message)>;
-  // `make` gives the event for the call; `answer` is called once, from the core's thread or, if
-  // too much waits, at once.
+  // `make` gives the event for the call; `answer` is called once, in the core's turn (which may be
+  // before this returns) or, if too much waits, at once.
   void Ask(absl::AnyInvocable<Event(CallId)> make, Answer answer);
   // Begins `hello.session`, which NewSession() gave. `next` is called when the core has taken it.
   SessionId NewSession() { return next_id_.fetch_add(1); }

@@ -3,6 +3,7 @@
 
 #include "ca/server/signers.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <iterator>
@@ -32,7 +33,7 @@ void Signers::Add(action::SignAndLog asked) {
     certificates_ += asked.orders.size();
     waiting_.push_back(std::move(asked));
     if (MayBegin()) wake_.notify_one();
-    if (certificates_ >= kPlenty) rest_.notify_one();
+    if (IsRested()) rest_.notify_one();
     return;
   }
   lock.unlock();
@@ -42,6 +43,10 @@ void Signers::Add(action::SignAndLog asked) {
 bool Signers::MayBegin() const {
   if (waiting_.empty()) return false;
   return groups_ == 0 || certificates_ >= kPlenty || stopping_;
+}
+
+bool Signers::IsRested() const {
+  return waiting_.size() >= expected_ || certificates_ >= kPlenty || stopping_;
 }
 
 void Signers::Run() {
@@ -54,10 +59,10 @@ void Signers::Run() {
     lock.unlock();
     Append(Sign(asked));
     lock.lock();
-    const bool was_crowded = std::exchange(crowded_, asked.size() > 1);
-    if (crowded_ || was_crowded) {
-      rest_.wait_for(lock, absl::ToChronoNanoseconds(kRest),
-                     [this] { return stopping_ || certificates_ >= kPlenty; });
+    // Those who were answered and those who came meanwhile; who stays away is forgotten by and by.
+    expected_ = std::max(asked.size() + waiting_.size(), expected_ / 2);
+    if (expected_ > 1) {
+      rest_.wait_for(lock, absl::ToChronoNanoseconds(kRest), [this] { return IsRested(); });
     }
     --groups_;
   }

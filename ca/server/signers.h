@@ -2,8 +2,8 @@
 // Copyright The Linchpin Authors
 
 // Makes certificates and has them logged, in groups: what is asked for while a group is on its way
-// to the disk, or just after it, is the next group. So under load calls share a sync, and each
-// thread is woken once a group instead of once a call. A call that comes alone waits for nobody.
+// to the disk, or just after it, is the next group. So under load calls share a sync, and threads
+// are woken once a group instead of once a call. A call that comes alone waits for nobody.
 #pragma once
 
 #include <deque>
@@ -36,9 +36,9 @@ class Signers {
   static constexpr size_t kThreads = 2;
   // Certificates that are worth a group of their own, whatever the disk does.
   static constexpr size_t kPlenty = 64;
-  // After a group, where several calls came at once: what callers gain who come together, and lose
-  // at most.
-  static constexpr absl::Duration kRest = absl::Milliseconds(2);
+  // After a group, where several calls came at once, until as many are back: what callers gain who
+  // come together, and lose at most.
+  static constexpr absl::Duration kRest = absl::Milliseconds(5);
 
   // Told of each group, which is durable then, or of why it is not. From a signer's thread, whose
   // next group waits for its return.
@@ -58,6 +58,7 @@ class Signers {
 
   void Run();
   bool MayBegin() const;
+  bool IsRested() const;
   std::vector<action::SignAndLog> Take();
   Group Sign(const std::vector<action::SignAndLog>& asked);
   void Append(Group group);
@@ -73,7 +74,7 @@ class Signers {
   std::deque<action::SignAndLog> waiting_;
   size_t certificates_ = 0;  // that wait
   size_t groups_ = 0;        // begun, until their rest is over
-  bool crowded_ = false;     // the last group was of several calls
+  size_t expected_ = 0;      // calls, by those of the groups before
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 

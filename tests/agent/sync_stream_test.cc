@@ -60,31 +60,29 @@ class SyncStreamTest : public ::testing::Test {
   ~SyncStreamTest() override { server_->Shutdown(); }
 
   std::shared_ptr<agent::SyncStream> Start(absl::Status taken) {
-    return agent::SyncStream::Start(
-        stub_, {.stream = 1, .hello = {}},
-        [this, taken](const Event& event, std::function<void()> then) {
-          if (!taken.ok()) return taken;
-          base::MutexLock lock(mutex_);
-          if (std::holds_alternative<agent::event::SyncOpened>(event)) {
-            // What overtakes the opening comes in this time.
-            changed_.wait_for(lock, slow_opening_, [this] { return last_ != 0; });
-            opened_ = true;
-          }
-          const auto* received = std::get_if<agent::event::SyncReceived>(&event);
-          if (received != nullptr) {
-            overtaken_ = overtaken_ || !opened_;
-            last_ = received->message.revision();
-          }
-          then_ = std::move(then);
-          changed_.notify_all();
-          return absl::OkStatus();
-        },
-        [this](std::shared_ptr<void> stream) {
-          base::MutexLock lock(mutex_);
-          over_ = std::move(stream);
-          done_ = true;
-          changed_.notify_all();
-        });
+    const auto post = [this, taken](const Event& event, std::function<void()> then) {
+      if (!taken.ok()) return taken;
+      base::MutexLock lock(mutex_);
+      if (std::holds_alternative<agent::event::SyncOpened>(event)) {
+        // What overtakes the opening comes in this time.
+        changed_.wait_for(lock, slow_opening_, [this] { return last_ != 0; });
+        opened_ = true;
+      }
+      const auto* received = std::get_if<agent::event::SyncReceived>(&event);
+      if (received != nullptr) {
+        overtaken_ = overtaken_ || !opened_;
+        last_ = received->message.revision();
+      }
+      then_ = std::move(then);
+      changed_.notify_all();
+      return absl::OkStatus();
+    };
+    const auto done = [this] {
+      base::MutexLock lock(mutex_);
+      done_ = true;
+      changed_.notify_all();
+    };
+    return agent::SyncStream::Start({stub_, queue_, post, done}, {.stream = 1, .hello = {}});
   }
   template <typename Condition>
   bool Await(Condition condition) {
@@ -103,7 +101,7 @@ class SyncStreamTest : public ::testing::Test {
   uint64_t last_ = 0;
   std::function<void()> then_;
   bool done_ = false;
-  std::shared_ptr<void> over_;
+  rpc::CallQueue queue_;
 };
 
 TEST_F(SyncStreamTest, ReadsOnOnlyWhenTheLastMessageWasTaken) {
