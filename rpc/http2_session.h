@@ -34,6 +34,8 @@ class SessionHost {
   // So many bytes more are held for this caller; false: he has too many, and they are not.
   virtual bool Hold(size_t bytes) = 0;
   virtual void Free(size_t bytes) = 0;
+  // A service was given one message of a dialogue.
+  virtual void Took() {}
   // To call Overdue() then, unless that is called off.
   virtual void Remind(int32_t stream, absl::Duration after) = 0;
   virtual void CallOff(int32_t stream) = 0;

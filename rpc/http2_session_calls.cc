@@ -20,6 +20,7 @@ namespace linchpin::rpc {
 namespace {
 
 constexpr size_t kHeaderOverhead = 32;  // RFC 9113, 6.5.2
+constexpr size_t kMostOfEncoding = 32;  // of its name
 
 // Header fields of an answer. What is given must live until they are submitted.
 class Fields {
@@ -69,6 +70,11 @@ absl::Status NotOneMessage() {
   return absl::UnimplementedError("this method takes exactly one message");
 }
 
+absl::Status TooMuchHeld() {
+  return absl::ResourceExhaustedError(
+      "too much of this user's waits to be read or written; call again later");
+}
+
 void Wipe(std::string* bytes) {
   explicit_bzero(bytes->data(), bytes->size());
   std::string().swap(*bytes);  // an assignment would keep the memory
@@ -89,7 +95,7 @@ void Http2Session::OnHeader(Stream& stream, absl::string_view name, absl::string
   } else if (name == "grpc-timeout") {
     head.timeout = std::string(value);
   } else if (name == "grpc-encoding") {
-    stream.encoding = std::string(value);
+    stream.encoding = std::string(value.substr(0, kMostOfEncoding));
   } else if (!absl::StartsWith(name, ":") && name != "te" && name != "user-agent" &&
              !absl::StartsWith(name, "grpc-")) {
     head.metadata.emplace_back(std::string(name), std::string(value));
@@ -124,6 +130,10 @@ void Http2Session::Begin(Stream& stream) {
     }
     host_.Remind(stream.id, *timeout);
   }
+  for (const auto& [name, value] : head.metadata) {
+    stream.metadata += sizeof(LocalCall::Metadata::value_type) + name.capacity() + value.capacity();
+  }
+  if (!Account(stream)) return End(stream, TooMuchHeld());
   stream.call =
       std::make_shared<LocalCall>(caller_.peer, std::move(head.metadata),
                                   CallKey{caller_.connection, stream.id}, caller_.mailbox);
@@ -136,9 +146,7 @@ void Http2Session::OnData(Stream& stream, absl::string_view bytes) {
   if (refused) return;  // the window is not opened again
   stream.incoming.Add(bytes);
   if (!Account(stream)) {
-    return End(stream,
-               absl::ResourceExhaustedError(
-                   "too much of this user's waits to be read or written; call again later"));
+    return End(stream, TooMuchHeld());
   }
   stream.method->on_request != nullptr ? TakeOnlyMessage(stream) : TakeNextMessage(stream);
 }
@@ -173,6 +181,7 @@ void Http2Session::TakeNextMessage(Stream& stream) {
   if (next->has_value()) {
     stream.reads = false;
     Account(stream);
+    host_.Took();
     if (stream.call->events_ != nullptr) stream.call->events_->OnMessage(**next);
   } else if (!stream.request_ended) {
     nghttp2_session_consume_stream(session_, stream.id, std::exchange(stream.unconsumed, 0));
@@ -186,7 +195,8 @@ void Http2Session::TakeNextMessage(Stream& stream) {
 
 bool Http2Session::Account(Stream& stream) {
   const size_t request = stream.request.has_value() ? stream.request->size() : 0;
-  const size_t now = kBytesOfCall + stream.incoming.held() + request + stream.out.size();
+  const size_t now =
+      kBytesOfCall + stream.metadata + stream.incoming.held() + request + stream.out.size();
   if (now > stream.held && !host_.Hold(now - stream.held)) return false;
   if (now < stream.held) host_.Free(stream.held - now);
   stream.held = now;
@@ -217,9 +227,7 @@ void Http2Session::Write(Stream& stream, const google::protobuf::MessageLite& me
       reinterpret_cast<uint8_t*>(stream.out.data() + kMessageHead));
   if (!Account(stream)) {
     Wipe(&stream.out);
-    return End(stream,
-               absl::ResourceExhaustedError(
-                   "too much of this user's waits to be read or written; call again later"));
+    return End(stream, TooMuchHeld());
   }
   if (std::exchange(stream.answered, true)) {
     if (std::exchange(stream.deferred, false)) nghttp2_session_resume_data(session_, stream.id);

@@ -49,6 +49,7 @@ struct Http2Session::Stream {
   bool end_sent = false;
   bool overdue = false;
 
+  size_t metadata = 0;         // bytes of the call's
   size_t held = kBytesOfCall;  // bytes that the host knows of
 };
 

@@ -26,6 +26,10 @@ struct LocalServer::Served final : SessionHost {
   void Free(size_t bytes) override {
     if (!trusted()) server.budgets_.Free(peer->uid(), bytes);
   }
+  // To answer one is as much work as to answer a call.
+  void Took() override {
+    if (!trusted()) server.budgets_.ChargeCall(peer->uid(), base::SystemClock().Uptime());
+  }
   void Remind(int32_t stream, absl::Duration after) override {
     server.reminders_.Add({id, stream}, base::SystemClock().Uptime() + after);
   }

@@ -6,6 +6,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -33,15 +34,25 @@ struct V1Alpha {
   static constexpr char kService[] = "grpc.reflection.v1alpha.ServerReflection";
 };
 
+// A file is written once, since anybody may ask for it again and again: there are as many as were
+// compiled in. Each thread has its own.
+const std::string& Written(const FileDescriptor* file) {
+  static thread_local std::map<const FileDescriptor*, std::string> written;
+  std::string& bytes = written[file];
+  if (bytes.empty()) {
+    google::protobuf::FileDescriptorProto proto;
+    file->CopyTo(&proto);
+    bytes = proto.SerializeAsString();
+  }
+  return bytes;
+}
+
 // With the files that it imports, each once.
 template <typename Response>
 void AddFile(const FileDescriptor* file, std::set<const FileDescriptor*>& added,
              Response* response) {
   if (!added.insert(file).second) return;
-  google::protobuf::FileDescriptorProto proto;
-  file->CopyTo(&proto);
-  response->mutable_file_descriptor_response()->add_file_descriptor_proto(
-      proto.SerializeAsString());
+  response->mutable_file_descriptor_response()->add_file_descriptor_proto(Written(file));
   for (int i = 0; i < file->dependency_count(); ++i) {
     AddFile(file->dependency(i), added, response);
   }

@@ -38,6 +38,7 @@ class UserBudgets {
     spent.calls.Charge(verdict.opened, now);
     spent.frames.Charge(verdict.frames, now);
   }
+  void ChargeCall(uid_t uid, absl::Duration now) { SpentBy(uid).calls.Charge(1, now); }
   absl::Duration FreeAt(uid_t uid) {
     const Spent& spent = SpentBy(uid);
     return std::max({spent.calls.FreeAt(), spent.frames.FreeAt(), spent.bytes.FreeAt()});

@@ -30,11 +30,13 @@ class Host final : public rpc::SessionHost {
     return true;
   }
   void Free(size_t bytes) override { held -= bytes; }
+  void Took() override { ++took; }
   void Remind(int32_t stream, absl::Duration after) override { reminders[stream] = after; }
   void CallOff(int32_t stream) override { reminders.erase(stream); }
 
   size_t held = 0;
   size_t most = size_t{1} << 30;
+  int took = 0;
   std::map<int32_t, absl::Duration> reminders;
 };
 
@@ -309,6 +311,19 @@ TEST_F(Http2SessionTest, ManyShortMessagesThatCameTogetherAreTakenOneByOne) {
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(events_->messages[i], std::to_string(i));
   EXPECT_TRUE(events_->silent);
   EXPECT_EQ(host_.held, Http2Session::kBytesOfCall);
+  EXPECT_EQ(host_.took, 1000);
+}
+
+TEST_F(Http2SessionTest, TheMetadataOfACallAreCountedAsWhatTheyTake) {
+  HeaderList many;
+  for (int i = 0; i < 200; ++i) many.emplace_back("x", "1");
+  ASSERT_TRUE(Say(Opening() + Call(1, Asking("/t.T/Wait", many))));
+  EXPECT_GE(host_.held, Http2Session::kBytesOfCall + 200 * 2 * sizeof(std::string));
+  host_.most = host_.held + Http2Session::kBytesOfCall + 1000;
+  Say(Call(3, Asking("/t.T/Wait", many)));
+  EXPECT_EQ(StatusOf(3), "8");
+  Say(Frame(kReset, 0, 1, Number(8, 4)));
+  EXPECT_EQ(host_.held, 0u);
 }
 
 TEST_F(Http2SessionTest, WhatIsSentIsNeverMoved) {
