@@ -24,7 +24,7 @@ std::string MessageHead(size_t size);
 // The messages of a caller, however its bytes were cut into DATA frames. One thread.
 class IncomingMessages {
  public:
-  explicit IncomingMessages(size_t max_message) : max_message_(max_message) {}
+  explicit IncomingMessages(size_t max_message = 0) : max_message_(max_message) {}
 
   void Add(absl::string_view bytes) { bytes_.append(bytes.data(), bytes.size()); }
   // The next one, if it is there whole. RESOURCE_EXHAUSTED: it is longer than is taken;
@@ -39,7 +39,7 @@ class IncomingMessages {
   }
 
  private:
-  const size_t max_message_;
+  size_t max_message_;
   std::string bytes_;
   size_t taken_ = 0;  // of them, at the front
 };

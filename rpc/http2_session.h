@@ -44,8 +44,7 @@ class SessionHost {
 // One thread: that of the server, in which the services' handlers are called.
 class Http2Session {
  public:
-  static constexpr uint32_t kMaxCalls = 64;  // at once
-  static constexpr size_t kMaxMessage = 256 * 1024;
+  static constexpr uint32_t kMaxCalls = 64;         // at once
   static constexpr size_t kMaxMetadata = 8 * 1024;  // as HTTP/2 counts: 32 bytes more for each
   static constexpr uint32_t kWindow = 32 * 1024;    // of a stream
   static constexpr size_t kMostOutput = 16 * 1024;  // and one frame more

@@ -137,6 +137,11 @@ void Http2Session::Begin(Stream& stream) {
   stream.call =
       std::make_shared<LocalCall>(caller_.peer, std::move(head.metadata),
                                   CallKey{caller_.connection, stream.id}, caller_.mailbox);
+  const CallTerms& terms = stream.method->terms;
+  const absl::Status admitted =
+      terms.admit != nullptr ? terms.admit(*stream.call) : absl::OkStatus();
+  if (!admitted.ok()) return End(stream, admitted);
+  stream.incoming = IncomingMessages(terms.most_bytes);
   if (stream.method->on_open != nullptr) stream.method->on_open(stream.call);
 }
 

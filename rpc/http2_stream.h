@@ -34,8 +34,8 @@ struct Http2Session::Stream {
   std::string encoding;
 
   const LocalMethods::Method* method = nullptr;
-  CallPtr call;  // null: refused before it began
-  IncomingMessages incoming{kMaxMessage};
+  CallPtr call;                        // null: refused before it began
+  IncomingMessages incoming;           // as the method takes them
   std::optional<std::string> request;  // of a call that takes one
   size_t unconsumed = 0;               // bytes that the caller's window is still smaller by
   bool request_ended = false;

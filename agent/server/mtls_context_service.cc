@@ -49,7 +49,8 @@ void ContextService::AddTo(rpc::LocalMethods& methods) {
       [this](const rpc::CallPtr& call, const auto& request) { Watch(call, request); });
   methods.Add<v1::ReportRequest>(
       "/linchpin.agent.v1.MtlsContextService/Report",
-      [this](const rpc::CallPtr& call, const auto& request) { Report(call, request); });
+      [this](const rpc::CallPtr& call, const auto& request) { Report(call, request); },
+      {.most_bytes = rpc::CallTerms::kLong});
 }
 
 void ContextService::Watch(const rpc::CallPtr& call, const v1::WatchRequest& request) {

@@ -237,16 +237,20 @@ std::string NameOf(absl::string_view method) {
 SecretDiscoveryService::SecretDiscoveryService(Parts parts) : parts_(std::move(parts)) {}
 
 void SecretDiscoveryService::AddTo(rpc::LocalMethods& methods) {
-  methods.AddDialogue(NameOf("StreamSecrets"), [this](const rpc::CallPtr& call) {
+  // An Envoy tells of itself and its extensions.
+  const rpc::CallTerms long_ones{.most_bytes = rpc::CallTerms::kLong};
+  const auto whole = [this](const rpc::CallPtr& call) {
     std::make_shared<SecretCall<WholeSecretStream>>(parts_, call)->Begin();
-  });
-  methods.AddDialogue(NameOf("DeltaSecrets"), [this](const rpc::CallPtr& call) {
+  };
+  const auto delta = [this](const rpc::CallPtr& call) {
     std::make_shared<SecretCall<DeltaSecretStream>>(parts_, call)->Begin();
-  });
-  methods.Add<discovery::DiscoveryRequest>(
-      NameOf("FetchSecrets"), [this](const rpc::CallPtr& call, const auto& request) {
-        FetchCall::Begin(std::make_shared<FetchCall>(parts_, call), request);
-      });
+  };
+  const auto fetch = [this](const rpc::CallPtr& call, const auto& request) {
+    FetchCall::Begin(std::make_shared<FetchCall>(parts_, call), request);
+  };
+  methods.AddDialogue(NameOf("StreamSecrets"), whole, long_ones);
+  methods.AddDialogue(NameOf("DeltaSecrets"), delta, long_ones);
+  methods.Add<discovery::DiscoveryRequest>(NameOf("FetchSecrets"), fetch, long_ones);
 }
 
 }  // namespace linchpin::agent

@@ -66,10 +66,9 @@ class FetchCall final : public ConsumerSink, public rpc::CallEvents {
 
 template <typename Request>
 void AddRefused(const std::string& method, rpc::LocalMethods& methods) {
-  methods.Add<Request>(NameOf(method), [](const rpc::CallPtr& call, const Request&) {
-    const absl::Status header = CheckHeader(*call);
-    call->Finish(header.ok() ? NoJwt() : header);
-  });
+  methods.Add<Request>(NameOf(method),
+                       [](const rpc::CallPtr& call, const Request&) { call->Finish(NoJwt()); },
+                       {.admit = CheckHeader});
 }
 
 }  // namespace
@@ -80,12 +79,11 @@ WorkloadApiService::WorkloadApiService(ConsumerStreams& streams, const base::Clo
 
 template <typename Request, typename Response>
 void WorkloadApiService::AddFetch(const std::string& method, rpc::LocalMethods& methods) {
-  methods.Add<Request>(NameOf(method), [this](const rpc::CallPtr& call, const Request&) {
-    const absl::Status header = CheckHeader(*call);
-    if (!header.ok()) return call->Finish(header);
+  const auto fetch = [this](const rpc::CallPtr& call, const Request&) {
     FetchCall<Response>::Begin(std::make_shared<FetchCall<Response>>(
         streams_, clock_, WorkloadStream<Response>(options_.trust_domain, options_.bundle), call));
-  });
+  };
+  methods.Add<Request>(NameOf(method), fetch, {.admit = CheckHeader});
 }
 
 void WorkloadApiService::AddTo(rpc::LocalMethods& methods) {

@@ -59,7 +59,7 @@ class Echo final : public rpc::CallEvents {
 
  private:
   void OnMessage(absl::string_view message) override {
-    Require(message.size() <= Http2Session::kMaxMessage, "messages are bounded");
+    Require(message.size() <= rpc::CallTerms::kLong, "messages are bounded");
     auto answer = std::make_shared<BytesValue>();
     answer->set_value(std::string(message));
     call_.Write(std::move(answer));

@@ -20,6 +20,7 @@ namespace {
 using google::protobuf::BytesValue;
 using std::string_literals::operator""s;
 using rpc::CallPtr;
+using rpc::CallTerms;
 using rpc::Http2Session;
 
 class Host final : public rpc::SessionHost {
@@ -151,7 +152,7 @@ TEST_F(Http2SessionTest, WhatIsNoCallIsRefusedByTheRightStatus) {
   const std::string compressed = "\1" + Message("").substr(1);
   const HeaderList gzip = Asking("/t.T/Echo", {{"grpc-encoding", "gzip"}});
   const std::string half = Message("12345").substr(0, 7);
-  const std::string long_message = rpc::MessageHead(Http2Session::kMaxMessage + 1);
+  const std::string long_message = rpc::MessageHead(CallTerms::kLong + 1);
   const Refused table[] = {
       {"another method of HTTP", Call(1, get), "405", ""},
       {"no type", Call(1, typed("")), "415", ""},
@@ -192,6 +193,50 @@ TEST_F(Http2SessionTest, WhatIsNoCallIsRefusedByTheRightStatus) {
     EXPECT_EQ(host_.held, 0u);
     EXPECT_TRUE(host_.reminders.empty());
   }
+}
+
+TEST_F(Http2SessionTest, ACallIsRefusedByItsMetadataBeforeItsMessageIsTaken) {
+  int begun = 0;
+  CallTerms terms;
+  terms.admit = [](const rpc::LocalCall& call) {
+    return call.ValuesOf("key").empty() ? absl::PermissionDeniedError("no key") : absl::OkStatus();
+  };
+  methods_.Add<BytesValue>(
+      "/t.T/Closed",
+      [&begun](const CallPtr& call, const auto&) {
+        ++begun;
+        call->Finish(absl::OkStatus());
+      },
+      terms);
+  methods_.AddDialogue(
+      "/t.T/ClosedTalk", [&begun](const CallPtr&) { ++begun; }, terms);
+  const std::string much(8000, 'x');
+  ASSERT_TRUE(Say(Opening() + Headers(1, Asking("/t.T/Closed"))));
+  EXPECT_EQ(StatusOf(1), "7");
+  EXPECT_TRUE(heard_.answers[1].ended);
+  ASSERT_TRUE(Say(Frame(kData, kEndStream, 1, much))) << "which was under way";
+  ASSERT_TRUE(Say(Headers(3, Asking("/t.T/ClosedTalk"))));
+  EXPECT_EQ(StatusOf(3), "7");
+  EXPECT_EQ(begun, 0);
+  EXPECT_EQ(host_.held, 0u);
+  ASSERT_TRUE(Say(Call(5, Asking("/t.T/Closed", {{"key", "1"}}))));
+  EXPECT_EQ(StatusOf(5), "0");
+  EXPECT_EQ(begun, 1);
+}
+
+TEST_F(Http2SessionTest, AMessageThatIsTooLongForItsMethodIsRefusedByItsHead) {
+  constexpr size_t kLong = CallTerms::kLong;
+  methods_.Add<BytesValue>("/t.T/Long",
+                           [](const CallPtr& call, const auto&) { call->Finish(absl::OkStatus()); },
+                           {.most_bytes = kLong});
+  const std::string head = rpc::MessageHead(CallTerms::kShort + 1);
+  ASSERT_TRUE(Say(Opening() + Headers(1, Asking("/t.T/Echo")) + Frame(kData, 0, 1, head)));
+  EXPECT_EQ(StatusOf(1), "8");
+  ASSERT_TRUE(Say(Headers(3, Asking("/t.T/Long")) + Frame(kData, 0, 3, head)));
+  EXPECT_EQ(StatusOf(3), "") << "the rest is waited for";
+  ASSERT_TRUE(
+      Say(Headers(5, Asking("/t.T/Long")) + Frame(kData, 0, 5, rpc::MessageHead(kLong + 1))));
+  EXPECT_EQ(StatusOf(5), "8");
 }
 
 TEST_F(Http2SessionTest, ACompressedMessageIsToldWhatIsTaken) {
