@@ -137,15 +137,41 @@ void TakeFreshness(const v1::PinSet& set, const v1::TrustState& incoming, const 
   }
 }
 
+// Most of what comes is what came before, and to decode a certificate costs more than to verify a
+// signature.
+absl::StatusOr<x509::Chain> Decode(const google::protobuf::RepeatedPtrField<std::string>& ders,
+                                   const x509::Chain& before) {
+  x509::Chain chain;
+  for (const std::string& der : ders) {
+    const auto known = std::find_if(before.begin(), before.end(), [&der](const auto& certificate) {
+      return certificate.der() == der;
+    });
+    if (known != before.end()) {
+      chain.push_back(*known);
+      continue;
+    }
+    absl::StatusOr<x509::Certificate> decoded = x509::Certificate::FromDer(der);
+    if (!decoded.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("the offered trust state, certificate ",
+                                                     chain.size() + 1, ": ",
+                                                     decoded.status().message()));
+    }
+    chain.push_back(*std::move(decoded));
+  }
+  return chain;
+}
+
 absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& message,
+                                                        const TrustHeld& held,
                                                         const TrustDomain& trust_domain,
                                                         v1::EffectivePins pins,
                                                         absl::Duration skew) {
   TrustStateParts parts{.trust_domain = trust_domain, .epoch = message.epoch()};
-  const std::vector<std::string> anchors(message.anchors().begin(), message.anchors().end());
-  const std::vector<std::string> issuers(message.issuers().begin(), message.issuers().end());
-  ASSIGN_OR_RETURN(parts.anchors, x509::ParseDerChain(anchors));
-  ASSIGN_OR_RETURN(parts.issuers, x509::ParseDerChain(issuers));
+  const bool first = held.state == nullptr;
+  ASSIGN_OR_RETURN(parts.anchors,
+                   Decode(message.anchors(), first ? x509::Chain() : held.state->anchors()));
+  ASSIGN_OR_RETURN(parts.issuers,
+                   Decode(message.issuers(), first ? x509::Chain() : held.state->issuers()));
   ASSIGN_OR_RETURN(parts.revocations, Revocations::FromMessages({message.revocations().begin(),
                                                                  message.revocations().end()}));
   parts.pins = std::move(pins);
@@ -191,8 +217,8 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
     next.set_zero = false;
   }
   ASSIGN_OR_RETURN(next.state,
-                   Build(incoming, next.cursor.trust_domain, std::move(pins), options.skew));
-  next.twins = CheckTwins(*next.state, incoming.twins(), options.now);
+                   Build(incoming, held, next.cursor.trust_domain, std::move(pins), options.skew));
+  next.twins = CheckTwins(*next.state, incoming.twins(), options.now, held.twins);
   next.canaries = JudgeCanaries(next.state, incoming.canaries(), options.now);
   return next;
 }

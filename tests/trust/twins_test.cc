@@ -48,6 +48,22 @@ TEST_F(TwinsTest, ThoseOfThePinnedIssuersAreKeptOnce) {
   EXPECT_EQ(checked.twins[0].not_after, authority_.active().certificate.fields().not_after);
 }
 
+TEST_F(TwinsTest, OneThatWasCheckedBeforeIsNotVerifiedAgainWhileItsIssuerIsTheSame) {
+  const auto state = *TrustState::Make(authority_.StateParts());
+  google::protobuf::RepeatedPtrField<std::string> offered;
+  *offered.Add() = "not decoded";
+  CheckedTwins before;
+  before.twins.push_back({"not decoded", kNow + absl::Hours(1), authority_.active().certificate});
+  EXPECT_THAT(Kept(CheckTwins(*state, offered, kNow, before)), ElementsAre("not decoded"));
+  TrustStateParts unpinned = authority_.StateParts();
+  unpinned.pins = SetZero({authority_.root().pin()}, {authority_.backup().pin()});
+  EXPECT_THAT(Kept(CheckTwins(**TrustState::Make(unpinned), offered, kNow, before)), IsEmpty());
+  before.twins[0].issuer = TestAuthority("other.org").active().certificate;
+  const CheckedTwins of_another = CheckTwins(*state, offered, kNow, before);
+  EXPECT_THAT(Kept(of_another), IsEmpty());
+  EXPECT_EQ(of_another.faults.size(), 1u);
+}
+
 TEST_F(TwinsTest, OneWhoseIssuerIsNotPinnedIsLeftOutWithoutAWord) {
   TrustStateParts parts = authority_.StateParts();
   parts.pins = SetZero({authority_.root().pin()}, {authority_.backup().pin()});
