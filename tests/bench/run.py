@@ -29,16 +29,18 @@ class How:
     agents: int           # connected to an idle CA
     fleet: int            # nodes that acknowledge a change
     changes: int          # that they acknowledge, one after the other
+    rotation_life: int    # seconds, of certificates while an issuer is replaced
     idle: float           # seconds
     settle: float         # seconds, before memory or idleness is looked at
     micro_seconds: float  # for each of Google Benchmark's rows
 
 
 FULL = How(rounds=5, calls=32, identities=200, connections=500, subscribers=1000,
-           many_identities=1000, starts=10, agents=100, fleet=1000, changes=20, idle=30.0,
-           settle=3.0, micro_seconds=0.2)
+           many_identities=1000, starts=10, agents=100, fleet=1000, changes=20, rotation_life=120,
+           idle=30.0, settle=3.0, micro_seconds=0.2)
 QUICK = How(rounds=1, calls=2, identities=5, connections=20, subscribers=20, many_identities=20,
-            starts=1, agents=4, fleet=8, changes=2, idle=0.5, settle=0.1, micro_seconds=0.01)
+            starts=1, agents=4, fleet=8, changes=2, rotation_life=8, idle=0.5, settle=0.1,
+            micro_seconds=0.01)
 
 
 def arguments():

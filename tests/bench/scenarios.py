@@ -286,17 +286,47 @@ def fleet(how):
                 load.prepared()
                 if row is known:
                     each.samples = Samples([(rss_kib(place.ca.popen.pid) - before) / how.fleet])
-                rounds = []
+                pids = [place.ca.popen.pid, load.popen.pid]
+                rounds, cpu = [], []
                 for _ in range(how.changes):
-                    rounds.append(load.round()[0])
+                    answer, spent = load.round(pids)
+                    rounds.append(answer)
+                    cpu.append([ns / 1e6 for ns in spent])
                     pause(how.settle / 10)
         row.samples = Samples([max(answer["known_ms"] for answer in rounds)])
         row.more["usual"] = Samples(answer["known_ms"] for answer in rounds)
         row.more["sent"] = Samples(answer["sent_ms"] for answer in rounds)
+        row.more["CPU of the CA"] = Samples(ca for ca, _ in cpu)
         if row is trusted:
+            # Each verifies for itself, and all share this machine with the CA.
+            row.floor = Samples(nodes / os.cpu_count() for _, nodes in cpu).median
+            row.floor_name = "CPU of the nodes, on all cores"
             quiet.samples = Samples([sum(answer["unasked"] for answer in rounds) / how.fleet])
     return [known, trusted, quiet, each]
 
 
+def rotation(how):
+    """Of an issuer, from prepare to done: everything that the CA does meanwhile counts."""
+    row = Row("rotation", f"an issuer replaced under {how.fleet} nodes with 10 services each",
+              "s of the CA's CPU", "cpu", most=15.0)
+    refused = Row("rotation_refused", "certificates that another node refused meanwhile", "",
+                  "cpu", most=0.0)
+    with deployment() as place:
+        lives = f"{how.rotation_life}s"
+        config = place.folder / "ca.yaml"
+        config.write_text(f"authority:\n  node_ttl: {lives}\n  leaf_ttl: {lives}\n"
+                          "  backdate: 0s\n", encoding="utf-8")
+        ca = place.start_ca("--config", config)
+        with Load("rotation", *towards_ca(place), "--count", how.fleet, "--life",
+                  how.rotation_life) as load:
+            answer, (cpu,) = load.round([ca.popen.pid])
+    row.samples = Samples([cpu / 1e9])
+    row.more["certificates"] = Samples([answer["certificates"]])
+    row.more["took"] = Samples([answer["seconds"]])
+    refused.samples = Samples([answer["refused"]])
+    refused.more["of"] = Samples([answer["judged"] + answer["certificates"]])
+    return [row, refused]
+
+
 ALL = [issuing, identities, first_context, fetch_svid, memory, restart, handshakes, verdict, idle,
-       fleet, envoy]
+       fleet, rotation, envoy]

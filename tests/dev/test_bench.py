@@ -30,7 +30,8 @@ def test_a_quick_run_gives_a_table_and_json_with_every_row(tmp_path):
         "fetch_svid", "fetch_svid_cpu", "fetch_svid_kept", "fetch_svid_memory",
         "rss_idle", "rss_identities", "rss_subscriber", "restart", "handshake_sdk",
         "handshake_foreign", "handshake_twin", "handshake_first", "verdict", "idle_agent",
-        "idle_ca", "fleet", "fleet_trust", "fleet_quiet", "envoy"}
+        "idle_ca", "fleet", "fleet_trust", "fleet_quiet", "rotation", "rotation_refused",
+        "envoy"}
     for row in rows.values():
         assert row["what"] in done.stdout
         if row["missing"].startswith("no Envoy here"):

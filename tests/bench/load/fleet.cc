@@ -107,6 +107,11 @@ uint64_t NodeStream::messages() const {
   return messages_;
 }
 
+trust::TrustHeld NodeStream::trust() const {
+  base::MutexLock lock(mutex_);
+  return trust_;
+}
+
 absl::Duration NodeStream::acknowledged_at() const {
   base::MutexLock lock(mutex_);
   return acknowledged_at_;

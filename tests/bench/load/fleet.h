@@ -36,6 +36,7 @@ class NodeStream final : private grpc::ClientBidiReactor<ca::v1::NodeMessage, ca
   // Of the last acknowledgement that was sent, by the monotonic clock.
   absl::Duration acknowledged_at() const;
   uint64_t messages() const;  // of the CA's, so far
+  trust::TrustHeld trust() const;
 
  private:
   explicit NodeStream(const Node& node) : stub_(node.stub), trust_(node.trust) {}

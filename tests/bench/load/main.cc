@@ -52,6 +52,16 @@ void AddFleet(CLI::App& app, FleetLoad* load) {
   command->callback([load] { result = RunFleetLoad(*load); });
 }
 
+void AddRotation(CLI::App& app, RotationLoad* load) {
+  CLI::App* command = app.add_subcommand("rotation", "nodes under whom an issuer is replaced");
+  command->add_option("--admin-socket", load->admin_socket)->required();
+  command->add_option("--ca", load->ca, "HOST:PORT")->required();
+  command->add_option("--count", load->count);
+  command->add_option("--services", load->services, "of each node");
+  command->add_option("--life", load->life_seconds, "of certificates, in seconds");
+  command->callback([load] { result = RunRotationLoad(*load); });
+}
+
 int Run(int argc, char** argv) {
   rpc::QuietGrpcLog();
   CLI::App app("Puts load on a CA and an agent, one round for each line on stdin.");
@@ -61,6 +71,7 @@ int Run(int argc, char** argv) {
   StartLoad start;
   IdentityLoad identities;
   FleetLoad fleet;
+  RotationLoad rotation;
   AddIssue(app, &issue);
   AddCall(app, "calls", "first answers on new connections", &calls)->callback([&] {
     result = RunCallLoad(calls);
@@ -80,6 +91,7 @@ int Run(int argc, char** argv) {
     result = RunManyLoad(identities);
   });
   AddFleet(app, &fleet);
+  AddRotation(app, &rotation);
   CLI11_PARSE(app, argc, argv);
   if (result.ok()) return 0;
   std::cerr << "linchpin-bench-load: " << result << "\n";

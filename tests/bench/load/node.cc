@@ -40,6 +40,22 @@ absl::StatusOr<trust::TrustHeld> TrustOf(const ca::v1::AttestResponse& attested,
                             {.now = now, .first_contact = true, .skew = kSkew});
 }
 
+// With the certificate of `attested`, over a connection that is made when it is first used.
+absl::StatusOr<Node> NodeWith(const ca::v1::AttestResponse& attested, trust::TrustHeld held,
+                              const x509::PrivateKey& key, const std::string& address) {
+  trust::MtlsContextParts parts;
+  const std::vector<std::string> chain(attested.chain().begin(), attested.chain().end());
+  ASSIGN_OR_RETURN(parts.chain, x509::ParseDerChain(chain));
+  parts.key = key;
+  parts.trust.emplace(held.state->trust_domain(), held.state);
+  ASSIGN_OR_RETURN(std::shared_ptr<const trust::MtlsContext> context,
+                   trust::MtlsContext::Make(std::move(parts)));
+  return Node{.id = attested.node_id(),
+              .trust = std::move(held),
+              .stub = ca::v1::NodeService::NewStub(rpc::JudgedChannel(
+                  address, std::move(context), trust::Expect::Ca(), base::SystemClock()))};
+}
+
 }  // namespace
 
 void SetDeadline(grpc::ClientContext* context) {
@@ -72,18 +88,16 @@ absl::StatusOr<Node> Join(AdminStub& admin, const std::string& address, const st
   base::MutexLock lock(shown->mutex);
   ASSIGN_OR_RETURN(const trust::TrustHeld held, TrustOf(attested, shown->chain));
   lock.unlock();
+  return NodeWith(attested, held, key, address);
+}
 
-  trust::MtlsContextParts parts;
-  const std::vector<std::string> chain(attested.chain().begin(), attested.chain().end());
-  ASSIGN_OR_RETURN(parts.chain, x509::ParseDerChain(chain));
-  parts.key = key;
-  parts.trust.emplace(held.state->trust_domain(), held.state);
-  ASSIGN_OR_RETURN(std::shared_ptr<const trust::MtlsContext> context,
-                   trust::MtlsContext::Make(std::move(parts)));
-  return Node{.id = attested.node_id(),
-              .trust = held,
-              .stub = ca::v1::NodeService::NewStub(rpc::JudgedChannel(
-                  address, std::move(context), trust::Expect::Ca(), base::SystemClock()))};
+absl::StatusOr<Node> Renewed(const Node& node, const std::string& address) {
+  ASSIGN_OR_RETURN(const x509::PrivateKey key, x509::PrivateKey::Generate(x509::KeyType::kP256));
+  ca::v1::RenewNodeRequest request;
+  ASSIGN_OR_RETURN(*request.mutable_certificate_request(), x509::MakeCertificateRequest(key));
+  ASSIGN_OR_RETURN(const ca::v1::AttestResponse attested,
+                   Call(*node.stub, &ca::v1::NodeService::Stub::RenewNode, request));
+  return NodeWith(attested, node.trust, key, address);
 }
 
 }  // namespace linchpin::bench

@@ -44,5 +44,7 @@ struct Node {
 
 // Asks `admin` for a join token for `name` and redeems it at `address` (HOST:PORT).
 absl::StatusOr<Node> Join(AdminStub& admin, const std::string& address, const std::string& name);
+// The same node with a new key and certificate, and a connection that shows them.
+absl::StatusOr<Node> Renewed(const Node& node, const std::string& address);
 
 }  // namespace linchpin::bench

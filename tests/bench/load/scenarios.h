@@ -67,4 +67,16 @@ struct FleetLoad {
 };
 absl::Status RunFleetLoad(const FleetLoad& load);
 
+// One round: an issuer is replaced, from prepare to done, under `count` nodes with as many services
+// each. All are renewed after activate and at half of their lives, on new connections. Between the
+// steps each service's certificate is judged by another node.
+struct RotationLoad {
+  std::string admin_socket;
+  std::string ca;
+  int count = 100;
+  int services = 10;
+  int life_seconds = 120;  // of certificates, by the CA's configuration
+};
+absl::Status RunRotationLoad(const RotationLoad& load);
+
 }  // namespace linchpin::bench
