@@ -2,6 +2,7 @@
 # Copyright The Linchpin Authors
 """The backup issuer takes over under traffic. The commands are those of the runbook."""
 
+import json
 import os
 import shutil
 import signal
@@ -171,6 +172,31 @@ def test_a_stopped_agent_closes_the_gate_and_is_left_out_by_name(patient_mesh):
     assert mesh.status()["except"] == [deployment.node_id("b")]
     mesh.agents["b"].popen.send_signal(signal.SIGCONT)
     wait_for("the node to hear of it",
+             lambda: "2 of 2" in deployment.run("coverage", check=False).stdout)
+    mesh.nothing_was_refused()
+
+
+def test_what_the_old_issuer_made_is_replaced_and_its_key_denied_with_nobody_refused(deployment):
+    mesh = Mesh(deployment, "authority:\n  backdate: 0s\n")  # else all live an hour and more
+    old = mesh.active_issuer()["spkiSha256"]
+    make_backup(deployment)
+    wait_until_ready(deployment)
+    shown = deployment.json("failover", "--check")
+    assert shown["backups"][0]["canaryGood"] == 2, shown
+    RUNBOOK.run("fail over", deployment)
+    new = mesh.active_issuer()["spkiSha256"]
+
+    def issuers_of(spiffe_id):
+        lines = deployment.out("log", "tail", "--issued", "-o", "json").splitlines()
+        return [e["issuerKeySha256"] for e in map(json.loads, lines) if e["spiffeId"] == spiffe_id]
+
+    for spiffe_id in (mesh.web.id, mesh.payments.id, *map(deployment.node_id, "ab")):
+        wait_for(f"{spiffe_id} to be replaced", lambda i=spiffe_id: issuers_of(i)[-1] == new)
+        assert issuers_of(spiffe_id).count(new) == 1, "once is enough"
+    served = mesh.web.counts()["ok"]
+    wait_for("traffic with the new ones", lambda: mesh.web.counts()["ok"] > served + 20)
+    RUNBOOK.run("deny the old key", deployment, OLD_PIN=f"sha256:{old}")
+    wait_for("all to deny it",
              lambda: "2 of 2" in deployment.run("coverage", check=False).stdout)
     mesh.nothing_was_refused()
 
