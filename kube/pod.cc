@@ -56,7 +56,6 @@ absl::StatusOr<Pod> ReadPod(const Json& object) {
     return absl::InvalidArgumentError(
         absl::StrCat("the pod ", pod.name_space, "/", pod.name, " has ", what));
   };
-  if (pod.account.empty()) pod.account = "default";
   auto labels = TextsAt(object, {"metadata", "labels"}, kMaxLabels);
   if (!labels.has_value()) return fault("more labels than are kept");
   pod.labels = *std::move(labels);

@@ -25,7 +25,7 @@ struct Pod {
   std::string uid;
   std::string name_space;
   std::string name;
-  std::string account;  // of the service account
+  std::string account;  // of the service account; empty: a kubelet's own, a static pod's mirror
   std::string node;     // empty: none yet
   std::map<std::string, std::string> labels;
   std::vector<Container> containers;  // init and ephemeral ones, too

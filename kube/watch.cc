@@ -79,7 +79,7 @@ void Watch::Go() {
   if (stopped_) return;
   if (status.ok()) {  // watches end in time
     failures_ = 0;
-    (void)loop_.Post([this] { Go(); });
+    (void)loop_.PostAfter(kFirstRetry, [this] { Go(); });  // also those that end at once
     return;
   }
   if (absl::IsOutOfRange(status) || absl::IsInvalidArgument(status)) version_.clear();
@@ -103,16 +103,16 @@ absl::Status Watch::List() {
       ASSIGN_OR_RETURN(list, ParseObject(body, "the API server's list"));
     }
     const Json* items = At(list, {"items"});
+    if (items == nullptr || !items->is_array()) {
+      return absl::UnavailableError("the API server's list has no items");
+    }
     version = TextAt(list, {"metadata", "resourceVersion"});
     if (version.empty()) return absl::UnavailableError("the API server's list has no version");
-    if (items != nullptr && items->is_array()) {
-      for (const Json& item : *items) sink_.Put(item);
-    }
+    for (const Json& item : *items) sink_.Put(item);
     next = TextAt(list, {"metadata", "continue"}, 64 * 1024);
     if (next.empty()) {
       sink_.ListEnds();
       version_ = version;
-      failures_ = 0;
       return absl::OkStatus();
     }
   }

@@ -125,8 +125,11 @@ absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
   ASSIGN_OR_RETURN(const Verdict verdict, JudgeCa(trust_domain, roots, std::move(pins), ca_chain,
                                                   options.now, options.skew));
   if (!verdict.allowed) return Refused(trust_domain, verdict.ToString());
-  const x509::SpkiPin& issuer =
-      verdict.path[std::min<size_t>(1, verdict.path.size() - 1)].public_key().pin();
+  // An anchor's key is pinned as an anchor's, and never becomes an issuer's.
+  if (verdict.path.size() < 3) {
+    return Refused(trust_domain, "its certificate is of the root itself, and not of an issuer");
+  }
+  const x509::SpkiPin& issuer = verdict.path[1].public_key().pin();
   if (held.state->IsIssuerPinned(issuer)) return std::nullopt;
   if (!Contains(ca_pins, issuer)) {
     return Refused(

@@ -19,9 +19,9 @@ constexpr size_t kMaxCgroup = 64 * 1024;
 
 std::vector<std::string> SelectorsOfPod(const kube::Pod& pod, const std::string& container_id) {
   std::vector<std::string> selectors = {
-      absl::StrCat("k8s:ns:", pod.name_space), absl::StrCat("k8s:sa:", pod.account),
-      absl::StrCat("k8s:pod-name:", pod.name), absl::StrCat("k8s:pod-uid:", pod.uid),
-      absl::StrCat("k8s:node-name:", pod.node)};
+      absl::StrCat("k8s:ns:", pod.name_space), absl::StrCat("k8s:pod-name:", pod.name),
+      absl::StrCat("k8s:pod-uid:", pod.uid), absl::StrCat("k8s:node-name:", pod.node)};
+  if (!pod.account.empty()) selectors.push_back(absl::StrCat("k8s:sa:", pod.account));
   for (const auto& [key, value] : pod.labels) {
     selectors.push_back(absl::StrCat("k8s:pod-label:", key, ":", value));
   }

@@ -19,7 +19,8 @@ std::vector<trust::v1::SignedPinSet> SetsOf(const Shown& shown,
                                             const trust::v1::PinDocuments& carried) {
   trust::v1::PinDocuments offered;
   for (const trust::v1::SignedPinSet& set : shown.pin_sets) *offered.add_pin_sets() = set;
-  const trust::v1::PinDocuments merged = trust::MergeDocuments(offered, carried);
+  // Files first: what nobody has authenticated must not hide them.
+  const trust::v1::PinDocuments merged = trust::MergeDocuments(carried, offered);
   return {merged.pin_sets().begin(), merged.pin_sets().end()};
 }
 

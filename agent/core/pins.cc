@@ -144,7 +144,8 @@ void AgentCore::Looked(absl::Time now, const event::FirstContactDone& event, Act
     }
     if (event.shown->relax) *documents.mutable_relax() = *event.shown->relax;
     if (event.shown->freshness) *documents.mutable_freshness() = *event.shown->freshness;
-    news = TakeDocuments(now, documents, event.shown->chain, out);
+    // Files first: what nobody has authenticated must not hide them.
+    news = TakeDocuments(now, trust::MergeDocuments(carried_, documents), event.shown->chain, out);
   }
   if (!news) {
     Retry(now, absl::UnavailableError(""), &contact_);

@@ -29,6 +29,10 @@ class Comparison {
     InviteNodes();
     // A registration names known nodes only.
     if (!decision_.batch.empty()) return Again();
+    faults_.clear();  // an earlier pass may have mended them
+    // What one object gave up is another's to have: the latter is looked at with the former gone.
+    RemoveUnwished();
+    if (!decision_.batch.empty()) return Again();
     for (const auto& [id, wish] : wishes_.identities) {
       if (Full()) return Again();
       Compare(id, wish);
@@ -37,7 +41,6 @@ class Comparison {
       if (Full()) return Again();
       Compare(pair, wish);
     }
-    if (wishes_.whole && !RemoveOthers()) return Again();
     decision_.answer = AnswerWith(v1::IdentityList());
     return std::move(decision_);
   }
@@ -142,8 +145,18 @@ class Comparison {
     Put(PolicyKey(pair.first, pair.second), value, row == nullptr ? 0 : row->revision);
   }
 
-  // What is stored and nobody wishes for any more. False: there is more than fits.
-  bool RemoveOthers() {
+  void RemoveUnwished() {
+    for (const auto& [id, wish] : wishes_.identities) {
+      if (!wish.has_value() && !Full()) Compare(id, wish);
+    }
+    for (const auto& [pair, wish] : wishes_.rules) {
+      if (!wish.has_value() && !Full()) Compare(pair, wish);
+    }
+    if (wishes_.whole) RemoveOthers();
+  }
+
+  // What is stored and nobody wishes for any more, as much of it as fits.
+  void RemoveOthers() {
     const auto& identities = tables_.registry.identities();
     for (auto it = identities.lower_bound(kIdPrefix);
          it != identities.end() && absl::StartsWith(it->first, kIdPrefix); ++it) {
@@ -151,15 +164,14 @@ class Comparison {
           wishes_.identities.contains(it->first)) {
         continue;
       }
-      if (Full()) return false;
+      if (Full()) return;
       Remove(IdentityKey(it->first), it->second.revision);
     }
     for (const auto& [pair, row] : tables_.registry.rules()) {
       if (!IsOurs(row.record.source()) || wishes_.rules.contains(pair)) continue;
-      if (Full()) return false;
+      if (Full()) return;
       Remove(PolicyKey(pair.first, pair.second), row.revision);
     }
-    return true;
   }
 
   const Tables& tables_;

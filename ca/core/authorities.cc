@@ -128,6 +128,16 @@ absl::Duration Authorities::LongestLife() const {
   return longest;
 }
 
+bool IsDenied(const Registry& registry, const Authority& authority) {
+  const std::string pin = authority.certificate.public_key().pin().bytes();
+  for (const auto& [key, row] : registry.revocations()) {
+    for (const trust::v1::Revocation& entry : row.record.revocations()) {
+      if (entry.key_sha256() == pin) return true;
+    }
+  }
+  return false;
+}
+
 trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& authorities,
                                    uint64_t pin_set_version) {
   trust::v1::TrustState message;

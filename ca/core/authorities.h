@@ -61,6 +61,9 @@ class Authorities {
   size_t active_ = 0;
 };
 
+// Is its key revoked, so that nobody takes what it signed?
+bool IsDenied(const Registry& registry, const Authority& authority);
+
 // The whole trust state as nodes are sent it; of the pin sets, those newer than `pin_set_version`
 // and always the last.
 trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& authorities,

@@ -90,6 +90,9 @@ std::string HindranceOf(const Tables& tables, const Authority& backup, absl::Tim
     return absl::StrCat("it expired at ", trust::TimeText(fields.not_after),
                         ": linchpin ca backup create --out FILE makes another one");
   }
+  if (IsDenied(tables.registry, backup)) {
+    return "its key is revoked: linchpin ca backup create --out FILE makes another one";
+  }
   const Authority* root = tables.authorities.RootOf(backup);
   if (root == nullptr || root->withheld) return "its root is not trusted by the nodes";
   google::protobuf::RepeatedPtrField<std::string> keys;

@@ -140,6 +140,12 @@ Batch Drop(const Deciding& on, RotationDraft draft) {
   return draft.Reach(v1::DROPPED, on.by, "", kNoGate, on.now);
 }
 
+absl::Status OldIsDenied() {
+  return absl::FailedPreconditionError(
+      "the old issuer's key is revoked, so everybody would refuse what it signs; go on: linchpin "
+      "rotate drain");
+}
+
 // As if it had not been: there is no step before it.
 Batch TakeBackFailover(const Deciding& on, RotationDraft draft) {
   const state::v1::RotationRecord& before = on.row.record;
@@ -150,6 +156,7 @@ Batch TakeBackFailover(const Deciding& on, RotationDraft draft) {
         "the old issuer has expired or its key is not here, so it cannot sign again; go on: "
         "linchpin rotate drain");
   }
+  if (IsDenied(on.tables.registry, *old)) return OldIsDenied();
   draft.SetState(old->record_key, kActive);
   if (const Authority* root = on.tables.authorities.RootOf(*old)) {
     draft.SetState(root->record_key, kActive);
@@ -174,6 +181,7 @@ Batch TakeBackActivate(const Deciding& on, RotationDraft draft) {
     return absl::FailedPreconditionError(
         "the old issuer has expired, so it cannot sign again; go on: linchpin rotate drain");
   }
+  if (IsDenied(on.tables.registry, *old)) return OldIsDenied();
   Exchange(before.old_keys(), before.new_keys(), kPrepared, &draft);
   if (before.what() == kFailover) draft.RaiseEpoch();  // as TakeBackFailover
   draft.rotation.set_on_deadline(kHold);  // or what was just taken back would be done again

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/config_file.h"
 #include "base/status_macros.h"
@@ -32,6 +33,9 @@ absl::Status Invalid(absl::string_view field, absl::string_view value, absl::str
 absl::StatusOr<LabelMap> ReadSelector(const Json& object, const char* field) {
   const Json* selector = kube::At(object, {"spec", field});
   if (selector == nullptr) return LabelMap();
+  if (!selector->is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat("spec.", field, " is no selector"));
+  }
   for (const auto& [name, value] : selector->items()) {
     if (name != "matchLabels") {
       return absl::InvalidArgumentError(
@@ -44,6 +48,20 @@ absl::StatusOr<LabelMap> ReadSelector(const Json& object, const char* field) {
         "spec.", field, ".matchLabels has a value that is no text, or over ", kMaxLabels));
   }
   return *std::move(labels);
+}
+
+// What is misspelt would be no condition at all, and the object would be of everybody.
+absl::Status OnlyKnown(const Json& object, const std::set<absl::string_view>& known) {
+  const Json* spec = kube::At(object, {"spec"});
+  if (spec == nullptr) return absl::OkStatus();
+  if (!spec->is_object()) return absl::InvalidArgumentError("spec is no object");
+  for (const auto& [name, value] : spec->items()) {
+    if (known.count(name) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("spec.", name, " is not known; ", absl::StrJoin(known, ", "), " are"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> CheckTemplate(const std::string& text) {
@@ -104,6 +122,8 @@ std::string Filled(absl::string_view text, const trust::TrustDomain& trust_domai
 }
 
 absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const Json& object) {
+  RETURN_IF_ERROR(OnlyKnown(
+      object, {"spiffeIDTemplate", "namespaceSelector", "podSelector", "ttl", "dnsNames"}));
   WorkloadIdentity identity;
   std::string id_template = kube::TextAt(object, {"spec", "spiffeIDTemplate"}, 2048);
   if (id_template.empty()) id_template = kDefaultIdTemplate;
@@ -129,6 +149,7 @@ absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const Json& object) {
 
 absl::StatusOr<PeerPolicy> ReadPeerPolicy(const Json& object,
                                           const trust::TrustDomain& trust_domain) {
+  RETURN_IF_ERROR(OnlyKnown(object, {"to", "from", "mode"}));
   const std::string name_space = kube::TextAt(object, {"metadata", "namespace"}, 63);
   const std::string account = kube::TextAt(object, {"spec", "to", "serviceAccount"});
   if (account.empty()) {

@@ -120,7 +120,9 @@ void Plan::RemoveNamespace(const std::string& name) {
 }
 
 bool Plan::PutPod(const kube::Pod& pod) {
-  if (pod.over || pod.node.empty()) {
+  // Admission gives every pod an account but those that a kubelet wrote itself: mirrors of its
+  // static pods, in any namespace and with any labels. A node's word for what runs on it is none.
+  if (pod.over || pod.node.empty() || pod.account.empty()) {
     RemovePod(pod.uid);
     return true;
   }

@@ -92,6 +92,15 @@ TEST_F(Away, UnderSetZeroAnotherRootIsNotTakenWhateverIsPinned) {
   EXPECT_TRUE(Alarmed("give the agent an empty data directory"));
 }
 
+TEST_F(Away, UnderSetZeroTheRootIsNoIssuerThoughItIsPinned) {
+  issuer = authority.root();
+  options->ca_pins = {authority.root().pin()};
+  LeaveUntilExpired();
+  Return();
+  EXPECT_FALSE(core->connected());
+  EXPECT_TRUE(Alarmed("of the root itself"));
+}
+
 TEST_F(Away, UnderASignedSetAnIssuerThatNoSetNamesIsNotTakenWhateverIsPinned) {
   trust::v1::TrustState state = authority.Message(2);
   *state.add_pin_sets() = Sign(authority.PinSetMessage(1, kSigners, 2), kSigners);

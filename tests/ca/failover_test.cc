@@ -317,6 +317,9 @@ TEST_F(FailoverTest, TheOldKeyIsDeniedAndTheCaShowsACertificateOfTheNewIssuer) {
   ca::v1::RevokeRequest revoke;
   revoke.set_key_sha256(old);
   ASSERT_OK(world.Admin<ca::v1::Revoked>(revoke));
+  EXPECT_THAT(world.Rotate(Request::ABORT),
+              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("revoked")))
+      << "an issuer whose key is denied does not sign again";
   EXPECT_TRUE(world.serving.back()[0].IsSignedBy(world.backup.public_key()));
 }
 

@@ -244,6 +244,28 @@ TEST_F(Kubernetes, ManyPodsAreWrittenInSeveralCommits) {
   EXPECT_THAT(Registered(), SizeIs(1500));
 }
 
+// A kubelet may make a mirror of a static pod in any namespace and with any labels, but without an
+// account.
+TEST_F(Kubernetes, APodWithoutAnAccountGivesNobodyAnything) {
+  plan_.PutIdentity(Named("default"), Identity());
+  plan_.PutPod(PodOn("n1", "mirror", ""));
+  Apply();
+  EXPECT_THAT(Registered(), IsEmpty());
+}
+
+TEST_F(Kubernetes, WhatOneObjectGivesUpIsAnothersAtOnceOnEachNode) {
+  plan_.PutIdentity(Named("first"), Identity());
+  for (int i = 0; i < 16; ++i) {
+    plan_.PutPod(PodOn(absl::StrCat("n", i), absl::StrCat("pod", i)));
+  }
+  EXPECT_THAT(Apply(), IsEmpty());
+  EXPECT_THAT(Registered(), SizeIs(16));
+  plan_.RemoveObject("uid-first");
+  plan_.PutIdentity(Named("second"), Identity());
+  EXPECT_THAT(Apply(/*whole=*/true), IsEmpty());
+  EXPECT_THAT(Registered(), SizeIs(16));
+}
+
 TEST(KubernetesObjects, NonsenseIsNamed) {
   struct Bad {
     Json spec;
@@ -256,6 +278,8 @@ TEST(KubernetesObjects, NonsenseIsNamed) {
            {{{"spiffeIDTemplate", "spiffe://other.org/web"}}, "spiffeIDTemplate"},
            {{{"ttl", "soon"}}, "ttl"},
            {{{"podSelector", {{"matchExpressions", Json::array()}}}}, "matchLabels"},
+           {{{"podSelecter", Json::object()}}, "spec.podSelecter is not known"},
+           {{{"podSelector", nullptr}}, "spec.podSelector is no selector"},
            {{{"podSelector", {{"matchLabels", {{"app", 7}}}}}}, "podSelector"}}) {
     EXPECT_THAT(Identity(bad.spec).status(), StatusIs(StatusCode::kInvalidArgument, bad.said));
   }

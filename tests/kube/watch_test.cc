@@ -155,6 +155,12 @@ TEST_F(WatchTest, AListThatBreaksOffIsBegunAnew) {
   EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "!", "[", "+a", "+b", "]"));
 }
 
+TEST_F(WatchTest, AListWithoutItemsIsNoEmptyList) {
+  api_.lists = {R"({"metadata": {"resourceVersion": "7"}})", List({"a"}, 8)};
+  Run();
+  EXPECT_THAT(recorder_.seen, ElementsAre("[", "!", "[", "+a", "]"));
+}
+
 TEST_F(WatchTest, NonsenseMakesItListAgain) {
   api_.lists = {List({"a"}, 7), List({"a"}, 9)};
   api_.watches = {{{"no JSON at all"}, absl::OkStatus()}};
