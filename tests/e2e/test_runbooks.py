@@ -6,7 +6,7 @@ import json
 import signal
 
 import pytest
-from deployment import wait_for
+from deployment import TRUST_DOMAIN, wait_for
 from pinned_world import Files, World
 from runbook import Runbook
 from test_rotation import LONGER_LIVES, Mesh
@@ -115,6 +115,10 @@ def test_the_key_of_a_compromised_ca_is_denied_as_the_runbook_says(mesh):
     wait_for("all to have it", lambda: covered(deployment))
     old = mesh.active_issuer()["spkiSha256"]
     COMPROMISED.run("see", deployment)
+    epoch = deployment.run("coverage", "-o", "json", check=False).stdout
+    COMPROMISED.run("pass", deployment, BEHIND=3, TRUST_DOMAIN=TRUST_DOMAIN)
+    raised = deployment.run("coverage", "-o", "json", check=False).stdout
+    assert int(json.loads(raised)["epoch"]) == int(json.loads(epoch)["epoch"]) + 3
     COMPROMISED.run("take over", deployment)
     new = mesh.active_issuer()["spkiSha256"]
     wait_for("new certificates",
