@@ -8,6 +8,9 @@
 namespace linchpin::ca {
 namespace {
 
+// More than gates allow clocks to differ.
+constexpr absl::Duration kKeptExpired = absl::Minutes(5);
+
 void Raise(std::map<std::string, absl::Time>* ends, const std::string& key, absl::Time to) {
   absl::Time& end = ends->try_emplace(key, absl::InfinitePast()).first->second;
   end = std::max(end, to);
@@ -27,7 +30,7 @@ void Outstanding::Issued(const std::string& node_id, const std::string& issuer_k
 }
 
 void Outstanding::ForgetExpired(absl::Time now) {
-  const auto expired = [now](const auto& entry) { return entry.second < now; };
+  const auto expired = [now](const auto& entry) { return entry.second + kKeptExpired < now; };
   std::erase_if(of_node_, expired);
 }
 

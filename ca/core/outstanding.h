@@ -19,8 +19,9 @@ class Outstanding {
   // `node_id` is empty for the CA's own.
   void Issued(const std::string& node_id, const std::string& issuer_key_sha256,
               absl::Time not_after);
-  // Of nodes. Of the few issuers nothing is forgotten: a clock that jumps ahead and comes back must
-  // not make an issuer seem drained.
+  // Of nodes, long enough after they expired that they have by everybody's clock. Of the few
+  // issuers nothing is forgotten: a clock that jumps ahead and comes back must not make an issuer
+  // seem drained.
   void ForgetExpired(absl::Time now);
 
   // When the last of them expires; the infinite past if none is left.
