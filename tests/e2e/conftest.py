@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from deployment import Deployment  # noqa: E402
+from kube_api import KubeApi  # noqa: E402
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def deployment(tmp_path):
 def ca(deployment):
     deployment.start_ca()
     return deployment
+
+
+@pytest.fixture
+def api(tmp_path):
+    """What stands in for a cluster's API server."""
+    made = KubeApi(tmp_path)
+    yield made
+    made.stop()

@@ -9,17 +9,9 @@ import subprocess
 
 import pytest
 from deployment import BIN, wait_for
-from kube_api import KubeApi
 
 NODE = "k8s.prod.node1"
 UID = "0d9c3e5a-7b1f-4c62-9d8e-2f6a1b3c4d5e"
-
-
-@pytest.fixture
-def api(tmp_path):
-    made = KubeApi(tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

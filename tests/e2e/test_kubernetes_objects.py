@@ -6,18 +6,10 @@ import time
 
 import pytest
 from deployment import wait_for
-from kube_api import KubeApi
 
 GROUP = "/apis/linchpin.dev/v1alpha1"
 WEB = "spiffe://example.org/ns/shop/sa/web"
 API = "spiffe://example.org/ns/shop/sa/api"
-
-
-@pytest.fixture
-def api(tmp_path):
-    made = KubeApi(tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture
