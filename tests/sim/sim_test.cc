@@ -15,6 +15,7 @@
 namespace linchpin::sim {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 // Each block of seeds is a test of its own, so that a failure is seen early and cores share them.
@@ -48,6 +49,8 @@ TEST(Simulation, TellsTheSameStoryForTheSameSeed) {
 
 struct BrokenRule {
   const char* name;
+  // The promises it may break first, as a regular expression: which of them is seen to be broken
+  // depends on the story that the seed tells.
   const char* noticed_as;
 };
 
@@ -66,7 +69,7 @@ TEST_P(Broken, IsNoticedWithinAFewSeeds) {
   const int status = pclose(pipe);
   ASSERT_TRUE(WIFEXITED(status)) << output;
   EXPECT_EQ(WEXITSTATUS(status), 1) << output;
-  EXPECT_THAT(output, HasSubstr(absl::StrCat("BROKEN: ", GetParam().noticed_as)));
+  EXPECT_THAT(output, ContainsRegex(absl::StrCat("BROKEN: (", GetParam().noticed_as, ")")));
   EXPECT_THAT(output, HasSubstr("./dev sim --seeds 1 --first "));
 }
 
@@ -77,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(
                       BrokenRule{"keep_a_valid_certificate",
                                  "a valid certificate is never dropped"},
                       BrokenRule{"gates_ask_services", "no gate opens early"},
-                      BrokenRule{"activate_waits", "no gate opens early"},
+                      BrokenRule{"activate_waits",
+                                 "no gate opens early|an allowed pair is never refused"},
                       BrokenRule{"silent_nodes_count", "no gate opens early"},
                       BrokenRule{"drain_waits", "what a dropped key signed is not in use"},
                       BrokenRule{"the_revoked_are_refused", "what is revoked is never let through"},
