@@ -21,6 +21,7 @@ struct MethodRow {
 
 constexpr MethodRow kMethods[] = {
     {"GetAuthorities", "ca pins", Role::kViewer},
+    {"DeclareRestored", "ca restored", Role::kAdmin},
     {"CreateJoinToken", "node token", Role::kRegistrar},
     {"ListNodes", "node list", Role::kViewer},
     {"BanNode", "node ban", Role::kAdmin},
