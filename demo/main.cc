@@ -20,6 +20,7 @@ namespace {
 
 struct Flags {
   std::string socket;
+  std::string address = "127.0.0.1";
   int port = -1;
   CallOptions call;
   int interval_ms = 50;
@@ -47,7 +48,7 @@ absl::Status Run(const Flags& flags, int stop_fd, Events* events) {
   if (flags.port >= 0) {
     auto server = tls::ServerTls::Make(*source, {});
     if (!server.ok()) return server.status();
-    return Serve(**server, flags.port, stop_fd, events);
+    return Serve(**server, {flags.address, flags.port}, stop_fd, events);
   }
   auto client = tls::ClientTls::Make(*source, {});
   if (!client.ok()) return client.status();
@@ -60,7 +61,8 @@ int Main(int argc, char** argv) {
   Flags flags;
   CLI::App app("A service of the demonstration");
   app.add_option("--socket", flags.socket, "The agent's socket, unix:///path");
-  auto* serve = app.add_option("--serve", flags.port, "Serve on this port of 127.0.0.1; 0: any");
+  auto* serve = app.add_option("--serve", flags.port, "Serve on this port; 0: any");
+  app.add_option("--listen", flags.address, "The IPv4 address to serve on")->needs(serve);
   auto* call = app.add_option("--call", flags.call.address, "Call HOST:PORT");
   app.add_option("--expect", flags.call.expected_id, "The SPIFFE ID that must answer")->needs(call);
   app.add_option("--connections", flags.call.connections, "How many; 0: until SIGTERM");

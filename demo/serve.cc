@@ -40,19 +40,22 @@ void AcceptAll(const tls::ServerTls& server, int listener, Events* events) {
   }
 }
 
-absl::StatusOr<int> Listen(int port, Events* events) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+absl::StatusOr<int> Listen(const ServePlace& place, Events* events) {
   sockaddr_in address{};
+  if (inet_pton(AF_INET, place.address.c_str(), &address.sin_addr) != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(place.address, " is no IPv4 address"));
+  }
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(place.port));
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   const int one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
   socklen_t size = sizeof(address);
   if (fd < 0 || bind(fd, generic, size) != 0 || listen(fd, 128) != 0 ||
       getsockname(fd, generic, &size) != 0) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on port ", port));
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", place.address, ":", place.port));
   }
   events->Listening(ntohs(address.sin_port));
   return fd;
@@ -67,8 +70,9 @@ std::string ReasonWord(const absl::Status& status) {
   return absl::StatusCodeToString(status.code());
 }
 
-absl::Status Serve(const tls::ServerTls& server, int port, int stop_fd, Events* events) {
-  const auto listener = Listen(port, events);
+absl::Status Serve(const tls::ServerTls& server, const ServePlace& place, int stop_fd,
+                   Events* events) {
+  const auto listener = Listen(place, events);
   if (!listener.ok()) return listener.status();
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {

@@ -20,8 +20,13 @@ inline constexpr absl::Duration kPatience = absl::Seconds(5);
 // The word at the front of a refusal ("PEER_NOT_ALLOWED"), else the status's code.
 std::string ReasonWord(const absl::Status& status);
 
-// Answers a byte with a byte on 127.0.0.1:`port` (0: any) until `stop_fd` is readable.
-absl::Status Serve(const tls::ServerTls& server, int port, int stop_fd, Events* events);
+struct ServePlace {
+  std::string address;  // IPv4
+  int port = 0;         // 0: any
+};
+// Answers a byte with a byte there until `stop_fd` is readable.
+absl::Status Serve(const tls::ServerTls& server, const ServePlace& place, int stop_fd,
+                   Events* events);
 
 struct CallOptions {
   std::string address;

@@ -34,6 +34,21 @@ using grpc::experimental::TlsCustomVerificationCheckRequest;
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
 constexpr int kMaxLocalAnswer = 64 * 1024 * 1024;
 
+// Also where nothing is verified gRPC wants roots; without any it reads the system's, and fails
+// where there are none, as in a container. This one ended on its first day, in the year 2000;
+// nobody has its key.
+constexpr char kNobody[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBUjCB+aADAgECAhRYmoa5TbYGix3LNAmFNauudNGPKjAKBggqhkjOPQQDAjAR\n"
+    "MQ8wDQYDVQQDDAZub2JvZHkwHhcNMDAwMTAxMDAwMDAwWhcNMDAwMTAyMDAwMDAw\n"
+    "WjARMQ8wDQYDVQQDDAZub2JvZHkwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATe\n"
+    "qexnN75jcNmALiBEES6wnA908/5JX0khteQXsZWzJa1Qs4WAhGGJzFBCcSCigG9l\n"
+    "nILLEPB3XJsMHQ34Aysboy8wLTAMBgNVHRMBAf8EAjAAMB0GA1UdDgQWBBSbYay7\n"
+    "oCrIHzn2REFZAvj7uSzk8DAKBggqhkjOPQQDAgNIADBFAiBt1u9AU8U6GFG5MhoD\n"
+    "mHZ927HKnEkAIhFqMyCCj7ni/gIhANBpCOqPqglJ8wNnBpXdZcTV6QrUY9l0mweP\n"
+    "6Eb5MA5K\n"
+    "-----END CERTIFICATE-----\n";
+
 // gRPC verifies nothing itself (the server's certificate is not for its host name): the chain as it
 // was sent is judged here.
 class ChainVerifier final : public ExternalCertificateVerifier {
@@ -91,15 +106,17 @@ std::shared_ptr<grpc::Channel> CheckedChannel(ChannelParts parts) {
   options.set_check_call_host(false);
   options.set_certificate_verifier(
       ExternalCertificateVerifier::Create<ChainVerifier>(std::move(parts.check)));
+  std::vector<IdentityKeyCertPair> pairs;
   if (parts.shown != nullptr && parts.shown->has_certificate()) {
     const x509::SecretBytes key = parts.shown->key()->ToPem();
-    std::vector<IdentityKeyCertPair> pairs(1);
+    pairs.resize(1);
     pairs[0].private_key = std::string(key.Reveal());
     pairs[0].certificate_chain = x509::ToPem(parts.shown->chain());
-    options.set_certificate_provider(std::make_shared<StaticDataCertificateProvider>(pairs));
     options.watch_identity_key_cert_pairs();
-    x509::WipeString(&pairs[0].private_key);
   }
+  options.set_certificate_provider(std::make_shared<StaticDataCertificateProvider>(kNobody, pairs));
+  options.watch_root_certs();
+  for (IdentityKeyCertPair& pair : pairs) x509::WipeString(&pair.private_key);
   const bool is_unix = absl::StartsWith(parts.address, "unix:");
   return grpc::experimental::CreateCustomChannelWithInterceptors(
       is_unix ? parts.address : absl::StrCat("dns:///", parts.address),

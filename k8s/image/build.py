@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Linchpin Authors
-"""The image localhost/linchpin:1 of programs that were built: they, their libraries, nothing else.
+"""An image of programs that were built: they, their libraries, nothing else.
 
-build.py BIN OUT.tar
+build.py BIN OUT.tar                      localhost/linchpin:1, of the programs themselves
+build.py BIN OUT.tar NAME PROGRAM...      another
 """
 
 import pathlib
@@ -17,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import image  # noqa: E402
 
 PROGRAMS = ["linchpin-ca", "linchpin-agent", "linchpin"]
-LOADED_LATER = "libcurl.so.4"  # where the API server is to be talked to
+LOADED_LATER = ["libcurl.so.4"]  # where the API server is to be talked to
 NAME = "localhost/linchpin:1"
 
 
@@ -35,9 +36,10 @@ def path_of(library):
                 if line.split()[0] == library and "x86-64" in line)
 
 
-def fill(rootfs, programs):
-    later = path_of(LOADED_LATER)
-    libraries = libraries_of(later) | {later}
+def fill(rootfs, programs, later=()):
+    libraries = set()
+    for library in map(path_of, later):
+        libraries |= libraries_of(library) | {library}
     for program in programs:
         libraries |= libraries_of(program)
         target = rootfs / "usr/bin" / pathlib.Path(program).name
@@ -59,14 +61,15 @@ def fill(rootfs, programs):
         folder.chmod(0o755)
 
 
-def build(binaries, out):
+def build(binaries, out, name=NAME, programs=()):
+    later = [] if programs else LOADED_LATER
     with tempfile.TemporaryDirectory() as folder:
         rootfs = pathlib.Path(folder)
-        fill(rootfs, [str(pathlib.Path(binaries) / name) for name in PROGRAMS])
-        return image.write_image(NAME, out, rootfs)
+        fill(rootfs, [str(pathlib.Path(binaries) / one) for one in programs or PROGRAMS], later)
+        return image.write_image(name, out, rootfs)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, *range(5, 30)):
         sys.exit(__doc__)
-    print(build(sys.argv[1], sys.argv[2]))
+    print(build(*sys.argv[1:4], programs=sys.argv[4:]))

@@ -16,7 +16,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 BIN = pathlib.Path(os.environ.get("LINCHPIN_BIN", ROOT / "build/release/bin"))
 sys.path.insert(0, str(K8S / "image"))
+sys.path.insert(0, str(ROOT / "tests/e2e"))
 import image  # noqa: E402
+from deployment import Deployment, wait_for  # noqa: E402
 
 
 def documents():
@@ -37,10 +39,11 @@ def containers():
 
 
 def test_every_manifest_is_applied():
-    named = yaml.safe_load((K8S / "kustomization.yaml").read_text())["resources"]
-    there = {str(path.relative_to(K8S)) for path in K8S.rglob("*.yaml")}
-    assert set(named) == {name for name in there
-                          if name != "kustomization.yaml" and not name.startswith("samples/")}
+    def named(folder):
+        for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]:
+            yield from named(folder / name) if (folder / name).is_dir() else [folder / name]
+    there = {path for path in K8S.rglob("*.yaml") if path.name != "kustomization.yaml"}
+    assert set(named(K8S)) == {path for path in there if path.parent.name != "samples"}
 
 
 def test_the_programs_know_their_flags():
@@ -141,16 +144,21 @@ def test_an_image_of_the_same_folder_is_the_same(folder, tmp_path):
     assert first.read_bytes() != second.read_bytes()
 
 
-def test_the_image_holds_the_programs_and_all_that_they_load(tmp_path):
-    out = tmp_path / "linchpin.tar"
-    subprocess.run([sys.executable, "-B", K8S / "image/build.py", BIN, out], check=True,
-                   capture_output=True)
-    rootfs = tmp_path / "root"
-    with tarfile.open(out) as archive:
+@pytest.fixture(scope="module")
+def rootfs(tmp_path_factory):
+    """What a container of the image sees."""
+    folder = tmp_path_factory.mktemp("image")
+    subprocess.run([sys.executable, "-B", K8S / "image/build.py", BIN, folder / "linchpin.tar"],
+                   check=True, capture_output=True)
+    with tarfile.open(folder / "linchpin.tar") as archive:
         layer = max((m for m in archive.getmembers() if m.name.startswith("blobs/")),
                     key=lambda member: member.size)
         with tarfile.open(fileobj=archive.extractfile(layer)) as tar:
-            tar.extractall(rootfs)
+            tar.extractall(folder / "root")
+    return folder / "root"
+
+
+def test_the_image_holds_the_programs_and_all_that_they_load(rootfs):
     for program in ("linchpin-ca", "linchpin-agent", "linchpin"):
         command = [f"/usr/bin/{program}", "--version"]
         if os.geteuid() == 0:  # with nothing but what is in it
@@ -159,3 +167,23 @@ def test_the_image_holds_the_programs_and_all_that_they_load(tmp_path):
             command[0] = f"{rootfs}{command[0]}"
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and program in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes chroot")
+def test_an_agent_joins_with_nothing_but_what_is_in_the_image(rootfs, tmp_path):
+    """Where there are no roots of a system, which gRPC looks for."""
+    deployment = Deployment(tmp_path)
+    try:
+        deployment.start_ca()
+        (rootfs / "token").write_text(deployment.out("node", "token", "--ttl", "10m",
+                                                     "--node", "inside"))
+        (rootfs / "dev").mkdir()
+        (rootfs / "dev/null").touch()
+        agent = deployment.start("inside", [
+            "chroot", rootfs, "linchpin-agent", "run", "--data-dir", "/run/agent",
+            "--trust-domain", "example.org", "--ca", f"127.0.0.1:{deployment.ca_port}",
+            "--ca-pin", deployment.root_pin(), "--join-token-file", "/token"])
+        wait_for("it to join", lambda: "this node is" in agent.text() or not agent.alive())
+        assert agent.alive(), agent.text()
+    finally:
+        deployment.stop()

@@ -33,6 +33,9 @@ if [ "$INDEX" = 1 ]; then
     --leader-elect=false --bind-address=127.0.0.1 $KCM_EXTRA
   start kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$KCFG/kube-scheduler.conf" \
     --leader-elect=false --bind-address=127.0.0.1
+  ip addr add "$DNS_IP/32" dev lo
+  start dns /usr/bin/python3 -B "$HERE/dns.py" "$DNS_IP" "https://$API_IP:6443" "$PKI/ca.crt" \
+    "$PKI/admin.crt" "$PKI/admin.key"
 fi
 # The kubelet ends where containerd is not there yet.
 for _ in $(seq 200); do

@@ -1,120 +1,157 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Linchpin Authors
-"""The manifests on a real cluster of two nodes."""
+"""The manifests on a real cluster of two nodes: nodes, identities, calls, policy, schemas."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
-
-HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[2]
-sys.path.insert(0, str(HERE.parent))
-from deployment import BIN, wait_for  # noqa: E402
+from cluster import NODE, SERVE, spiffe_id, Stopwatch
+from deployment import wait_for
 
 pytestmark = pytest.mark.k8s
-BUILT = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-BUILT = BUILT / "linchpin-k8s"
-ADMIN = "/var/lib/linchpin-ca/data/admin.sock"
-WEB = "spiffe://example.org/ns/shop/sa/web"
-
-POD = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {account}, namespace: shop}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, namespace: shop}}
-spec:
-  serviceAccountName: {account}
-  nodeName: {node}
-  restartPolicy: Never
-  containers:
-  - name: main
-    image: localhost/linchpin:1
-    imagePullPolicy: Never
-    command: [linchpin, --socket, "unix:///run/linchpin/agent.sock", fetch, --timeout, 60s]
-    volumeMounts: [{{name: socket, mountPath: /run/linchpin, readOnly: true}}]
-  volumes:
-  - {{name: socket, hostPath: {{path: /run/linchpin, type: Directory}}}}
-"""
 
 
-class Cluster:
-    def __init__(self, folder):
-        self.env = {**os.environ, "STATE": str(folder / "cluster"), "NODES": "node1 node2",
-                    "IMAGES": str(folder / "images")}
-
-    def script(self, name, *args, text=None, check=True):
-        return subprocess.run([HERE / name, *args], env=self.env, text=True, input=text,
-                              capture_output=True, check=check, timeout=300)
-
-    def kubectl(self, *args, text=None, check=True):
-        return self.script("in.sh", "kubectl", *args, text=text, check=check).stdout
-
-    def linchpin(self, *args):
-        return json.loads(self.kubectl("-n", "linchpin", "exec", "deploy/linchpin-ca", "--",
-                                       "linchpin", "--admin-socket", ADMIN, *args, "-o", "json"))
-
-    def pod(self, name, account, node):
-        self.kubectl("apply", "-f", "-", text=POD.format(name=name, account=account, node=node))
+def calls(cluster, name, account, node, address, *more):
+    cluster.pod(name, account, node, ["linchpin-demo-service", "--call", f"{address}:8443",
+                                      "--expect", spiffe_id("api"), *more])
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if os.geteuid() != 0 or not (BUILT / "bin/kubeall.stamp").exists():
-        pytest.skip("NO CLUSTER: it takes root, and Kubernetes built by Go (./dev k8s test does)")
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "images").mkdir()
-    (folder / "images/pause.tar").write_bytes((BUILT / "images/pause.tar").read_bytes())
-    subprocess.run([sys.executable, "-B", ROOT / "k8s/image/build.py", BIN,
-                    folder / "images/linchpin.tar"], check=True)
-    made = Cluster(folder)
-    try:
-        made.script("up.sh")
-        made.kubectl("apply", "-k", HERE / "overlay")
-        made.kubectl("create", "namespace", "shop")
-        made.kubectl("label", "namespace", "shop", "linchpin.dev/mesh=enabled")
-        yield made
-    finally:
-        made.script("down.sh", check=False)
+def api(cluster):
+    """`api` on node1, which `web` may call; its address."""
+    cluster.wait_attested()
+    cluster.account("api", "web", "other")
+    cluster.allow("api", "web")
+    cluster.pod("api", "api", "node1", SERVE)
+    address = cluster.address("api")
+    yield address
+    cluster.delete_pod("api")
+    cluster.kubectl("-n", "shop", "delete", "peerpolicy", "api", "--ignore-not-found")
 
 
 def test_both_nodes_attest_by_token(cluster):
-    def attested():
-        done = cluster.script("in.sh", "kubectl", "-n", "linchpin", "exec", "deploy/linchpin-ca",
-                              "--", "linchpin", "--admin-socket", ADMIN, "node", "list", "-o",
-                              "json", check=False)
-        nodes = json.loads(done.stdout or "{}").get("nodes", [])
-        return {node["nodeId"].rsplit("/", 1)[1] for node in nodes
-                if node.get("attestedBy") == "k8s_psat" and node.get("connected")}
-    wait_for("both nodes", lambda: attested() == {"k8s.prod.node1", "k8s.prod.node2"}, 120)
+    cluster.wait_attested()
+    cluster.rollout("daemonset/linchpin-agent")
 
 
-def test_a_pod_gets_the_identity_of_its_service_account(cluster):
-    cluster.pod("web-1", "web", "node2")
-    wait_for("its certificate",
-             lambda: WEB in cluster.kubectl("-n", "shop", "logs", "web-1", check=False), 60)
-    (one,) = [i for i in cluster.linchpin("identity", "list")["identities"]
-              if i["spiffeId"] == WEB]
-    assert one["nodeIds"] == ["spiffe://example.org/linchpin/node/k8s.prod.node2"]
+def test_pods_with_different_accounts_talk_across_nodes_and_a_third_is_refused(cluster, api):
+    calls(cluster, "web", "web", "node2", api, "--connections", "20")
+    calls(cluster, "other", "other", "node2", api, "--connections", "3")
+    wait_for("the calls", lambda: cluster.last("web", "counts").get("ok") == 20, 120)
+    wait_for("the refusals", lambda: cluster.last("other", "counts").get("failed") == 3, 120)
+    assert cluster.last("web", "counts")["failed"] == 0
+    assert cluster.last("web", "handshake")["peer_id"] == spiffe_id("api")
+    assert cluster.last("other", "counts")["ok"] == 0
+    seen = wait_for("the server's word", lambda: [
+        e for e in cluster.events("api") if e["event"] == "handshake" and e["ok"]])
+    assert {e["peer_id"] for e in seen} == {spiffe_id("web")}
+    print(f"\n  between two pods: {seen[0]['group']}")
+    cluster.delete_pod("web", "other")
 
 
-def test_a_policy_that_is_deleted_is_not_in_force(cluster):
-    sample = (ROOT / "k8s/samples/peerpolicy.yaml").read_text()
-    cluster.kubectl("apply", "-f", "-", text=sample)
-    wait_for("the rules", lambda: len(cluster.linchpin("policy", "list").get("rules", [])) == 2)
+def test_a_node_is_given_the_identities_of_its_own_pods_alone(cluster, api):
+    calls(cluster, "web", "web", "node2", api, "--connections", "0")
+    wait_for("its calls", lambda: cluster.last("web", "counts").get("ok", 0) > 3, 120)
+    held = cluster.linchpin("identity", "list")["identities"]
+    nodes = {one["spiffeId"]: one["nodeIds"] for one in held}
+    assert nodes[spiffe_id("web")] == [NODE + "node2"]
+    assert nodes[spiffe_id("api")] == [NODE + "node1"]
+    cluster.delete_pod("web")
+    wait_for("its registration to go", lambda: spiffe_id("web") not in {
+        i["spiffeId"] for i in cluster.linchpin("identity", "list")["identities"]})
+
+
+def test_a_policy_that_is_deleted_is_not_in_force(cluster, api):
+    calls(cluster, "web", "web", "node2", api, "--connections", "0", "--interval-ms", "10")
+    wait_for("its calls", lambda: cluster.last("web", "counts").get("ok", 0) > 3, 120)
     cluster.kubectl("-n", "shop", "delete", "peerpolicy", "api")
-    wait_for("their end", lambda: not cluster.linchpin("policy", "list").get("rules"))
+    watch = Stopwatch()
+    wait_for("the first refusal", lambda: cluster.last("web", "counts").get("failed", 0) > 0, 60)
+    print(f"\n  a PeerPolicy is deleted -> a call is refused, as the logs show it: "
+          f"{watch.seconds():.2f} s")
+    cluster.delete_pod("web")
+    cluster.allow("api", "web")
 
 
-def test_the_schemas_refuse_nonsense(cluster):
-    bad = cluster.script("in.sh", "kubectl", "apply", "-f", "-", check=False, text=json.dumps({
-        "apiVersion": "linchpin.dev/v1alpha1", "kind": "WorkloadIdentity",
-        "metadata": {"name": "bad"},
-        "spec": {"spiffeIDTemplate": "spiffe://{trustdomain}/linchpin/ca"}}))
-    assert bad.returncode != 0 and "reserved" in bad.stderr
+def test_an_object_says_how_it_stands_with_it(cluster, api):
+    def ready():
+        status = cluster.get("workloadidentity", "default").get("status", {})
+        return {c["status"] for c in status.get("conditions", [])} == {"True"} and status
+    assert wait_for("its status", ready)["registrations"] >= 1
+    shown = cluster.kubectl("get", "workloadidentities,peerpolicies", "-A")
+    assert "{serviceaccount}" in shown and "enforce" in shown
+
+
+BAD = [
+    ("WorkloadIdentity", {"spiffeIDTemplate": "spiffe://{trustdomain}/linchpin/ca"}, "reserved"),
+    ("WorkloadIdentity", {"spiffeIDTemplate": "https://example.org/web"},
+     "it begins with spiffe://{trustdomain}/"),
+    ("WorkloadIdentity", {"spiffeIDTemplate": "spiffe://{trustdomain}/ns/{pod}"},
+     "letters, digits, dots"),
+    ("WorkloadIdentity", {"ttl": "soon"}, "spec.ttl"),
+    ("WorkloadIdentity", {"podSelector": {"matchLabels": {"app": 1}}}, "must be of type string"),
+    ("PeerPolicy", {"to": {}, "from": [{"serviceAccount": "web"}]}, "spec.to.serviceAccount"),
+    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": []}, "spec.from"),
+    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": [{"namespace": "x"}]},
+     "name either a serviceAccount"),
+    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "mode": "maybe",
+                    "from": [{"serviceAccount": "web"}]}, "Unsupported value"),
+]
+
+
+@pytest.mark.parametrize("validate", ["strict", "ignore"])
+def test_the_schemas_refuse_nonsense_readably(cluster, validate):
+    for kind, spec, reason in BAD:
+        done = cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": kind,
+                              "metadata": {"name": "bad", "namespace": "shop"}, "spec": spec},
+                             check=False, args=[f"--validate={validate}"])
+        assert done.returncode != 0 and reason in done.stderr, (kind, spec, done.stderr)
+
+
+def test_a_misspelt_selector_selects_nobody_and_the_object_says_why(cluster):
+    """The API server removes no field here, also where nobody asks it to validate."""
+    for name, spec, word in [
+            ("typo", {"podSelecter": {"matchLabels": {"app": "payments"}}}, "spec.podSelecter"),
+            ("expressions", {"podSelector": {"matchExpressions": [
+                {"key": "app", "operator": "In", "values": ["payments"]}]}}, "matchExpressions")]:
+        cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": "WorkloadIdentity",
+                       "metadata": {"name": name},
+                       "spec": {"spiffeIDTemplate": "spiffe://{trustdomain}/payments", **spec}},
+                      args=["--validate=ignore"])
+
+        def refused():
+            conditions = cluster.get("workloadidentity", name).get("status", {}).get("conditions")
+            return conditions and conditions[0]["status"] == "False" and conditions[0]["message"]
+        assert word in wait_for("its condition", refused)
+        cluster.kubectl("delete", "workloadidentity", name)
+    text = json.dumps(cluster.linchpin("identity", "list"))
+    assert "/payments" not in text
+
+
+def test_of_two_objects_that_claim_one_id_one_has_it_and_the_other_is_told(cluster, api):
+    claim = {"spiffeIDTemplate": "spiffe://{trustdomain}/the-api",
+             "namespaceSelector": {"matchLabels": {"linchpin.dev/mesh": "enabled"}},
+             "podSelector": {"matchLabels": {"app": "api"}}}
+    for name in ("first", "second"):
+        cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": "WorkloadIdentity",
+                       "metadata": {"name": name}, "spec": claim})
+
+    def standing():
+        found = {}
+        for name in ("first", "second"):
+            told = cluster.kubectl("get", "workloadidentity", name, "-o", "json", check=False)
+            for one in json.loads(told or "{}").get("status", {}).get("conditions", []):
+                found[name] = (one["status"], one["message"])
+        return found
+
+    def settled():
+        found = standing()
+        return sorted(status for status, _ in found.values()) == ["False", "True"] and found
+    found = wait_for("one to be refused", settled)
+    has, lacks = sorted(found, key=lambda name: found[name][0], reverse=True)
+    assert "/the-api" in found[lacks][1]
+    assert len([i for i in cluster.linchpin("identity", "list")["identities"]
+                if i["spiffeId"].endswith("/the-api")]) == 1
+    cluster.kubectl("delete", "workloadidentity", has)
+    wait_for("the other to have it", lambda: standing().get(lacks, ("",))[0] == "True")
+    cluster.kubectl("delete", "workloadidentity", lacks)

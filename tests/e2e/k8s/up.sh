@@ -94,7 +94,7 @@ cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
 resolvConf: ""
-clusterDNS: [10.96.0.10]
+clusterDNS: [$DNS_IP]
 clusterDomain: cluster.local
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
@@ -137,8 +137,8 @@ JSON
 
 write_env() {
   local name
-  for name in HERE STATE BIN NODES NODE INDEX NODE_IP API_IP POD_CIDR CLUSTER_CIDR SVC_CIDR ISSUER \
-    PKI KCFG NODEDIR APISERVER_EXTRA KCM_EXTRA; do
+  for name in HERE STATE BIN NODES NODE INDEX NODE_IP API_IP POD_CIDR CLUSTER_CIDR SVC_CIDR DNS_IP \
+    ISSUER PKI KCFG NODEDIR APISERVER_EXTRA KCM_EXTRA; do
     printf '%s=%q\n' "$name" "${!name:-}"
   done
   printf 'LOG=%q\n' "$LOG/$NODE"
@@ -224,4 +224,20 @@ for node in $NODES; do
   wait_for "$node: Ready" on "${NODES%% *}" \
     kubectl wait --for=condition=Ready --timeout=2s "node/$node"
 done
+# What a volume is claimed from: there is no one who makes them.
+on "${NODES%% *}" mkdir -p /var/lib/containerd/volume
+on "${NODES%% *}" kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: local}
+spec:
+  capacity: {storage: 8Gi}
+  accessModes: [ReadWriteOncePod]
+  persistentVolumeReclaimPolicy: Retain
+  local: {path: /var/lib/containerd/volume}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - {matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: ["${NODES%% *}"]}]}
+YAML
 wait_for "the controllers" on "${NODES%% *}" kubectl -n default get sa default
