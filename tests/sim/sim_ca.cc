@@ -42,7 +42,7 @@ void SimCa::Start() {
   if (!core.ok()) return world_.Broken("the CA starts", core.status().ToString());
   core_ = *std::move(core);
   world_.Say("CA up");
-  Record();
+  ReadStore();
   Step(ca::event::Started{ReadLog()});
   Tick();
 }
@@ -140,10 +140,17 @@ void SimCa::Later(std::function<void()> work) {
   });
 }
 
-void SimCa::Record() {
+void SimCa::ReadStore() {
   auto registry = ca::Registry::FromListing(*store_.List(""));
   if (!registry.ok()) return world_.Broken("the store can be read", registry.status().ToString());
-  history_.Record(*registry);
+  stored_ = *std::move(registry);
+  history_.Record(stored_);
+}
+
+void SimCa::Record(const std::vector<ca::Write>& batch, ca::Revision revision) {
+  const absl::Status applied = stored_.Apply(batch, revision);
+  if (!applied.ok()) return world_.Broken("the store can be read", applied.ToString());
+  history_.Record(stored_);
 }
 
 void SimCa::Do(const ca::action::Commit& action) {
@@ -153,7 +160,7 @@ void SimCa::Do(const ca::action::Commit& action) {
       return Step(ca::event::Committed{action.ticket, absl::UnavailableError("not applied")});
     }
     absl::StatusOr<ca::Revision> result = store_.Commit(action.batch);
-    if (result.ok()) Record();
+    if (result.ok()) Record(action.batch, *result);
     if (fault) result = absl::UnavailableError("applied, but nobody knows");
     Later([this, action, result] { Step(ca::event::Committed{action.ticket, result}); });
   });

@@ -71,7 +71,8 @@ class SimCa {
   ca::Outstanding ReadLog();
   void Step(ca::Event event);
   void Later(std::function<void()> work);  // unless the CA crashes first
-  void Record();
+  void ReadStore();
+  void Record(const std::vector<ca::Write>& batch, ca::Revision revision);
   absl::StatusOr<x509::LeafTemplate> TemplateOf(const x509::Certificate& issuer,
                                                 const std::string& key_name);
   void Do(const ca::action::Commit& action);
@@ -99,6 +100,7 @@ class SimCa {
 
   // What survives.
   ca::MemoryStore store_;
+  ca::Registry stored_;  // what the store holds
   ca::MemoryKeyManager keys_;
   std::map<std::string, x509::LeafTemplate> templates_;  // by key name
   std::set<std::string> logged_;                         // SHA-256 of the certificates

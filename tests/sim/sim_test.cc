@@ -75,17 +75,16 @@ TEST_P(Broken, IsNoticedWithinAFewSeeds) {
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, Broken,
-    ::testing::Values(BrokenRule{"durable_before_reply", "what was answered is not lost"},
-                      BrokenRule{"acknowledge_after_swap", "acknowledged after the swap"},
-                      BrokenRule{"keep_a_valid_certificate",
-                                 "a valid certificate is never dropped"},
-                      BrokenRule{"gates_ask_services", "no gate opens early"},
-                      BrokenRule{"activate_waits",
-                                 "no gate opens early|an allowed pair is never refused"},
-                      BrokenRule{"silent_nodes_count", "no gate opens early"},
-                      BrokenRule{"drain_waits", "what a dropped key signed is not in use"},
-                      BrokenRule{"the_revoked_are_refused", "what is revoked is never let through"},
-                      BrokenRule{"seal_before_acknowledging", "what is acknowledged is sealed"}),
+    ::testing::Values(
+        BrokenRule{"durable_before_reply", "what was answered is not lost"},
+        BrokenRule{"acknowledge_after_swap", "acknowledged after the swap"},
+        BrokenRule{"keep_a_valid_certificate", "a valid certificate is never dropped"},
+        BrokenRule{"gates_ask_services", "no gate opens early"},
+        BrokenRule{"activate_waits", "no gate opens early|an allowed pair is never refused"},
+        BrokenRule{"silent_nodes_count", "no gate opens early"},
+        BrokenRule{"drain_waits", "what a dropped key signed is not in use"},
+        BrokenRule{"the_revoked_are_refused", "what is revoked is never let through"},
+        BrokenRule{"seal_before_acknowledging", "what is acknowledged is sealed"}),
     [](const auto& rule) { return std::string(rule.param.name); });
 
 }  // namespace
