@@ -49,6 +49,8 @@ constexpr MethodRow kMethods[] = {
     {"GetRotation", "rotate status", Role::kViewer},
     {"CreateBackup", "ca backup create", Role::kAdmin},
     {"FinishBackup", "ca backup create", Role::kAdmin},
+    {"ListAwaited", "ca csr", Role::kViewer},
+    {"ImportCertificates", "ca import", Role::kAdmin},
     {"Failover", "failover", Role::kAdmin},
     {"GetFailover", "failover --check", Role::kViewer},
     {"CreateOperator", "operator create", Role::kAdmin},

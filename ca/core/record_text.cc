@@ -172,6 +172,7 @@ const std::vector<std::pair<absl::string_view, const Message*>>& RecordKinds() {
       {"meta", &s::Meta::default_instance()},
       {"trust", &s::TrustRecord::default_instance()},
       {"authority/", &s::AuthorityRecord::default_instance()},
+      {"awaited/", &s::AwaitedRecord::default_instance()},
       {"node/", &s::NodeRecord::default_instance()},
       {"token/", &s::TokenRecord::default_instance()},
       {"identity/", &s::IdentityRecord::default_instance()},

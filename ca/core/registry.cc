@@ -72,11 +72,6 @@ size_t BytesToSend(const state::v1::PolicyRecord& record) {
 
 }  // namespace
 
-std::string AuthorityKey(bool is_root, absl::string_view pin_bytes) {
-  return absl::StrCat(kAuthorityPrefix, is_root ? "root/" : "issuer/",
-                      absl::BytesToHexString(pin_bytes));
-}
-
 std::string NodeKey(absl::string_view node_id) {
   return absl::StrCat(kNode, node_id.substr(node_id.rfind('/') + 1));
 }
@@ -135,6 +130,9 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (absl::StartsWith(key, kAuthorityPrefix)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::AuthorityRecord>(key, value));
     authorities_[key] = {std::move(record), revision};
+  } else if (absl::StartsWith(key, kAwaitedPrefix)) {
+    ASSIGN_OR_RETURN(auto record, Parse<state::v1::AwaitedRecord>(key, value));
+    awaited_[key] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kNode)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::NodeRecord>(key, value));
     const std::string node_id = record.node_id();
@@ -185,6 +183,7 @@ void Registry::Remove(const std::string& key) {
     changes_.first = std::max(changes_.first, ChangeIndex(key).value_or(0) + 1);
   } else {
     authorities_.erase(key);
+    awaited_.erase(key);
     tokens_.erase(key);
     revocations_.erase(key);
     rotations_.erase(key);

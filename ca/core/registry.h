@@ -35,6 +35,8 @@ std::string PolicyKey(absl::string_view from, absl::string_view to);
 std::string OperatorKey(absl::string_view name);
 inline constexpr char kAuthorityPrefix[] = "authority/";
 inline constexpr char kRevocationPrefix[] = "revocation/";
+inline constexpr char kAwaitedPrefix[] = "awaited/";
+std::string AwaitedKey(absl::string_view pin_bytes);  // pin as hex
 inline constexpr char kEpochPrefix[] = "epoch/";
 inline constexpr char kSeenPrefix[] = "seen/";
 std::string EpochKey(uint64_t epoch);            // sorts as the number
@@ -80,6 +82,9 @@ class Registry {
   const Row<state::v1::TrustRecord>& trust() const { return trust_; }
   const std::map<std::string, Row<state::v1::AuthorityRecord>>& authorities() const {
     return authorities_;  // by key
+  }
+  const std::map<std::string, Row<state::v1::AwaitedRecord>>& awaited() const {
+    return awaited_;  // by key
   }
   const std::map<std::string, Row<state::v1::NodeRecord>>& nodes() const { return nodes_; }
   const std::map<std::string, Row<state::v1::TokenRecord>>& tokens() const {
@@ -144,6 +149,7 @@ class Registry {
   state::v1::Meta meta_;
   Row<state::v1::TrustRecord> trust_;
   std::map<std::string, Row<state::v1::AuthorityRecord>> authorities_;
+  std::map<std::string, Row<state::v1::AwaitedRecord>> awaited_;
   std::map<std::string, Row<state::v1::NodeRecord>> nodes_;  // by node id
   std::map<std::string, Row<state::v1::TokenRecord>> tokens_;
   std::map<std::string, Row<state::v1::IdentityRecord>> identities_;

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// The tables beside the trust state: epochs, who was seen, what is revoked.
+// The tables of and beside the trust state: authorities, epochs, who was seen, what is revoked.
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "ca/core/registry.h"
 
 namespace linchpin::ca {
+
+std::string AuthorityKey(bool is_root, absl::string_view pin_bytes) {
+  return absl::StrCat(kAuthorityPrefix, is_root ? "root/" : "issuer/",
+                      absl::BytesToHexString(pin_bytes));
+}
+
+std::string AwaitedKey(absl::string_view pin_bytes) {
+  return absl::StrCat(kAwaitedPrefix, absl::BytesToHexString(pin_bytes));
+}
 
 std::string EpochKey(uint64_t epoch) {
   return absl::StrCat(kEpochPrefix, absl::Dec(epoch, absl::kZeroPad20));
