@@ -15,6 +15,34 @@ trust::RawChain Raw(const x509::Chain& chain) {
   return raw;
 }
 
+const trust::v1::EffectivePins& PinsOf(const SimService& service) {
+  return service.in_force()->contexts->decoded.trust.begin()->second->pins();
+}
+
+// Pins that expired with fail_closed admit nobody, unless a document relaxes them.
+bool IsClosed(const SimService& service) {
+  const trust::v1::EffectivePins& pins = PinsOf(service);
+  return pins.expired() && pins.on_expiry() == trust::v1::PinSet::FAIL_CLOSED &&
+         service.clock() >= absl::FromUnixSeconds(pins.relaxed_until());
+}
+
+// So long after its agent knew it a service must have been told that its pins are closed.
+constexpr absl::Duration kToTell = absl::Minutes(2);
+
+bool MustBeClosed(const SimService& service) {
+  const trust::v1::EffectivePins& pins = PinsOf(service);
+  if (IsClosed(service)) return true;
+  return pins.is_signed() && pins.on_expiry() == trust::v1::PinSet::FAIL_CLOSED &&
+         service.UsesItsStream() &&
+         service.clock() >= absl::FromUnixSeconds(pins.relaxed_until()) &&
+         service.node().witness().KnowsOfExpiry(pins.version(), kToTell);
+}
+
+// Then it refuses everybody, which is what the signers asked for.
+bool IsRightlyClosed(const SimService& service) {
+  return IsClosed(service) && service.node().witness().MayHaveExpired(PinsOf(service).expires_at());
+}
+
 // Valid by the true time and by every clock that matters.
 bool ValidFor(const trust::MtlsContext& context, absl::Time now, absl::Time one, absl::Time other) {
   const absl::Time not_before = context.chain()[0].fields().not_before;
@@ -69,6 +97,10 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
   if (passed && answer == History::Answer::kNever) {
     return world_.Broken("a forbidden pair is never let through", what);
   }
+  if (passed && (MustBeClosed(caller) || MustBeClosed(callee))) {
+    return world_.Broken("pins that expired with fail_closed admit nobody", what);
+  }
+  if (!passed && (IsRightlyClosed(caller) || IsRightlyClosed(callee))) return;
   const bool valid = ValidFor(*from, world_.now(), caller.clock(), callee.clock()) &&
                      ValidFor(*to, world_.now(), caller.clock(), callee.clock());
   // Who lost his identity is told nothing by an agent that does not know him from before.
@@ -86,6 +118,38 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
   connections_[id] = {&caller, &callee};
   caller.Opened(out_live);
   if (connections_.contains(id)) callee.Opened(in_live);
+}
+
+bool Audit::IsRightlySoftened(const SimService& service) const {
+  const trust::v1::EffectivePins& pins = PinsOf(service);
+  const PinWitness& witness = service.node().witness();
+  if (service.clock() < absl::FromUnixSeconds(pins.relaxed_until())) {
+    // Whose agent is gone has nobody to tell him but his own clock.
+    const bool told = service.UsesItsStream() && service.node().up_for() > kToTell;
+    return !told || witness.MayBeRelaxed(pins.version(), pins.relaxed_until(), kToTell);
+  }
+  return pins.expired() && pins.on_expiry() == trust::v1::PinSet::RELAX &&
+         witness.MayHaveExpired(pins.expires_at());
+}
+
+void Audit::Impersonate(SimService& judge, const SimService& impersonated) {
+  if (&judge == &impersonated || !judge.in_force() || !impersonated.in_force()) return;
+  const auto context = judge.in_force()->contexts->Find("");
+  const trust::SpiffeId& id = *impersonated.in_force()->contexts->Find("")->id();
+  const auto passes = [&](const trust::RawChain& chain) {
+    return trust::Judge(chain, *context, trust::Direction::kOutbound, trust::Expect::Id(id),
+                        judge.clock(), judge.memo())
+        .allowed;
+  };
+  if (passes(rogue_.UnderHisOwn(id))) {
+    return world_.Broken("a root that no set names anchors nothing", judge.process());
+  }
+  if (!passes(rogue_.UnderTheTrueRoot(id))) return;
+  ++softened_;
+  if (!IsRightlySoftened(judge)) {
+    world_.Broken("an issuer that no set names is refused",
+                  absl::StrCat(judge.process(), ": ", PinsOf(judge).ShortDebugString()));
+  }
 }
 
 void Audit::EndConnection(tls::ConnectionId id) {

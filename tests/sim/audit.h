@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/sim/operator.h"
+#include "tests/sim/rogue.h"
 #include "tests/sim/sim_ca.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/world.h"
@@ -19,11 +20,13 @@ namespace linchpin::sim {
 
 class Audit {
  public:
-  Audit(World& world, SimCa& ca) : world_(world), ca_(ca) {}
+  Audit(World& world, SimCa& ca) : world_(world), ca_(ca), rogue_(world, ca) {}
 
   // A handshake as both ends would judge it now. A pair allowed at every state between its two
   // ends' must pass, one forbidden at each must not; a live connection comes of it if it passed.
   void Handshake(SimService& caller, SimService& callee);
+  // What an issuer signed that no set names passes nobody whose pins are not softened rightly.
+  void Impersonate(SimService& judge, const SimService& impersonated);
   // The end of a connection, from either side.
   void EndConnection(tls::ConnectionId id);
   // Complete coverage means what it says.
@@ -37,19 +40,23 @@ class Audit {
 
   size_t passed() const { return passed_; }
   size_t refused() const { return refused_; }
+  size_t softened() const { return softened_; }  // that let an issuer pass which is not pinned
 
  private:
   // Nobody who counts is behind this epoch; `why` says what it was taken for.
   void CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
                  const std::string& why);
+  bool IsRightlySoftened(const SimService& service) const;
   void CheckSettledService(const SimService& service, const Operator& oper);
 
   World& world_;
   SimCa& ca_;
+  Rogue rogue_;
   std::map<tls::ConnectionId, std::pair<SimService*, SimService*>> connections_;
   tls::ConnectionId last_connection_ = 0;
   size_t passed_ = 0;
   size_t refused_ = 0;
+  size_t softened_ = 0;
 };
 
 }  // namespace linchpin::sim

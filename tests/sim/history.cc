@@ -16,6 +16,12 @@ void History::Record(const ca::Registry& registry) {
   for (const auto& [id, row] : registry.identities()) {
     state.registered.insert(row.record.identity().spiffe_id());
   }
+  for (const auto& [key, row] : registry.authorities()) {
+    const auto certificate = x509::Certificate::FromDer(row.record.certificate());
+    if (certificate.ok() && certificate->IsSelfIssued()) {
+      roots_.insert(certificate->public_key().pin().bytes());
+    }
+  }
   std::vector<trust::v1::Revocation> revoked;
   for (const auto& [key, row] : registry.revocations()) {
     revoked.insert(revoked.end(), row.record.revocations().begin(), row.record.revocations().end());

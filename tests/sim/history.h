@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// What the registry allowed at each of its revisions, and what was revoked at each trust epoch, as
-// the store had it: the yardstick of the audit.
+// What the registry allowed at each of its revisions, what was revoked at each trust epoch, and
+// which roots there were, as the store had it: the yardstick of the audit.
 #pragma once
 
 #include <map>
@@ -28,6 +28,8 @@ class History {
   bool RegisteredSince(const std::string& spiffe_id, ca::Revision since) const;
   // Was what belongs to this chain revoked, over all trust epochs from `a` to `b`?
   Answer Revoked(const trust::SpiffeId& id, const x509::Chain& chain, uint64_t a, uint64_t b) const;
+  // Was this the pin of a root of the CA?
+  bool WasRoot(const std::string& pin) const { return roots_.contains(pin); }
   ca::Revision head() const { return states_.empty() ? 0 : states_.rbegin()->first; }
 
  private:
@@ -37,6 +39,7 @@ class History {
   };
   std::map<ca::Revision, State> states_;
   std::map<uint64_t, trust::Revocations> revocations_;  // by trust epoch
+  std::set<std::string> roots_;                         // pins
 };
 
 }  // namespace linchpin::sim

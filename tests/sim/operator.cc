@@ -12,6 +12,8 @@
 namespace linchpin::sim {
 namespace {
 
+constexpr uint64_t kDocumentOneIn = 30;
+
 // Was more done in this rotation than `entries` of its history tell?
 bool WentOn(const ca::Registry& registry, uint64_t rotation, int entries) {
   const auto row = registry.rotations().find(ca::RotationKey(rotation));
@@ -20,8 +22,8 @@ bool WentOn(const ca::Registry& registry, uint64_t rotation, int entries) {
 
 }  // namespace
 
-Operator::Operator(World& world, SimCa& ca, std::vector<std::string> services)
-    : world_(world), ca_(ca), services_(std::move(services)) {}
+Operator::Operator(World& world, SimCa& ca, PinSigners& signers, std::vector<std::string> services)
+    : world_(world), ca_(ca), services_(std::move(services)), signers_(signers) {}
 
 std::string Operator::SpiffeId(const std::string& service) const {
   return absl::StrCat(ca_.trust_domain().IdString(), "/", service);
@@ -113,6 +115,18 @@ void Operator::PublishPins(bool new_board) {
   if (set.has_value()) Ask(key, Known::kPresent, ca::PublishPinSet{*set});
 }
 
+void Operator::PlayRelax() {
+  const auto document = signers_.Relax(ca_);
+  if (!document.has_value()) return;
+  Ask(absl::StrCat("relax ", ++documents_), Known::kPresent, ca::PlayRelax{*document});
+}
+
+void Operator::PublishFreshness() {
+  const auto statement = signers_.Fresh(ca_);
+  if (!statement.has_value()) return;
+  Ask(absl::StrCat("freshness ", ++documents_), Known::kPresent, ca::PublishFreshness{*statement});
+}
+
 // All that a service has, or just one certificate of somebody.
 void Operator::Revoke() {
   ca::v1::RevokeRequest request;
@@ -134,6 +148,8 @@ History::Pair Operator::AnyPair() {
 void Operator::Act() {
   if (busy_ || !ca_.up()) return;
   const std::string& service = services_[world_.random().Below(services_.size())];
+  if (world_.OneIn(kDocumentOneIn)) return PlayRelax();
+  if (world_.OneIn(kDocumentOneIn)) return PublishFreshness();
   const uint64_t dice = world_.random().Below(21);
   if (dice < 4) return Register(service);
   if (dice == 4) return Unregister(service);

@@ -19,7 +19,7 @@ namespace linchpin::sim {
 
 class Operator {
  public:
-  Operator(World& world, SimCa& ca, std::vector<std::string> services);
+  Operator(World& world, SimCa& ca, PinSigners& signers, std::vector<std::string> services);
 
   static ca::Asker Root() { return {.on_socket = true, .name = "unix:root", .from = "simulation"}; }
 
@@ -31,6 +31,8 @@ class Operator {
   void Register(const std::string& service);
   void Allow(const History::Pair& pair);
   void PublishPins(bool new_board = false);
+  void PlayRelax();
+  void PublishFreshness();
   void Revoke();
   // `key` becomes `then` if the CA says OK, and is uncertain until it has answered.
   enum class Known { kPresent, kAbsent, kUncertain };
@@ -52,10 +54,11 @@ class Operator {
   World& world_;
   SimCa& ca_;
   const std::vector<std::string> services_;
-  PinSigners signers_;
+  PinSigners& signers_;
   bool busy_ = false;
   uint64_t asked_ = 0;
   uint64_t revoked_ = 0;
+  uint64_t documents_ = 0;
   std::map<std::string, Known> known_;  // "identity svc1", "rule a b", "pins 3", "rotation 2 4"
   std::map<std::string, std::string> identity_ids_;  // by service
 };

@@ -55,6 +55,7 @@ class SimCa {
   void Leave(ca::SessionId session);  // the stream broke
 
   const ca::CaCore& core() const { return *core_; }
+  const ca::Registry& stored() const { return stored_; }  // what the store holds
   const History& history() const { return history_; }
   bool Logged(const std::string& certificate_sha256) const {
     return logged_.contains(certificate_sha256);
@@ -100,7 +101,7 @@ class SimCa {
 
   // What survives.
   ca::MemoryStore store_;
-  ca::Registry stored_;  // what the store holds
+  ca::Registry stored_;
   ca::MemoryKeyManager keys_;
   std::map<std::string, x509::LeafTemplate> templates_;  // by key name
   std::set<std::string> logged_;                         // SHA-256 of the certificates

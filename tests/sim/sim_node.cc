@@ -16,6 +16,7 @@ namespace linchpin::sim {
 namespace {
 
 constexpr uint64_t kSealFailsOneIn = 40;
+constexpr absl::Duration kUpBefore = absl::Hours(1);  // the machine, when the story begins
 
 // As an operator reads it from `ca pins`: the root's.
 std::vector<x509::SpkiPin> RootPins(const SimCa& ca) {
@@ -32,18 +33,53 @@ std::vector<x509::SpkiPin> RootPins(const SimCa& ca) {
 }  // namespace
 
 SimNode::SimNode(World& world, SimCa& ca, Parts parts)
-    : world_(world), ca_(ca), parts_(std::move(parts)), core_random_(world.random().Next()) {}
+    : world_(world),
+      ca_(ca),
+      parts_(std::move(parts)),
+      core_random_(world.random().Next()),
+      witness_(world, ca, parts_.signers, parts_.name),
+      booted_at_(world.now() - kUpBefore) {}
+
+// What the operator hands out with the agent: who signs, where sets are signed already.
+void SimNode::ReadCaPins() {
+  const auto set = PinSigners::InForce(ca_);
+  if (!set.has_value() || world_.OneIn(2)) {
+    pins_ = RootPins(ca_);
+    return;
+  }
+  signers_.emplace();
+  signers_->set_trust_domain(ca_.trust_domain().name());
+  *signers_->mutable_signers() = set->signers();
+  signers_->set_minimum_version(set->version());
+}
 
 void SimNode::Start(const std::string& token) {
   if (!token.empty()) token_ = token;
-  if (pins_.empty()) pins_ = RootPins(ca_);
+  if (pins_.empty() && !signers_) ReadCaPins();
   ++life_;
+  started_at_ = world_.now();
+  witness_.Started(std::exchange(rebooted_, false));
   world_.Say(absl::StrCat(name(), ": agent up", disk_ ? " from its sealed state" : ""));
   agent::CoreOptions options{.trust_domain = ca_.trust_domain()};
   options.ca_pins = pins_;
+  options.signers = signers_;
   options.version = "simulated";
   core_ = std::make_unique<agent::AgentCore>(std::move(options), core_random_);
   Step(agent::event::Started{disk_});
+  if (files_) Step(agent::event::PinFilesRead{*files_});
+}
+
+void SimNode::Reboot() {
+  Crash();
+  rebooted_ = true;
+  booted_at_ = world_.now();
+}
+
+void SimNode::PutFiles(const trust::v1::PinDocuments& documents) {
+  world_.Say(absl::StrCat(name(), ": files with ", documents.pin_sets_size(), " sets",
+                          documents.has_relax() ? " and a relax document" : ""));
+  files_ = documents;
+  if (up()) Step(agent::event::PinFilesRead{documents});
 }
 
 void SimNode::Crash() {
@@ -51,7 +87,7 @@ void SimNode::Crash() {
   ++life_;
   core_.reset();
   own_context_.reset();
-  unsealed_ = false;
+  if (std::exchange(unsealed_, false)) witness_.Lost();
   if (session_ != 0) ca_.Leave(std::exchange(session_, 0));
   stream_ = 0;
   auto consumers = std::move(consumers_);
@@ -113,8 +149,9 @@ void SimNode::Exited(const std::string& process) {
 
 void SimNode::Step(const agent::Event& event) {
   const agent::Model before = core_->model();
-  const agent::Actions actions = core_->Step(clock(), event);
+  const agent::Actions actions = core_->Step(instant(), event);
   CheckCertificatesStay(before);
+  witness_.Looked(clock(), core_->model().trust, core_->pin_concerns());
   for (const agent::Action& action : actions) {
     if (world_.broken()) return;
     std::visit([&](const auto& a) { Do(a); }, action);
@@ -202,6 +239,8 @@ void SimNode::Do(const agent::action::FirstContact& action) {
           if (status.ok()) {
             const auto& sets = static_cast<const ca::v1::GetTrustResponse&>(*message);
             shown.pin_sets.assign(sets.pin_sets().begin(), sets.pin_sets().end());
+            if (sets.has_relax()) shown.relax = sets.relax();
+            if (sets.has_freshness()) shown.freshness = sets.freshness();
           }
           Later(absl::Milliseconds(20), [this, status, shown] {
             if (!status.ok()) return Step(agent::event::FirstContactDone{status});
@@ -226,7 +265,7 @@ void SimNode::Do(const agent::action::Attest& action) {
       [this](absl::StatusOr<SimCa::Message> reply) {
         if (!reply.ok()) return Step(agent::event::AttestDone{reply.status()});
         const auto& response = static_cast<const ca::v1::AttestResponse&>(**reply);
-        Received({response.chain().begin(), response.chain().end()});
+        Heard(response);
         Step(agent::event::AttestDone{response});
       });
 }
@@ -247,7 +286,7 @@ void SimNode::Do(const agent::action::RenewNode&) {
       [this, key](absl::StatusOr<SimCa::Message> reply) {
         if (!reply.ok()) return Step(agent::event::NodeRenewed{reply.status()});
         const auto& response = static_cast<const ca::v1::AttestResponse&>(**reply);
-        Received({response.chain().begin(), response.chain().end()});
+        Heard(response);
         Step(agent::event::NodeRenewed{agent::RenewedNode{key, response}});
       });
 }
@@ -316,6 +355,11 @@ void SimNode::Do(const agent::action::Issue& action) {
 
 ca::NodeCaller SimNode::Caller() const {
   return {node_id(), context()->chain().front().public_key().pin().bytes()};
+}
+
+void SimNode::Heard(const ca::v1::AttestResponse& response) {
+  Received({response.chain().begin(), response.chain().end()});
+  witness_.Heard(response.ca_time());
 }
 
 void SimNode::Received(const std::vector<std::string>& chain) const {

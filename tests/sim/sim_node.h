@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "agent/core/agent_core.h"
+#include "tests/sim/pin_signers.h"
+#include "tests/sim/pin_witness.h"
 #include "tests/sim/sim_ca.h"
 #include "tests/sim/sim_service.h"
 #include "tests/sim/world.h"
@@ -26,12 +28,17 @@ class SimNode {
     std::string name;
     absl::Duration clock_offset;
     std::function<void(tls::ConnectionId)> end_connection;
+    const PinSigners& signers;
   };
   SimNode(World& world, SimCa& ca, Parts parts);
 
-  // The agent's process. The token is kept, and the pins that are read at the first start.
+  // The agent's process. The token is kept, and what is read at the first start: the root's pin or
+  // who signs.
   void Start(const std::string& token);
   void Crash();
+  void Reboot();  // the machine: the time since its start begins again
+  // What lies in the files that the agent reads.
+  void PutFiles(const trust::v1::PinDocuments& documents);
   bool up() const { return core_ != nullptr; }
   void set_partitioned(bool partitioned);
   void set_clock_offset(absl::Duration offset) { parts_.clock_offset = offset; }
@@ -39,6 +46,8 @@ class SimNode {
 
   absl::Time clock() const { return world_.now() + parts_.clock_offset; }
   x509::PathMemo& memo() { return memo_; }
+  const PinWitness& witness() const { return witness_; }
+  absl::Duration up_for() const { return world_.now() - started_at_; }
   const std::string& name() const { return parts_.name; }
   std::string node_id() const;
   const agent::AgentCore& core() const { return *core_; }
@@ -58,6 +67,8 @@ class SimNode {
   using CallDone = std::function<void(absl::StatusOr<SimCa::Message>)>;
 
   void Step(const agent::Event& event);
+  agent::Instant instant() const { return {clock(), world_.now() - booted_at_}; }
+  void ReadCaPins();
   void CheckCertificatesStay(const agent::Model& before) const;
   void Later(absl::Duration most, std::function<void()> work);
   // One RPC over a judged connection; nothing comes back but through `done`, which comes once.
@@ -88,12 +99,14 @@ class SimNode {
   void StreamBroke(agent::Ticket stream, const absl::Status& status);
   ca::NodeCaller Caller() const;  // as it shows itself; it has a certificate
   void Received(const std::vector<std::string>& chain) const;
+  void Heard(const ca::v1::AttestResponse& response);
 
   World& world_;
   SimCa& ca_;
   Parts parts_;
   test::SeededRandom core_random_;
   mutable x509::PathMemo memo_;  // what Handshake() learns changes no answer
+  PinWitness witness_;
   bool partitioned_ = false;
   bool faulty_ = true;
 
@@ -102,10 +115,15 @@ class SimNode {
   uint64_t acknowledged_epoch_ = 0;
   std::string token_;
   std::vector<x509::SpkiPin> pins_;
+  std::optional<trust::v1::SignersFile> signers_;
+  std::optional<trust::v1::PinDocuments> files_;
+  absl::Time booted_at_;
+  bool rebooted_ = false;
   std::vector<std::unique_ptr<SimService>> services_;
 
   // What does not.
   uint64_t life_ = 0;
+  absl::Time started_at_ = absl::InfiniteFuture();
   std::unique_ptr<agent::AgentCore> core_;
   bool unsealed_ = false;  // a seal failed in this life: what is served may be lost
   std::shared_ptr<const trust::MtlsContext> own_context_;

@@ -13,7 +13,10 @@ void SimNode::Arrive(agent::Ticket stream, agent::Event event) {
   last_arrival_ = std::max(last_arrival_, world_.now() + world_.UpTo(absl::Milliseconds(20)));
   world_.After(last_arrival_ - world_.now(),
                [this, life = life_, stream, event = std::move(event)] {
-                 if (life == life_ && stream == stream_) Step(event);
+                 if (life != life_ || stream != stream_) return;
+                 const auto* received = std::get_if<agent::event::SyncReceived>(&event);
+                 if (received != nullptr) witness_.Heard(received->message.ca_time());
+                 Step(event);
                });
 }
 

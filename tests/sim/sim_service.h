@@ -44,6 +44,7 @@ class SimService {
   const std::optional<Swapped>& in_force() const { return in_force_; }
   absl::Time clock() const;
   x509::PathMemo* memo() const;  // of its node
+  const SimNode& node() const { return node_; }
 
   // A connection that both ends allowed. It ends when either end wants it to.
   void Opened(tls::event::ConnectionOpened connection);

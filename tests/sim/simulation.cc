@@ -24,6 +24,13 @@ constexpr absl::Duration kLength = absl::Minutes(40);
 constexpr absl::Duration kSettling = absl::Minutes(2);
 constexpr absl::Duration kLongAway = absl::Minutes(30);
 constexpr uint64_t kLongAwayOneIn = 6;
+// From when on who was shut out by pins that expired looks for a newer set, and longer.
+constexpr absl::Duration kToComeBack = absl::Minutes(3);
+constexpr int kMostRenewals = 3;
+constexpr uint64_t kImpersonatedOneIn = 4;
+constexpr uint64_t kRebootOneIn = 4;
+constexpr uint64_t kJumpOneIn = 5;
+constexpr absl::Duration kLongestJump = absl::Hours(3);
 constexpr size_t kFew = 4;          // nodes at most, unless more are asked for
 constexpr size_t kSampled = 10000;  // handshakes at the end, where all pairs would be too many
 
@@ -34,14 +41,15 @@ class Fleet {
         node_count_(story.nodes > 0 ? story.nodes : 1 + world_.random().Below(kFew)),
         ca_(world_, Offset()),
         audit_(world_, ca_),
-        operator_(world_, ca_, Names()) {
+        operator_(world_, ca_, signers_, Names()) {
     for (size_t i = 0; i < node_count_; ++i) {
       nodes_.push_back(std::make_unique<SimNode>(
           world_, ca_,
           SimNode::Parts{
               .name = absl::StrCat("node", i),
               .clock_offset = Offset(),
-              .end_connection = [this](tls::ConnectionId id) { audit_.EndConnection(id); }}));
+              .end_connection = [this](tls::ConnectionId id) { audit_.EndConnection(id); },
+              .signers = signers_}));
     }
     const std::vector<std::string> names = Names();
     for (size_t i = 0; i < names.size(); ++i) {
@@ -63,6 +71,7 @@ class Fleet {
     EachOf(absl::Minutes(2), [this] { CrashService(); });
     EachOf(absl::Minutes(3), [this] { CutOff(); });
     EachOf(absl::Minutes(6), [this] { SetClock(); });
+    EachOf(absl::Minutes(4), [this] { PutFiles(); });
     world_.RunUntil(world_.now() + kLength);
     Settle();
     return {.clean = !world_.broken(),
@@ -70,6 +79,7 @@ class Fleet {
             .steps = world_.steps(),
             .passed = audit_.passed(),
             .refused = audit_.refused(),
+            .softened = audit_.softened(),
             .rotations = rotator_.done()};
   }
 
@@ -110,6 +120,7 @@ class Fleet {
     SimService* caller = services_[world_.random().Below(services_.size())];
     SimService* callee = services_[world_.random().Below(services_.size())];
     audit_.Handshake(*caller, *callee);
+    if (world_.OneIn(kImpersonatedOneIn)) audit_.Impersonate(*caller, *callee);
   }
 
   void CrashCa() {
@@ -128,7 +139,12 @@ class Fleet {
   void CrashAgent() {
     SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
     if (!node.up()) return;
-    node.Crash();
+    if (world_.OneIn(kRebootOneIn)) {
+      for (auto& service : node.services()) CrashService(service.get());
+      node.Reboot();
+    } else {
+      node.Crash();
+    }
     world_.After(world_.UpTo(absl::Seconds(15)), [this, &node] { ReviveAgent(node); });
   }
 
@@ -136,8 +152,9 @@ class Fleet {
     if (!node.up() && settled_invitations_.contains(node.name())) node.Start("");
   }
 
-  void CrashService() {
-    SimService* service = services_[world_.random().Below(services_.size())];
+  void CrashService() { CrashService(services_[world_.random().Below(services_.size())]); }
+
+  void CrashService(SimService* service) {
     if (!service->running()) return;
     SimNode& node = NodeOf(service);
     const std::string process = service->process();
@@ -166,7 +183,30 @@ class Fleet {
     world_.After(world_.UpTo(most), [&node] { node.set_partitioned(false); });
   }
 
-  void SetClock() { nodes_[world_.random().Below(nodes_.size())]->set_clock_offset(Offset()); }
+  // A little, or by hours until somebody sees it.
+  void SetClock() {
+    SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
+    node.set_clock_offset(Offset());
+    if (!world_.OneIn(kJumpOneIn)) return;
+    world_.Say(absl::StrCat(node.name(), ": its clock jumps"));
+    node.set_clock_offset(world_.UpTo(2 * kLongestJump) - kLongestJump);
+    world_.After(world_.UpTo(absl::Minutes(2)), [this, &node] { node.set_clock_offset(Offset()); });
+  }
+
+  // What is published already, or a relax document that the CA never sees.
+  void PutFiles() {
+    SimNode& node = *nodes_[world_.random().Below(nodes_.size())];
+    trust::v1::PinDocuments documents;
+    documents.set_trust_domain(ca_.trust_domain().name());
+    *documents.mutable_pin_sets() = ca_.stored().trust().record.pin_sets();
+    if (const auto relax = world_.OneIn(3) ? signers_.Relax(ca_) : std::nullopt) {
+      *documents.mutable_relax() = *relax;
+    }
+    if (const auto statement = world_.OneIn(2) ? signers_.Fresh(ca_) : std::nullopt) {
+      *documents.mutable_freshness() = *statement;
+    }
+    node.PutFiles(documents);
+  }
 
   void Settle() {
     if (world_.broken()) return;
@@ -175,12 +215,18 @@ class Fleet {
     ca_.set_faulty(false);
     for (auto& node : nodes_) {
       node->set_faulty(false);
+      node->set_clock_offset(Offset());
       node->set_partitioned(false);
     }
     ReviveCa();
     for (auto& node : nodes_) ReviveAgent(*node);
     for (SimService* service : services_) {
       if (!service->running()) service->Start();
+    }
+    signers_.set_calm();
+    for (int i = 0; i < kMostRenewals && PinSigners::RunsOut(ca_); ++i) {
+      operator_.PublishPins();
+      world_.RunUntil(world_.now() + kToComeBack);
     }
     world_.RunUntil(world_.now() + kSettling);
     if (world_.broken()) return;
@@ -198,6 +244,7 @@ class Fleet {
   World world_;
   const size_t node_count_;
   SimCa ca_;
+  PinSigners signers_{world_};
   Audit audit_;
   Operator operator_;
   Rotator rotator_{world_, ca_, operator_, [this](const ca::v1::Rotation& rotation) {

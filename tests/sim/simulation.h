@@ -15,6 +15,7 @@ struct Outcome {
   size_t steps = 0;
   size_t passed = 0;  // handshakes
   size_t refused = 0;
+  size_t softened = 0;   // forged ones that passed because the pins were rightly softened
   size_t rotations = 0;  // that went through
 };
 
