@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// ca pins, backup; node token, list, forget.
+// ca pins, restored, backup; node token, list, forget.
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +31,16 @@ absl::Status ShowPins(Session& session) {
     }
   }
   session.out << table.ToString();
+  return absl::OkStatus();
+}
+
+absl::Status DeclareRestored(Session& session) {
+  ASSIGN_OR_RETURN(const ca::v1::RestoredStore store,
+                   CallCa(session, &AdminStub::DeclareRestored, ca::v1::DeclareRestoredRequest()));
+  if (session.json()) return PrintJson(session, store);
+  session.out << "nodes take this store's trust state, epoch " << store.trust_epoch()
+              << ", whatever epoch they hold; " << store.connected_nodes()
+              << " are connected (linchpin coverage says who has it)\n";
   return absl::OkStatus();
 }
 
@@ -106,6 +116,13 @@ void AddCaCommands(CLI::App& app, Session& session) {
   SetExamples(pins,
               "linchpin ca pins\n"
               "linchpin-agent run --ca-pin $(linchpin ca pins | awk 'NR == 1 {print $1}') ...");
+  CLI::App* restored =
+      AddCommand(*group, session, "restored",
+                 "Say that the CA's store was put back from a copy, so that nodes go by it again",
+                 [&session] { return DeclareRestored(session); });
+  SetExamples(restored,
+              "linchpin ca restored\n"
+              "until linchpin coverage; do sleep 1; done");
   AddBackupCommands(*group, session);
 }
 

@@ -146,6 +146,7 @@ absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
     incoming.add_issuers(verdict.path[i].der());
   }
   ASSIGN_OR_RETURN(TrustHeld next, AcceptTrust(held, incoming, options));
+  next.offered.clear();  // no CA offered this: it is to say anew what it has
   return next;
 }
 

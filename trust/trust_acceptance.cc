@@ -13,6 +13,7 @@
 #include "trust/canary.h"
 #include "trust/freshness.h"
 #include "trust/text.h"
+#include "x509/digest.h"
 
 namespace linchpin::trust {
 namespace {
@@ -26,11 +27,13 @@ absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
         absl::StrCat("a trust state of ", Quoted(incoming.trust_domain()),
                      " is offered, expected trust domain ", held.cursor.trust_domain.name()));
   }
-  if (held.state != nullptr && incoming.epoch() < held.message.epoch() &&
-      !options.epoch_may_regress) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(), " is offered, epoch ",
-        held.message.epoch(), " is held already: trust does not go back"));
+  const bool another_life = !options.incarnation.empty() && options.incarnation != held.incarnation;
+  if (held.state != nullptr && incoming.epoch() < held.message.epoch() && !another_life) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(),
+                     " is offered, epoch ", held.message.epoch(),
+                     " is held already: trust does not go back. If the CA's store was put "
+                     "back from a copy: linchpin ca restored"));
   }
   if (incoming.anchors_size() > kMaxCertificates || incoming.issuers_size() > kMaxCertificates ||
       incoming.declared_issuers_size() > kMaxCertificates) {
@@ -181,6 +184,13 @@ absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& me
 
 }  // namespace
 
+std::string OfferDigest(const v1::TrustState& offered) {
+  v1::TrustState one = offered;
+  auto& sets = *one.mutable_pin_sets();
+  if (sets.size() > 1) sets.DeleteSubrange(0, sets.size() - 1);
+  return x509::FieldHasher("linchpin trust offer v1").Add(one.SerializeAsString()).Finish();
+}
+
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
                                       const AcceptOptions& options) {
   RETURN_IF_ERROR(CheckOrigin(held, incoming, options));
@@ -194,6 +204,10 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
   next.cursor = std::move(accepted.cursor);
   next.message = incoming;
   next.faults.clear();
+  if (!options.incarnation.empty()) {
+    next.offered = OfferDigest(incoming);
+    next.incarnation = options.incarnation;
+  }
   KeepOnly(next.cursor.version, incoming, held, &next.message);
   v1::EffectivePins pins;
   if (next.cursor.version == 0) {

@@ -34,20 +34,30 @@ struct TrustHeld {
   std::optional<v1::Freshness> freshness;     // the newest that verified; signed in message
   std::vector<std::string> faults;            // of what was left out: sentences
   std::vector<v1::CanaryVerdict> canaries;    // of message.canaries(), judged by the state
+  // OfferDigest of what a CA offered last, if this is just what came of it; empty: it is not.
+  std::string offered;
+  std::string incarnation;  // of the CA's store that offered it: the epoch counts its changes
 };
+
+// What a CA offers, by content: two states of one epoch may differ, since a store that was put back
+// from a copy counts on from the copy's epoch. Of the pin sets only the last counts, so that all
+// who were offered this state, whatever they held, say the same. SHA-256.
+std::string OfferDigest(const v1::TrustState& offered);
 
 // Takes `incoming` whole or not at all. Under a signed set: new sets are followed from the cursor,
 // anchors are those that the set names, issuers' certificates are only path candidates. Under set
 // 0: anchors stay frozen, issuers are incoming.declared_issuers, and the first signed set that
 // comes ends set 0 for ever. A relax document begins; a freshness statement is kept if it is newer,
 // and one that is not of the key that the set names is left out. FAILED_PRECONDITION: other trust
-// domain, an epoch that goes back (unless `epoch_may_regress`: the CA's store is a new
-// incarnation), a set that is withheld; the codes of FollowPinSets and Honour; INVALID_ARGUMENT:
-// malformed. A wrong twin is no reason to refuse: it is left out and named in `twins`.
+// domain, an epoch that goes back (unless another store's life begins: pins and signers never go
+// back, whatever it says), a set that is withheld; the codes of FollowPinSets and Honour;
+// INVALID_ARGUMENT: malformed. A wrong twin is no reason to refuse: it is left out and named in
+// `twins`.
 struct AcceptOptions {
   absl::Time now;
   bool first_contact = false;
-  bool epoch_may_regress = false;
+  // Of the CA's store that offers it; empty: no CA does, and what it offered last stays known.
+  std::string incarnation = {};
   absl::Duration skew = absl::Seconds(60);
   // The latest that any clock shows, so that a relax that began ends.
   absl::Time latest = absl::InfinitePast();

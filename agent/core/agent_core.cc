@@ -86,6 +86,15 @@ void AgentCore::Serve(std::shared_ptr<const Model> model) {
     registrations_ =
         latest ? latest_registrations_ : std::make_shared<const Registrations>(model->projection);
   }
+  // Of another life of the CA's store, or another state by the same number.
+  if (served_->trust != nullptr && model->trust != nullptr) {
+    const trust::TrustHeld& before = *served_->trust;
+    const trust::TrustHeld& after = *model->trust;
+    const bool higher = after.message.epoch() > before.message.epoch();
+    if (after.incarnation != before.incarnation || (after.offered != before.offered && !higher)) {
+      consumers_.CountAnew();
+    }
+  }
   served_ = std::move(model);
   expiry_alarm_at_ = absl::InfinitePast();
   std::erase_if(offers_,

@@ -104,7 +104,7 @@ class AgentCore {
                                               absl::Time now) const;
   absl::Status TakeNode(absl::Time now, const x509::PrivateKey& key,
                         const ca::v1::AttestResponse& response, const TrustPtr& trust);
-  void TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
+  void TakeTrust(absl::Time now, const trust::v1::TrustState& trust, const std::string& incarnation,
                  Actions* out);
   void TakeHeld(absl::Time now, trust::TrustHeld held, Actions* out);
   bool TakeDocuments(absl::Time now, const trust::v1::PinDocuments& documents,

@@ -140,13 +140,17 @@ void AgentCore::On(absl::Time now, const event::AttestDone& event, Actions* out)
     CompareClocks(now, event.response->ca_time(), out);
     // Who was away is judged by, and judges with, what the CA it has just recognised says now.
     const trust::v1::TrustState& said = event.response->trust();
-    if (latest_.node != nullptr && said.epoch() > latest_.trust_epoch()) {
-      TakeTrust(now, said, /*new_incarnation=*/false, out);
+    const std::string& incarnation = event.response->incarnation();
+    const bool away = latest_.node != nullptr && !incarnation.empty();
+    if (away &&
+        (said.epoch() >= latest_.trust_epoch() || incarnation != latest_.trust->incarnation)) {
+      TakeTrust(now, said, incarnation, out);
     }
     TrustPtr trust = latest_.trust;
     if (latest_.node == nullptr) {
       trust::AcceptOptions at_first = Accepting(now);
       at_first.first_contact = true;
+      at_first.incarnation = incarnation;
       absl::StatusOr<trust::TrustHeld> accepted =
           first_contact_.has_value()
               ? trust::AcceptTrust(*first_contact_, event.response->trust(), at_first)

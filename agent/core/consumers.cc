@@ -176,7 +176,7 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
                             absl::Time expires_at) {
   Consumer* consumer = Find(id);
   if (consumer == nullptr) return;
-  consumer->deliveries.emplace_back(delivered.epoch, delivered.trust_digest);
+  consumer->deliveries.push_back({delivered.epoch, delivered.trust_digest});
   if (consumer->deliveries.size() > kMaxDeliveries) {
     consumer->deliveries.erase(consumer->deliveries.begin());
   }
@@ -238,6 +238,24 @@ void ConsumerTable::Holds(const event::ConsumerHolds& event) {
   CameBack(consumer);
 }
 
+void ConsumerTable::CountAnew() {
+  for (auto& [id, consumer] : consumers_) {
+    for (Consumer::Delivery& delivery : consumer.deliveries) delivery.of_before = true;
+    consumer.epoch = 0;
+    if (consumer.delivered.has_value()) consumer.delivered->epoch = 0;  // so that it is told anew
+    Touch(consumer);
+  }
+}
+
+// The newest, where two say the same.
+const Consumer::Delivery* ConsumerTable::Find(const Consumer& consumer,
+                                              const agent::v1::ReportRequest& report) {
+  for (auto it = consumer.deliveries.rbegin(); it != consumer.deliveries.rend(); ++it) {
+    if (it->epoch == report.trust_epoch() && it->digest == report.trust_digest()) return &*it;
+  }
+  return nullptr;
+}
+
 absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const {
   const auto it = consumers_.find(report.consumer_id());
   if (it == consumers_.end() || !it->second.open) {
@@ -245,9 +263,7 @@ absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const 
                                             trust::Quoted(report.consumer_id()),
                                             "; open Watch and use the name that it gives"));
   }
-  const std::pair<uint64_t, std::string> said(report.trust_epoch(), report.trust_digest());
-  const auto& deliveries = it->second.deliveries;
-  if (std::find(deliveries.begin(), deliveries.end(), said) == deliveries.end()) {
+  if (Find(it->second, report) == nullptr) {
     return absl::FailedPreconditionError(
         absl::StrCat("consumer ", report.consumer_id(), " reports trust epoch ",
                      report.trust_epoch(), " with a digest that was not delivered to it"));
@@ -258,8 +274,9 @@ absl::Status ConsumerTable::Check(const agent::v1::ReportRequest& report) const 
 void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   Consumer* consumer = Find(report.consumer_id());
   if (consumer == nullptr) return;
+  const Consumer::Delivery* of = Find(*consumer, report);
   Touch(*consumer);
-  consumer->Show(report.trust_epoch(), report.trust_digest());
+  consumer->Show(of == nullptr || of->of_before ? 0 : report.trust_epoch(), report.trust_digest());
   CameBack(consumer);
 }
 

@@ -38,8 +38,13 @@ struct Consumer {
   const Selectors* selectors = nullptr;  // of the table; null when the stream has ended
   bool open = true;  // false: the stream ended, the process lives on with what it has
   std::optional<Delivered> delivered;
-  // What was delivered lately, as (epoch, digest): what a report may speak of.
-  std::vector<std::pair<uint64_t, std::string>> deliveries;
+  // What was delivered lately: what a report may speak of.
+  struct Delivery {
+    uint64_t epoch = 0;
+    std::string digest;
+    bool of_before = false;  // of another count of epochs: it shows none of this one
+  };
+  std::vector<Delivery> deliveries;
   std::vector<std::pair<std::string, std::string>> identities;  // in use: identity id, ID
   std::map<trust::SpiffeId, trust::PeerPolicy> policies;        // of the identities delivered last
   absl::Time expires_at = absl::InfinitePast();                 // of the last leaf delivered
@@ -87,6 +92,8 @@ class ConsumerTable {
   // `identities` go on until `expires_at`; none: the process goes on with what it has.
   void Deliver(const ConsumerId& id, Delivered delivered,
                std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);
+  // Epochs count something else from now on: what was delivered before shows none of them.
+  void CountAnew();
   // FAILED_PRECONDITION: speaks of what was not delivered; NOT_FOUND: of no open stream.
   absl::Status Check(const agent::v1::ReportRequest& report) const;
   void Reported(const agent::v1::ReportRequest& report);  // one that passed Check()
@@ -111,6 +118,8 @@ class ConsumerTable {
   const Selectors* Keep(const std::vector<std::string>& selectors);
   void LetGo(const Selectors* selectors);
   void CameBack(Consumer* consumer);
+  static const Consumer::Delivery* Find(const Consumer& consumer,
+                                        const agent::v1::ReportRequest& report);
   using EndedOf = std::vector<Entry>;
   EndedOf Ended(const ProcessId& process);
   // Which of them it is that has been replaced is not known: those that are left say the least.

@@ -52,6 +52,7 @@ ca::v1::Hello AgentCore::MakeHello() {
     hello.set_projection_digest(latest_.projection->Digest());
   }
   hello.set_trust_epoch(held_epoch());
+  hello.set_trust_digest(held_trust_ == nullptr ? "" : held_trust_->offered);
   hello.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   hello.set_agent_version(options_.version);
   AddCanaries(held_trust_, &hello);
@@ -72,6 +73,7 @@ ca::v1::Hello AgentCore::MakeHello() {
   acknowledged_.Clear();
   acknowledged_.set_revision(hello.revision());
   acknowledged_.set_trust_epoch(hello.trust_epoch());
+  acknowledged_.set_trust_digest(hello.trust_digest());
   acknowledged_.set_pin_set_version(hello.pin_set_version());
   *acknowledged_.mutable_canaries() = hello.canaries();
   return hello;
@@ -139,8 +141,7 @@ void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* ou
   if (!*complete) return;
   want_snapshot_ = false;
   sync::Receiver::Change change = receiver_->Take();
-  const bool new_incarnation = change.stamp.incarnation != latest_.incarnation;
-  if (change.has_trust) TakeTrust(now, change.trust, new_incarnation, out);
+  if (change.has_trust) TakeTrust(now, change.trust, change.stamp.incarnation, out);
   if (latest_.incarnation != change.stamp.incarnation ||
       latest_.revision != change.stamp.revision) {
     latest_.incarnation = change.stamp.incarnation;
@@ -150,10 +151,10 @@ void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* ou
   TakeProjection(now, std::move(change.projection));
 }
 
-void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bool new_incarnation,
-                          Actions* out) {
+void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust,
+                          const std::string& incarnation, Actions* out) {
   trust::AcceptOptions options = Accepting(now);
-  options.epoch_may_regress = new_incarnation;
+  options.incarnation = incarnation;
   absl::StatusOr<trust::TrustHeld> accepted = trust::AcceptTrust(*latest_.trust, trust, options);
   if (!accepted.ok()) {
     refused_ = std::string(accepted.status().message());
@@ -163,7 +164,11 @@ void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust, bo
     return;
   }
   refused_.clear();
-  if (accepted->message.SerializeAsString() == latest_.trust->message.SerializeAsString()) return;
+  const trust::TrustHeld& before = *latest_.trust;
+  if (accepted->offered == before.offered && accepted->incarnation == before.incarnation &&
+      accepted->message.SerializeAsString() == before.message.SerializeAsString()) {
+    return;
+  }
   TakeHeld(now, *std::move(accepted), out);
 }
 
@@ -193,6 +198,7 @@ void AgentCore::Acknowledge(absl::Time now, Actions* out) {
   ca::v1::Ack base;
   base.set_revision(sealed_->revision);
   base.set_trust_epoch(held_epoch());
+  base.set_trust_digest(held_trust_ == nullptr ? "" : held_trust_->offered);
   base.set_pin_set_version(held_trust_ == nullptr ? 0 : held_trust_->cursor.version);
   base.set_refused(refused_);
   if (held_trust_ != nullptr) {

@@ -81,6 +81,11 @@ v1::Authority Describe(const Tables& tables, absl::Time now, const Authority& au
 std::string WarningOf(const Authority& authority, const std::set<std::string>& keys,
                       absl::Time now);
 
+// admin_restored.cc
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::DeclareRestoredRequest&);
+// That nodes know more of this store than it does; empty if none is heard to.
+std::string NodesAheadWarning(const Tables& tables);
+
 // admin_nodes.cc
 absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::CreateJoinTokenRequest&);
 absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time now,

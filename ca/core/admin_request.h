@@ -108,9 +108,9 @@ struct ApplyKubernetes {
 };
 // The answers are the messages that admin.proto names for the method.
 using AdminRequest = std::variant<
-    v1::GetAuthoritiesRequest, v1::CreateJoinTokenRequest, v1::ListNodesRequest, BanNode,
-    ForgetNode, CreateIdentity, v1::ListIdentitiesRequest, UpdateIdentity,
-    v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
+    v1::GetAuthoritiesRequest, v1::DeclareRestoredRequest, v1::CreateJoinTokenRequest,
+    v1::ListNodesRequest, BanNode, ForgetNode, CreateIdentity, v1::ListIdentitiesRequest,
+    UpdateIdentity, v1::DeleteIdentityRequest, AllowPeer, v1::ListPolicyRequest, DeletePolicy,
     v1::GetTrustStateRequest, PublishPinSet, PlayRelax, PublishFreshness,
     v1::ProvePossessionRequest, v1::CoverageRequest, v1::CoverageHistoryRequest, v1::RevokeRequest,
     Revoke, v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,

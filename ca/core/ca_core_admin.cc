@@ -136,6 +136,8 @@ std::vector<std::string> CaCore::Warnings(absl::Time now) const {
   if (!warning.empty()) warnings.push_back(std::move(warning));
   warning = BackupWarning(TablesNow(), now);
   if (!warning.empty()) warnings.push_back(std::move(warning));
+  warning = NodesAheadWarning(TablesNow());
+  if (!warning.empty()) warnings.push_back(std::move(warning));
   return warnings;
 }
 

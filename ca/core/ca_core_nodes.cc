@@ -140,9 +140,9 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
   const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
   RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
   if (const auto why = own_trust_->revocations().Denies(id, {certificate}); why.has_value()) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("the certificate shown by ", node_id, " is revoked (", *why,
-                     "): give its agent a join token"));
+    return absl::PermissionDeniedError(absl::StrCat("the certificate shown by ", node_id,
+                                                    " is revoked (", *why,
+                                                    "): give its agent a join token"));
   }
   if (recorded && registry_.DeniedUntil(node_id) > absl::InfinitePast()) {
     return absl::PermissionDeniedError(
@@ -285,6 +285,7 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
           response.add_chain(issuer.der());
           *response.mutable_trust() = TrustMessage(registry_, authorities_, 0);
           response.set_ca_time(absl::ToUnixSeconds(later));
+          response.set_incarnation(registry_.meta().incarnation());
           ReplyWith(call, std::move(response), answers);
         },
         then);

@@ -51,6 +51,7 @@ sync::Stamp CaCore::StampNow(absl::Time now, uint64_t base_revision) const {
 }
 
 void CaCore::UseTrust(Actions* out) {
+  coverage_.Offers(TrustMessage(registry_, authorities_, 0));
   auto trust = OwnTrust(registry_, authorities_);
   if (trust.ok()) {
     own_trust_ = *std::move(trust);
@@ -110,7 +111,18 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   const sync::Projection projection = registry_.ProjectionFor(node_id);
   const bool same_life =
       hello.incarnation() == stamp.incarnation && hello.revision() <= stamp.revision;
-  const bool same_trust = same_life && hello.trust_epoch() == registry_.trust().record.epoch();
+  if (hello.incarnation() == stamp.incarnation &&
+      (hello.revision() > stamp.revision || hello.trust_epoch() > coverage_.epoch_offered())) {
+    out->push_back(action::Note{
+        .warning = true,
+        .message = "a node has heard later changes of this store than there are: if it was put "
+                   "back from a copy: linchpin ca restored",
+        .fields = {{"node", node_id}, {"trust_epoch", absl::StrCat(hello.trust_epoch())}},
+        .counter = "linchpin_ca_nodes_ahead_total",
+        .labels = {}});
+  }
+  const bool same_trust = same_life && hello.trust_epoch() == coverage_.epoch_offered() &&
+                          hello.trust_digest() == coverage_.digest_offered();
   trust::v1::TrustState trust;
   if (!same_trust) trust = TrustMessage(registry_, authorities_, hello.pin_set_version());
   const trust::v1::TrustState* news = same_trust ? nullptr : &trust;
@@ -207,8 +219,10 @@ void CaCore::PushChanges(absl::Time now, const Touched& touched, const Slices& b
     if (messages.empty()) {
       trust::v1::TrustState trust;
       if (touched.trust) trust = TrustMessage(registry_, authorities_, version);
-      messages = Share(sync::Difference(held, after, touched.trust ? &trust : nullptr,
-                                        StampNow(now, session.sent)));
+      const trust::v1::TrustState* news = touched.trust ? &trust : nullptr;
+      const sync::Stamp stamp = StampNow(now, session.sent);
+      messages = Share(touched.incarnation ? sync::Snapshot(after, news, stamp)
+                                           : sync::Difference(held, after, news, stamp));
     }
     session.sent = registry_.revision();
     PushAll(id, messages, out);

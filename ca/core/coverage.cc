@@ -9,9 +9,12 @@
 #include <utility>
 
 #include "trust/text.h"
+#include "trust/trust_acceptance.h"
 
 namespace linchpin::ca {
 namespace {
+
+constexpr size_t kMaxDigest = 64;
 
 bool SaysTheSame(const v1::Consumer& one, const v1::Consumer& other) {
   return one.trust_epoch() == other.trust_epoch() && one.evidence() == other.evidence() &&
@@ -56,10 +59,29 @@ std::map<std::string, std::string> Judged(const Canaries& canaries) {
 
 }  // namespace
 
+void Coverage::Offers(const trust::v1::TrustState& offer) {
+  epoch_offered_ = offer.epoch();
+  digest_offered_ = trust::OfferDigest(offer);
+  offers_[epoch_offered_] = digest_offered_;
+  // A store that was read again may be an earlier one.
+  offers_.erase(offers_.upper_bound(epoch_offered_), offers_.end());
+  while (offers_.size() > kMaxOffers) offers_.erase(offers_.begin());
+  trust::v1::PinSet set;
+  const auto& sets = offer.pin_sets();
+  if (!sets.empty()) set.ParseFromString(sets[sets.size() - 1].payload());
+  pin_set_offered_ = set.version();
+}
+
+bool Coverage::HoldsWhatWasOffered(const NodeHolds& node) const {
+  const auto it = offers_.find(node.trust_epoch);
+  return it != offers_.end() && it->second == node.trust_digest;
+}
+
 void Coverage::Hello(const std::string& node_id, const v1::Hello& hello, absl::Time now) {
   NodeHolds node{.heard = true, .connected = true, .connected_since = now, .last_seen = now};
   node.revision = hello.revision();
   node.trust_epoch = hello.trust_epoch();
+  node.trust_digest = hello.trust_digest().substr(0, kMaxDigest);
   node.pin_set_version = hello.pin_set_version();
   node.canaries = Judged(hello.canaries());
   // What had settled on the stream before need not settle again.
@@ -80,6 +102,7 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   node.last_seen = now;
   node.revision = ack.revision();
   node.trust_epoch = ack.trust_epoch();
+  node.trust_digest = ack.trust_digest().substr(0, kMaxDigest);
   node.pin_set_version = ack.pin_set_version();
   node.canaries = Judged(ack.canaries());
   node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
@@ -124,6 +147,7 @@ uint64_t Coverage::EpochOf(const ConsumerHolds& consumer, absl::Time now) {
 uint64_t Coverage::CoveredEpoch(const std::string& node_id, absl::Time now) const {
   const NodeHolds* node = Find(node_id);
   if (node == nullptr || !node->heard || node->too_many_consumers) return 0;
+  if (!HoldsWhatWasOffered(*node)) return 0;
   uint64_t covered = node->trust_epoch;
   for (const auto& [id, consumer] : node->consumers) {
     covered = std::min(covered, EpochOf(consumer, now));

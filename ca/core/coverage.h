@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "linchpin/ca/v1/admin.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
+#include "linchpin/trust/v1/trust.pb.h"
 
 namespace linchpin::ca {
 
@@ -31,6 +32,7 @@ struct NodeHolds {
   absl::Time last_seen = absl::InfinitePast();
   uint64_t revision = 0;
   uint64_t trust_epoch = 0;
+  std::string trust_digest;  // of what it was offered as that epoch
   uint64_t pin_set_version = 0;
   std::string refused;                             // why it does not take a newer trust state
   int64_t relaxed_until = 0;                       // of its pins
@@ -46,8 +48,17 @@ class Coverage {
   static constexpr int kMaxConcerns = 5;         // of a node
   static constexpr size_t kMaxText = 2048;       // of a name or sentence that a node sends
   static constexpr size_t kMaxCanaries = 16;     // of a node
+  static constexpr size_t kMaxOffers = 256;      // that nodes may still speak of
   // What was only delivered is assumed to be in use after this.
   static constexpr absl::Duration kSettling = absl::Seconds(5);
+
+  // This is what nodes are told from now on, or again. Whoever holds an epoch by another digest
+  // holds what another store's life made of it, and not the epoch.
+  void Offers(const trust::v1::TrustState& offer);
+  // Of the trust state that is offered now: what a node says that holds it.
+  const std::string& digest_offered() const { return digest_offered_; }
+  uint64_t epoch_offered() const { return epoch_offered_; }
+  uint64_t pin_set_offered() const { return pin_set_offered_; }
 
   void Hello(const std::string& node_id, const v1::Hello& hello, absl::Time now);
   void Ack(const std::string& node_id, const v1::Ack& ack, absl::Time now);
@@ -61,10 +72,15 @@ class Coverage {
 
   // The epoch that a consumer enforces as far as there is evidence; 0: there is none.
   static uint64_t EpochOf(const ConsumerHolds& consumer, absl::Time now);
+  // Does the node hold an epoch that was offered here, as it was offered?
+  bool HoldsWhatWasOffered(const NodeHolds& node) const;
   // The newest epoch that the node, with all its consumers, is shown to hold; 0: none.
   uint64_t CoveredEpoch(const std::string& node_id, absl::Time now) const;
 
  private:
+  std::map<uint64_t, std::string> offers_;  // digests by epoch, as they were offered last
+  std::string digest_offered_;
+  uint64_t epoch_offered_ = 0, pin_set_offered_ = 0;
   std::map<std::string, NodeHolds> nodes_;
 };
 

@@ -55,7 +55,7 @@ std::string Silence(const NodeHolds* node) {
 bool Covers(const CoverageView& view, const std::string& node_id, uint64_t epoch, absl::Time now) {
   const NodeHolds* node = view.coverage.Find(node_id);
   return node != nullptr && node->refused.empty() &&
-         node->trust_epoch <= view.registry.trust().record.epoch() &&
+         node->pin_set_version <= view.coverage.pin_set_offered() &&
          view.coverage.CoveredEpoch(node_id, now) >= epoch;
 }
 
@@ -69,12 +69,20 @@ std::string WhyMissing(const CoverageView& view, const std::string& node_id, uin
   if (!node->refused.empty()) {
     absl::StrAppend(&why, "refuses the trust state: ", node->refused);
   } else if (node->trust_epoch > view.registry.trust().record.epoch()) {
-    absl::StrAppend(&why, "holds trust epoch ", node->trust_epoch, ", which this CA does not know");
+    absl::StrAppend(&why, "holds trust epoch ", node->trust_epoch,
+                    ", which this CA does not know; if its store was put back from a copy: "
+                    "linchpin ca restored");
+  } else if (node->pin_set_version > view.coverage.pin_set_offered()) {
+    absl::StrAppend(&why, "holds pin set version ", node->pin_set_version,
+                    ", which was not published here: linchpin pins publish FILE");
   } else if (node->too_many_consumers) {
     absl::StrAppend(&why, "speaks of more services than are kept account of (",
                     Coverage::kMaxConsumers, ")");
   } else if (node->trust_epoch < epoch) {
     absl::StrAppend(&why, "holds trust epoch ", node->trust_epoch);
+  } else if (!view.coverage.HoldsWhatWasOffered(*node)) {
+    absl::StrAppend(&why, "holds another trust state by the number ", node->trust_epoch,
+                    ", of another past, and is sent this one");
   } else {
     absl::StrAppend(&why, LateServices(*node, epoch, now));
   }

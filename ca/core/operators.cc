@@ -62,6 +62,7 @@ constexpr MethodRow kMethods[] = {
 // The method of each kind of request: one that has none here does not compile.
 struct Methods {
   absl::string_view operator()(const v1::GetAuthoritiesRequest&) { return "GetAuthorities"; }
+  absl::string_view operator()(const v1::DeclareRestoredRequest&) { return "DeclareRestored"; }
   absl::string_view operator()(const v1::CreateJoinTokenRequest&) { return "CreateJoinToken"; }
   absl::string_view operator()(const v1::ListNodesRequest&) { return "ListNodes"; }
   absl::string_view operator()(const BanNode&) { return "BanNode"; }

@@ -311,6 +311,8 @@ Touched Registry::TouchedBy(const std::vector<Write>& batch) const {
       }
     } else if (write.key == kTrustKey || absl::StartsWith(write.key, kRevocationPrefix)) {
       touched.trust = true;  // what nodes are told of authorities changes with its epoch only
+    } else if (write.key == kMetaKey) {
+      touched.everything = touched.trust = touched.incarnation = true;
     }
   }
   return touched;

@@ -59,6 +59,7 @@ struct ChangeHead {
 struct Touched {
   bool everything = false;
   bool trust = false;
+  bool incarnation = false;          // nodes are sent all anew; then `everything` and `trust`, too
   std::set<std::string> identities;  // by identity id
   std::set<std::pair<std::string, std::string>> rules;
   bool nothing() const { return !everything && !trust && identities.empty() && rules.empty(); }

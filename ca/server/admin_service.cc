@@ -264,6 +264,12 @@ Reactor* AdminServiceImpl::DeleteOperator(Context* context,
   return Hand(context, *request, response);
 }
 
+Reactor* AdminServiceImpl::DeclareRestored(Context* context,
+                                           const v1::DeclareRestoredRequest* request,
+                                           v1::RestoredStore* response) {
+  return Hand(context, *request, response);
+}
+
 Reactor* AdminServiceImpl::GetCoverageHistory(Context* context,
                                               const v1::CoverageHistoryRequest* request,
                                               v1::CoverageHistory* response) {

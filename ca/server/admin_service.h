@@ -54,6 +54,8 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* RenewOperator(Context*, const v1::RenewOperatorRequest*,
                          v1::OperatorCertificate*) override;
   Reactor* ListOperators(Context*, const v1::ListOperatorsRequest*, v1::OperatorList*) override;
+  Reactor* DeclareRestored(Context*, const v1::DeclareRestoredRequest*,
+                           v1::RestoredStore*) override;
   Reactor* DeleteOperator(Context*, const v1::DeleteOperatorRequest*, v1::Operator*) override;
   Reactor* GetCoverageHistory(Context*, const v1::CoverageHistoryRequest*,
                               v1::CoverageHistory*) override;

@@ -68,7 +68,7 @@ void AgentHarness::Join() {
 
 ca::v1::CaMessage AgentHarness::Message(uint64_t revision) const {
   ca::v1::CaMessage message;
-  message.set_incarnation("store");
+  message.set_incarnation(incarnation);
   message.set_revision(revision);
   message.set_complete(true);
   message.set_ca_time(absl::ToUnixSeconds(now + ca_clock_ahead));
@@ -186,6 +186,7 @@ ca::v1::AttestResponse AgentHarness::NodeResponse(const x509::PrivateKey& key) c
   for (const std::string& der : Chain(key, "/linchpin/node/n")) response.add_chain(der);
   *response.mutable_trust() = trust_at_attestation.value_or(authority.Message(1));
   response.set_ca_time(absl::ToUnixSeconds(now + ca_clock_ahead));
+  response.set_incarnation(incarnation);
   return response;
 }
 

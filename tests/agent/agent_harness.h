@@ -73,6 +73,7 @@ class AgentHarness {
   std::optional<Certified> issuer;  // the CA's; none: the authority's active one
   bool serves_by_active = false;    // its own certificate is not of `issuer`
   std::optional<trust::v1::TrustState> trust_at_attestation;  // none: of epoch 1
+  std::string incarnation = "store";                          // of the CA's
   std::optional<absl::Duration> uptime;                       // none: the clock never jumps
 
   // What the core did.

@@ -56,6 +56,25 @@ TEST(Consumers, AProcessShowsTheLeastThatAnyOfItsStreamsShows) {
   EXPECT_EQ(table.RowsOf("p").at("p/i1").evidence(), ca::v1::NONE) << "c has not said anything";
 }
 
+TEST(Consumers, ShowNothingOfEpochsThatCountAnewUntilTheyEnforceOneOfThem) {
+  Table table;
+  table.Serve("a", 5, ca::v1::IN_FORCE);
+  table.CountAnew();
+  EXPECT_EQ(table.epoch(), 0u);
+  EXPECT_EQ(table.all().at("a").delivered->epoch, 0u) << "so that it is told anew";
+  agent::v1::ReportRequest late;
+  late.set_consumer_id("a");
+  late.set_trust_epoch(5);
+  late.set_trust_digest("d");
+  EXPECT_TRUE(table.Check(late).ok()) << "it was delivered";
+  table.Reported(late);
+  EXPECT_EQ(table.epoch(), 0u);
+  table.Say("a", 3);
+  EXPECT_EQ(table.epoch(), 3u);
+  table.Say("a", 5);
+  EXPECT_EQ(table.epoch(), 5u);
+}
+
 TEST(Consumers, OneStreamThatComesBackSpeaksForNoOther) {
   Table table;
   table.Serve("a", 5);

@@ -46,6 +46,7 @@ ca::v1::Hello HelloOf(const Held& held) {
   hello.set_incarnation(held.last.stamp.incarnation);
   hello.set_revision(held.last.stamp.revision);
   hello.set_trust_epoch(held.last.trust.epoch());
+  hello.set_trust_digest(trust::OfferDigest(held.last.trust));
   hello.set_projection_digest(held.last.projection.Digest());
   return hello;
 }
@@ -180,6 +181,72 @@ TEST(Sync, ReplacesWhatANodeOfAnotherIncarnationHolds) {
   world.Hello(2, node, hello);
   EXPECT_TRUE(world.pushed[2][0].reset());
   EXPECT_TRUE(world.pushed[2][0].has_trust());
+}
+
+// A copy of the store was put back, and has counted on to the node's epoch with other changes.
+TEST(Sync, SendsTheTrustStateToANodeThatHoldsAnotherByThatNumber) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  ca::v1::Hello hello = HelloOf(held);
+  world.Hello(2, node, hello);
+  EXPECT_FALSE(world.pushed[2][0].has_trust());
+  held.last.trust.add_revocations()->set_serial("\x01");
+  hello = HelloOf(held);
+  world.Hello(3, node, hello);
+  EXPECT_TRUE(world.pushed[3][0].has_trust());
+  hello.clear_trust_digest();
+  world.Hello(4, node, hello);
+  EXPECT_TRUE(world.pushed[4][0].has_trust()) << "it is not what came of what the CA offered";
+}
+
+TEST(Sync, IsBegunAnewForAllNodesWhenTheStoreIsSaidToBeAnothersLife) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  ASSERT_OK(world.Register("/web"));
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  const std::string before = held.last.stamp.incarnation;
+  ASSERT_OK_AND_ASSIGN(const auto restored,
+                       world.Admin<ca::v1::RestoredStore>(ca::v1::DeclareRestoredRequest()));
+  EXPECT_NE(restored.incarnation(), before);
+  EXPECT_EQ(restored.trust_epoch(), 1u) << "numbers count on from the copy's";
+  EXPECT_EQ(restored.connected_nodes(), 1u);
+  held.Take(world, 1);
+  EXPECT_TRUE(held.saw_trust);
+  EXPECT_EQ(held.last.stamp.incarnation, restored.incarnation());
+  EXPECT_THAT(held.last.projection.identities, SizeIs(1));
+  ASSERT_OK(world.Register("/db"));
+  held.Take(world, 1);
+  EXPECT_THAT(held.last.projection.identities, SizeIs(2));
+  world.Restart();
+  EXPECT_EQ(world.core->registry().meta().incarnation(), restored.incarnation());
+  EXPECT_EQ(world.Attest(world.Token("b"), world.node_key)->incarnation(), restored.incarnation());
+}
+
+TEST(Sync, ANodeThatKnowsMoreOfTheStoreThanThereIsIsNamedWithWhatToDo) {
+  CoreWorld world;
+  const std::string node = world.Join("a");
+  world.Hello(1, node);
+  Held held;
+  held.Take(world, 1);
+  EXPECT_THAT(world.core->Warnings(world.now), IsEmpty());
+  ca::v1::Hello hello = HelloOf(held);
+  hello.set_trust_epoch(6);
+  world.notes.clear();
+  world.Hello(2, node, hello);
+  ASSERT_THAT(world.notes, SizeIs(1));
+  EXPECT_THAT(world.notes[0].message, ::testing::HasSubstr("linchpin ca restored"));
+  ASSERT_THAT(world.core->Warnings(world.now), SizeIs(1));
+  EXPECT_THAT(world.core->Warnings(world.now)[0], ::testing::HasSubstr("linchpin ca restored"));
+  hello = HelloOf(held);
+  hello.set_revision(hello.revision() + 100);
+  world.notes.clear();
+  world.Hello(3, node, hello);
+  EXPECT_THAT(world.notes, SizeIs(1));
 }
 
 TEST(Sync, EndsAnEarlierSessionOfTheSameNode) {

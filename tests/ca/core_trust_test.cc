@@ -249,8 +249,7 @@ TEST(Coverage, IsCompleteWhenEveryNodeAndConsumerEnforcesTheEpoch) {
   };
   EXPECT_FALSE(complete());
   world.Hello(1, node);
-  ca::v1::Ack ack;
-  ack.set_trust_epoch(1);
+  ca::v1::Ack ack = world.Holding(1);
   world.Step(ca::event::NodeAck{1, ack});
   EXPECT_TRUE(complete());
   ca::v1::Consumer* consumer = ack.add_consumers();

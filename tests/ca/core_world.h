@@ -21,6 +21,7 @@
 #include "tests/support/seeded_random.h"
 #include "tests/support/status_matchers.h"
 #include "trust/pin_set.h"
+#include "trust/trust_acceptance.h"
 #include "x509/digest.h"
 #include "x509/leaf_template.h"
 
@@ -184,6 +185,21 @@ class CoreWorld {
     Step(ca::event::NodeHello{session, Caller(node), std::move(hello)});
   }
 
+  // What a node says that holds the epoch as it was offered here.
+  ca::v1::Ack Holding(uint64_t epoch) const {
+    ca::v1::Ack ack;
+    ack.set_trust_epoch(epoch);
+    const auto digest = digests.find(epoch);
+    if (digest != digests.end()) ack.set_trust_digest(digest->second);
+    return ack;
+  }
+  ca::v1::Hello HelloHolding(uint64_t epoch) const {
+    ca::v1::Hello hello;
+    hello.set_trust_epoch(epoch);
+    hello.set_trust_digest(Holding(epoch).trust_digest());
+    return hello;
+  }
+
   absl::Time now = absl::FromUnixSeconds(1'800'000'000);
   SeededRandom random{7};
   ca::CoreOptions options{.profile = {.trust_domain = *trust::TrustDomain::FromName(kDomain)}};
@@ -213,6 +229,7 @@ class CoreWorld {
   std::vector<ca::v1::LogEntry> log;
   std::vector<x509::Chain> serving;
   std::vector<std::shared_ptr<const trust::TrustState>> trusts;
+  std::map<uint64_t, std::string> digests;  // of what was offered, by trust epoch
   std::vector<ca::action::Note> notes;
   int reloads = 0;
 
@@ -248,7 +265,11 @@ class CoreWorld {
     Step(ca::event::ServingKeyMade{x509::PrivateKey::Generate(x509::KeyType::kP256)->public_key()});
   }
   void Do(ca::action::UseServingCertificate use) { serving.push_back(std::move(use.chain)); }
-  void Do(ca::action::UseTrust use) { trusts.push_back(std::move(use.trust)); }
+  void Do(ca::action::UseTrust use) {
+    trusts.push_back(std::move(use.trust));
+    const auto offer = ca::TrustMessage(core->registry(), core->authorities(), 0);
+    digests[offer.epoch()] = trust::OfferDigest(offer);
+  }
   void Do(ca::action::Prove prove) {
     Step(ca::event::PossessionProved{
         prove.call,

@@ -29,15 +29,26 @@ ca::v1::Consumer Consumer(const std::string& id, uint64_t epoch, ca::v1::Evidenc
   return consumer;
 }
 
+// What is offered as that epoch.
+trust::v1::TrustState Offer(uint64_t epoch) {
+  trust::v1::TrustState offer;
+  offer.set_epoch(epoch);
+  return offer;
+}
+
 ca::v1::Ack Holds(uint64_t epoch, const std::vector<ca::v1::Consumer>& consumers = {}) {
   ca::v1::Ack ack;
   ack.set_trust_epoch(epoch);
+  ack.set_trust_digest(trust::OfferDigest(Offer(epoch)));
   for (const ca::v1::Consumer& consumer : consumers) *ack.add_consumers() = consumer;
   return ack;
 }
 
 class CoverageOfANode : public ::testing::Test {
  protected:
+  CoverageOfANode() {
+    for (uint64_t epoch = 1; epoch <= 7; ++epoch) coverage.Offers(Offer(epoch));
+  }
   uint64_t Covered() const { return coverage.CoveredEpoch(node, now); }
 
   const std::string node = Id("/linchpin/node/a");
@@ -73,6 +84,7 @@ TEST_F(CoverageOfANode, NeedNotSettleAgainOnAnotherStream) {
   now += ca::Coverage::kSettling;
   ca::v1::Hello hello;
   hello.set_trust_epoch(5);
+  hello.set_trust_digest(Holds(5).trust_digest());
   *hello.add_consumers() = Consumer("1", 5, ca::v1::DELIVERED);
   coverage.Gone(node);
   coverage.Hello(node, hello, now);
@@ -92,6 +104,27 @@ TEST_F(CoverageOfANode, IsNothingUntilTheNodeIsHeardWhateverWasRecorded) {
   EXPECT_EQ(coverage.Find(node)->last_seen, now);
 }
 
+TEST_F(CoverageOfANode, IsNothingWhereItHoldsAnotherStateByThatNumber) {
+  ca::v1::Ack other = Holds(5);
+  other.set_trust_digest(trust::OfferDigest(Offer(50)));
+  coverage.Ack(node, other, now);
+  EXPECT_EQ(Covered(), 0u);
+  other.clear_trust_digest();
+  coverage.Ack(node, other, now);
+  EXPECT_EQ(Covered(), 0u);
+  coverage.Ack(node, Holds(8), now);
+  EXPECT_EQ(Covered(), 0u) << "was never offered";
+  coverage.Ack(node, Holds(5), now);
+  EXPECT_EQ(Covered(), 5u) << "an earlier one is what it was";
+  // What is offered by a number that there was before takes its place, and ends those after it.
+  trust::v1::TrustState again = Offer(5);
+  again.add_revocations()->set_serial("1");
+  coverage.Offers(again);
+  EXPECT_EQ(Covered(), 0u);
+  coverage.Ack(node, Holds(7), now);
+  EXPECT_EQ(Covered(), 0u);
+}
+
 class GateOfANode : public ::testing::Test {
  protected:
   // Trust epochs 1 and 2 were given.
@@ -99,6 +132,7 @@ class GateOfANode : public ::testing::Test {
     ca::v1::RevokeRequest revoke;
     revoke.set_spiffe_id(Id("/somebody-else"));
     EXPECT_OK(world.Admin<ca::v1::Revoked>(revoke));
+    for (uint64_t epoch = 1; epoch <= 2; ++epoch) coverage.Offers(Offer(epoch));
   }
   ca::Gate Ask(uint64_t epoch, const std::set<std::string>& except = {}) const {
     return ca::AskGate({world.core->registry(), coverage, outstanding}, epoch, world.now, except);
@@ -139,6 +173,17 @@ TEST_F(GateOfANode, WaitsForANodeThatRefusesWhatItWasSentOrSpeaksOfAnEpochThatWa
   EXPECT_THAT(Ask(current).missing.at(0).reason, HasSubstr("which this CA does not know"));
   coverage.Ack(node, Holds(current), world.now);
   EXPECT_TRUE(Ask(current).complete);
+}
+
+TEST_F(GateOfANode, WaitsForANodeThatHoldsWhatThisCaDoesNotOffer) {
+  ca::v1::Ack other = Holds(2);
+  other.set_trust_digest("of another past");
+  coverage.Ack(node, other, world.now);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("another trust state by the number 2"));
+  other = Holds(2);
+  other.set_pin_set_version(3);  // by a file
+  coverage.Ack(node, other, world.now);
+  EXPECT_THAT(Ask(2).missing.at(0).reason, HasSubstr("linchpin pins publish"));
 }
 
 TEST_F(GateOfANode, DoesNotWaitForWhomItIsToldToExcept) {

@@ -25,15 +25,11 @@ class History : public ::testing::Test {
     EXPECT_OK(world.Register("/web"));
   }
   void Connect(size_t node, uint64_t holds) {
-    ca::v1::Hello hello;
-    hello.set_trust_epoch(holds);
-    world.Hello(++session, nodes[node], hello);
+    world.Hello(++session, nodes[node], world.HelloHolding(holds));
     sessions[node] = session;
   }
   void Holds(size_t node, uint64_t epoch) {
-    ca::v1::Ack ack;
-    ack.set_trust_epoch(epoch);
-    world.Step(ca::event::NodeAck{sessions[node], ack});
+    world.Step(ca::event::NodeAck{sessions[node], world.Holding(epoch)});
   }
   uint64_t Change() {
     ca::v1::RevokeRequest asked;

@@ -47,8 +47,7 @@ class FailoverWorld : public RotationWorld {
     return answer;
   }
   void Judged(const std::string& node, const trust::v1::CanaryVerdict& verdict) {
-    ca::v1::Ack ack;
-    ack.set_trust_epoch(held[node]);
+    ca::v1::Ack ack = Holding(held[node]);
     *ack.add_canaries() = verdict;
     Step(ca::event::NodeAck{sessions.at(node), ack});
   }

@@ -169,8 +169,7 @@ TEST_F(IssuerRotation, CountsNoNodeOfWhichNothingWasHeardSinceTheStart) {
 TEST_F(IssuerRotation, BelievesNoNodeThatRefusesOrHoldsAnEpochOfAnotherPast) {
   Do({Request::PREPARE, Request::DISTRIBUTE});
   const auto say = [&](uint64_t epoch, const std::string& refused) {
-    ca::v1::Ack ack;
-    ack.set_trust_epoch(epoch);
+    ca::v1::Ack ack = world.Holding(epoch);
     ack.set_refused(refused);
     world.Step(ca::event::NodeAck{world.sessions.at(world.nodes[1]), ack});
     Request request;

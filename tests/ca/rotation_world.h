@@ -31,9 +31,8 @@ class RotationWorld : public CoreWorld {
       if (asleep.count(node) > 0) continue;
       const ca::SessionId session = ++last_session;
       sessions[node] = session;
-      ca::v1::Hello hello;
+      ca::v1::Hello hello = HelloHolding(held[node]);
       hello.set_incarnation(core->registry().meta().incarnation());
-      hello.set_trust_epoch(held[node]);
       Hello(session, node, hello);
     }
     Acknowledge();
@@ -50,9 +49,7 @@ class RotationWorld : public CoreWorld {
       for (const ca::v1::CaMessage& message : pushed[session]) {
         if (message.has_trust()) held[node] = message.trust().epoch();
       }
-      ca::v1::Ack ack;
-      ack.set_trust_epoch(held[node]);
-      Step(ca::event::NodeAck{session, ack});
+      Step(ca::event::NodeAck{session, Holding(held[node])});
     }
   }
   void CrashAndRestart() {

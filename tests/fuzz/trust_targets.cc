@@ -233,6 +233,7 @@ void Trust(const TrustCase& offered) {
     held.cursor.signers = MakeSigners(offered.signers(), offered.threshold());
   }
   absl::Time now = test::kNow;
+  int life = 0;  // of the CA's store
   static const std::vector<std::string> rogue =
       test::Ders({Stranger().Leaf("/web").certificate, Stranger().active().certificate,
                   Stranger().root().certificate});
@@ -247,8 +248,9 @@ void Trust(const TrustCase& offered) {
     }
     for (const uint32_t number : offer.twins()) state.add_twins(TwinNumbered(number).der());
     now += absl::Seconds(offer.later_seconds());
-    const auto next = trust::AcceptTrust(
-        held, state, {.now = now, .epoch_may_regress = offer.epoch_may_regress()});
+    if (offer.epoch_may_regress()) ++life;
+    const auto next =
+        trust::AcceptTrust(held, state, {.now = now, .incarnation = absl::StrCat("life ", life)});
     if (!next.ok()) continue;
     Require(next->cursor.version >= held.cursor.version, "a pin set is never rolled back");
     Require(held.state == nullptr || offer.epoch_may_regress() ||

@@ -51,9 +51,8 @@ class TrustAcceptanceTest : public testing::Test {
     return message;
   }
   static absl::StatusOr<TrustHeld> Accept(const TrustHeld& held, const v1::TrustState& incoming,
-                                          bool epoch_may_regress = false) {
-    return AcceptTrust(held, incoming,
-                       {.now = kNow, .epoch_may_regress = epoch_may_regress, .skew = kSkew});
+                                          const std::string& incarnation = "") {
+    return AcceptTrust(held, incoming, {.now = kNow, .incarnation = incarnation, .skew = kSkew});
   }
   v1::SignersFile SignersFile(uint64_t minimum) const {
     v1::SignersFile file;
@@ -199,14 +198,49 @@ TEST_F(TrustAcceptanceTest, RefusesASetThatIsWithheldOrForged) {
 }
 
 TEST_F(TrustAcceptanceTest, RefusesTrustThatGoesBackOrComesFromElsewhere) {
-  ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(HeldZero(), Incoming(7)));
-  EXPECT_OK(Accept(held, Incoming(7)));
-  EXPECT_THAT(Accept(held, Incoming(6)), StatusIs(kPrecondition, "epoch 7 is held"));
-  ASSERT_OK_AND_ASSIGN(const TrustHeld again, Accept(held, Incoming(2), true));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(HeldZero(), Incoming(7), "first"));
+  EXPECT_OK(Accept(held, Incoming(7), "first"));
+  EXPECT_THAT(Accept(held, Incoming(6), "first"), StatusIs(kPrecondition, "epoch 7 is held"));
+  EXPECT_THAT(Accept(held, Incoming(6)), StatusIs(kPrecondition, "linchpin ca restored"));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld again, Accept(held, Incoming(2), "second"));
   EXPECT_EQ(again.state->epoch(), 2u);
+  EXPECT_EQ(again.incarnation, "second");
+  EXPECT_THAT(Accept(again, Incoming(1), "second"), StatusIs(kPrecondition, "epoch 2 is held"));
   v1::TrustState foreign = Incoming(8);
   foreign.set_trust_domain("elsewhere.org");
   EXPECT_THAT(Accept(held, foreign), StatusIs(kPrecondition, "elsewhere.org"));
+}
+
+// Its store is another's life: epochs may go back, and nothing that signers said does.
+TEST_F(TrustAcceptanceTest, AnotherLifeOfTheCaBringsBackNoPinSetAndNoSigner) {
+  ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(HeldZero(), Incoming(9, {Set(5)}), "first"));
+  v1::TrustState earlier = Incoming(1, {Set(4)});
+  const Certified rogue = authority_.MakeIssuer("rogue issuer");
+  earlier.add_declared_issuers(rogue.pin().bytes());
+  const absl::StatusOr<TrustHeld> after = Accept(held, earlier, "second");
+  if (after.ok()) {
+    EXPECT_EQ(after->cursor.version, 5u);
+    EXPECT_FALSE(after->state->IsIssuerPinned(rogue.pin()));
+    EXPECT_FALSE(after->set_zero);
+  }
+  EXPECT_FALSE(Accept(held,
+                      Incoming(1, {Sign(authority_.PinSetMessage(6, {"mallory"}, 1), {"mallory"})}),
+                      "second")
+                   .ok());
+}
+
+TEST_F(TrustAcceptanceTest, WhatWasOfferedIsKnownByItsContentAndNotByItsNumber) {
+  ASSERT_OK_AND_ASSIGN(const TrustHeld two, Accept(HeldZero(), Incoming(2, {Set(1), Set(2)}), "i"));
+  EXPECT_EQ(two.offered, OfferDigest(Incoming(2, {Set(2)}))) << "whoever held version 1 is offered";
+  EXPECT_NE(two.offered, OfferDigest(Incoming(3, {Set(2)})));
+  v1::TrustState another = Incoming(2, {Set(2)});
+  another.add_revocations()->set_serial("\x01");
+  EXPECT_NE(two.offered, OfferDigest(another));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld again, Accept(two, another, "i"));
+  EXPECT_EQ(again.offered, OfferDigest(another));
+  // What comes by another way is not what the CA says.
+  ASSERT_OK_AND_ASSIGN(const TrustHeld carried, Accept(again, another));
+  EXPECT_EQ(carried.offered, again.offered);
 }
 
 TEST_F(TrustAcceptanceTest, RefusesMalformedContentsWhole) {

@@ -13,8 +13,10 @@ namespace linchpin::bench {
 std::unique_ptr<NodeStream> NodeStream::Open(const Node& node) {
   std::unique_ptr<NodeStream> stream(new NodeStream(node));
   stream->held_.set_trust_epoch(node.trust.message.epoch());
+  stream->held_.set_trust_digest(node.trust.offered);
   ca::v1::Hello* hello = stream->writing_.mutable_hello();
   hello->set_trust_epoch(node.trust.message.epoch());
+  hello->set_trust_digest(node.trust.offered);
   hello->set_agent_version("bench");
   stream->stub_->async()->Sync(&stream->context_, stream.get());
   stream->AddHold();  // for the writes that come later
@@ -46,7 +48,8 @@ void NodeStream::OnReadDone(bool ok) {
 }
 
 void NodeStream::Accept(const trust::v1::TrustState& offered) {
-  auto accepted = trust::AcceptTrust(trust_, offered, {.now = base::SystemClock().Now()});
+  auto accepted = trust::AcceptTrust(
+      trust_, offered, {.now = base::SystemClock().Now(), .incarnation = reading_.incarnation()});
   if (!accepted.ok()) {
     held_.set_refused(std::string(accepted.status().message()));
     return;
@@ -54,6 +57,7 @@ void NodeStream::Accept(const trust::v1::TrustState& offered) {
   trust_ = *std::move(accepted);
   held_.clear_refused();
   held_.set_trust_epoch(trust_.message.epoch());
+  held_.set_trust_digest(trust_.offered);
   held_.set_pin_set_version(trust_.cursor.version);
 }
 

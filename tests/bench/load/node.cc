@@ -36,8 +36,9 @@ absl::StatusOr<trust::TrustHeld> TrustOf(const ca::v1::AttestResponse& attested,
   ASSIGN_OR_RETURN(
       const trust::TrustHeld first,
       trust::BeginSetZero(domain, ca_chain, {shown.back().public_key().pin()}, now, kSkew));
-  return trust::AcceptTrust(first, attested.trust(),
-                            {.now = now, .first_contact = true, .skew = kSkew});
+  return trust::AcceptTrust(
+      first, attested.trust(),
+      {.now = now, .first_contact = true, .incarnation = attested.incarnation(), .skew = kSkew});
 }
 
 // With the certificate of `attested`, over a connection that is made when it is first used.
