@@ -77,9 +77,28 @@ TEST_F(Away, UnderSetZeroAnIssuerThatWasNotDeclaredIsNamedAndTakenOnceItsPinIsGi
   EXPECT_FALSE(core->connected());
   EXPECT_TRUE(Alarmed("--ca-pin " + next_.pin().ToString()));
   options->ca_pins.push_back(next_.pin());
+  trust_at_attestation = WithNext(2);
   Restart();
   Advance(absl::Minutes(5));
   EXPECT_TRUE(core->connected());
+}
+
+// Its certificate is valid still: nothing but the stream tells it what the CA says.
+TEST_F(Away, UnderSetZeroWhatItContinuesWithIsNotWhatTheCaOffered) {
+  issuer = next_;
+  Leave();
+  Do(agent::event::TimerFired{});
+  EXPECT_FALSE(core->connected());
+  options->ca_pins.push_back(next_.pin());
+  ca_up = true;
+  hellos.clear();
+  Restart();
+  Advance(absl::Minutes(5));
+  ASSERT_TRUE(core->connected());
+  EXPECT_EQ(hellos.back().trust_epoch(), 1u);
+  EXPECT_EQ(hellos.back().trust_digest(), "") << "so that it is sent again";
+  SayTrust(WithNext(1), 3);
+  EXPECT_EQ(acks.back().trust_digest(), trust::OfferDigest(WithNext(1)));
 }
 
 TEST_F(Away, UnderSetZeroAnotherRootIsNotTakenWhateverIsPinned) {

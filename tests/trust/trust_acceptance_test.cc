@@ -230,10 +230,11 @@ TEST_F(TrustAcceptanceTest, AnotherLifeOfTheCaBringsBackNoPinSetAndNoSigner) {
 }
 
 TEST_F(TrustAcceptanceTest, WhatWasOfferedIsKnownByItsContentAndNotByItsNumber) {
-  ASSERT_OK_AND_ASSIGN(const TrustHeld two, Accept(HeldZero(), Incoming(2, {Set(1), Set(2)}), "i"));
-  EXPECT_EQ(two.offered, OfferDigest(Incoming(2, {Set(2)}))) << "whoever held version 1 is offered";
-  EXPECT_NE(two.offered, OfferDigest(Incoming(3, {Set(2)})));
-  v1::TrustState another = Incoming(2, {Set(2)});
+  const v1::SignedPinSet newest = Set(2);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld two, Accept(HeldZero(), Incoming(2, {Set(1), newest}), "i"));
+  EXPECT_EQ(two.offered, OfferDigest(Incoming(2, {newest}))) << "whoever held version 1 is offered";
+  EXPECT_NE(two.offered, OfferDigest(Incoming(3, {newest})));
+  v1::TrustState another = Incoming(2, {newest});
   another.add_revocations()->set_serial("\x01");
   EXPECT_NE(two.offered, OfferDigest(another));
   ASSERT_OK_AND_ASSIGN(const TrustHeld again, Accept(two, another, "i"));
