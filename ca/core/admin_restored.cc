@@ -12,7 +12,8 @@ namespace linchpin::ca {
 
 // A new incarnation: nodes take the trust state that this store has, whatever epoch they hold, and
 // are sent all that it has. Trust epochs count on from the copy's.
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const v1::DeclareRestoredRequest&) {
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,
+                                const v1::DeclareRestoredRequest&) {
   state::v1::Meta meta = tables.registry.meta();
   meta.set_incarnation(base::RandomBytes(tables.random, 16));
   Decision decision;
