@@ -35,6 +35,7 @@
 #include "ca/server/authority_setup.h"
 #include "ca/server/ca_server.h"
 #include "ca/server/config.h"
+#include "ca/server/waiting_server.h"
 #include "ca/store/sqlite_store.h"
 #include "kube/api_client.h"
 #include "rpc/grpc_log.h"
@@ -54,15 +55,24 @@ class StopSignal {
     asked_ = true;
     changed_.notify_all();
   }
-  void Wait() {
+  // False: what else was waited for has come first, once (see Go()).
+  bool Wait() {
     base::MutexLock lock(mutex_);
-    changed_.wait(lock, [this] { return asked_; });
+    changed_.wait(lock, [this] { return asked_ || go_; });
+    go_ = false;
+    return asked_;
+  }
+  void Go() {
+    base::MutexLock lock(mutex_);
+    go_ = true;
+    changed_.notify_all();
   }
 
  private:
   base::Mutex mutex_;
   base::CondVar changed_;
   bool asked_ = false;
+  bool go_ = false;
 };
 
 struct Metered {
@@ -145,6 +155,26 @@ absl::StatusOr<std::unique_ptr<NodeVerifier>> MakeKubernetesVerifier(
       std::move(api));
 }
 
+// At a first start under a root that is kept offline, until its certificates are here. False: it is
+// to stop before.
+absl::StatusOr<bool> WaitForCertificates(const CaSettings& settings, WaitingParts parts,
+                                         StopSignal& stop) {
+  ASSIGN_OR_RETURN(const AwaitedRows awaited, AwaitedAtStart(parts.store));
+  if (awaited.empty()) return true;
+  ASSIGN_OR_RETURN(const auto waiting, WaitingServer::Start(settings.admin_socket, settings.setup,
+                                                            parts, [&stop] { stop.Go(); }));
+  Metered metered;
+  if (settings.metrics != "off") {
+    auto started = base::MetricsServer::Start(settings.metrics, metered.metrics,
+                                              [] { return WaitingServer::WaitsFor(); });
+    if (started.ok()) metered.server = *std::move(started);
+  }
+  base::LogWarning(WaitingServer::WaitsFor(), {{"admin_socket", settings.admin_socket}});
+  // It may take days, and a service manager is not to lose its patience.
+  if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
+  return !stop.Wait();
+}
+
 absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSignal& stop) {
   RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
   ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
@@ -159,6 +189,9 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   if (!log->recovered().empty()) base::LogWarning(log->recovered());
   const base::Clock& clock = base::SystemClock();
   RETURN_IF_ERROR(SetUpAuthorities(*store, *keys, settings.setup, clock.Now()));
+  ASSIGN_OR_RETURN(const bool complete,
+                   WaitForCertificates(settings, {*store, *keys, clock}, stop));
+  if (!complete) return absl::OkStatus();
 
   Metered metered;
   DescribeMetrics(metered.metrics);
@@ -200,7 +233,8 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                             {"admin_socket", settings.admin_socket},
                             {"data_dir", settings.data_dir}});
   if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
-  stop.Wait();
+  while (!stop.Wait()) {
+  }
   (void)base::NotifyStopping();
   base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
   objects.source.reset();

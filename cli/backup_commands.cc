@@ -9,15 +9,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/random.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/key_files.h"
 #include "cli/output.h"
 #include "trust/canary.h"
+#include "trust/issuer_request.h"
 #include "x509/certificate_builder.h"
-#include "x509/certificate_request.h"
 
 namespace linchpin::cli {
 namespace {
@@ -40,27 +39,37 @@ std::string NewSerial() {
   return serial;
 }
 
-// As the issuer's own certificate names it: spiffe://NAME.
-absl::StatusOr<trust::TrustDomain> TrustDomainOf(const x509::Certificate& issuer) {
-  const std::vector<std::string>& names = issuer.fields().uri_sans;
-  const std::string name = names.empty() ? "" : names.front();
-  return trust::TrustDomain::FromName(absl::StripPrefix(name, "spiffe://"));
+// A root that is kept offline makes the certificate: it comes by ca import.
+void SayWhatIsAwaited(Session& session, const std::string& out) {
+  session.out << "the root is kept offline, and the certificate waits for it\n"
+              << "next: linchpin ca csr\n"
+              << "next: linchpin ca import FILE...\n"
+              << "next: linchpin ca backup create --out " << out << "\n";
 }
 
 // The key never leaves this program: the CA is sent a request, and what the key has signed.
 absl::Status Create(Session& session, const std::string& out) {
   ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyIn(session, out));
   ca::v1::CreateBackupRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_certificate_request(), x509::MakeCertificateRequest(key, ""));
+  ASSIGN_OR_RETURN(const ca::v1::Authorities authorities,
+                   CallCa(session, &AdminStub::GetAuthorities, ca::v1::GetAuthoritiesRequest()));
+  ASSIGN_OR_RETURN(const trust::TrustDomain trust_domain,
+                   trust::TrustDomain::FromName(authorities.trust_domain()));
+  ASSIGN_OR_RETURN(*request.mutable_certificate_request(),
+                   trust::MakeIssuerRequest(trust_domain, key));
   ASSIGN_OR_RETURN(const ca::v1::Authority certified,
                    CallCa(session, &AdminStub::CreateBackup, request));
+  if (certified.certificate().empty()) {
+    if (session.json()) return PrintJson(session, certified);
+    SayWhatIsAwaited(session, out);
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const x509::Certificate certificate,
                    x509::Certificate::FromDer(certified.certificate()));
   if (!(certificate.public_key() == key.public_key())) {
     return absl::InternalError(absl::StrCat("the CA certified another key than that in ", out));
   }
   ASSIGN_OR_RETURN(const x509::Certificate twin, x509::MakeTwin(certificate, key, NewSerial()));
-  ASSIGN_OR_RETURN(const trust::TrustDomain trust_domain, TrustDomainOf(certificate));
   ASSIGN_OR_RETURN(const x509::Certificate canary,
                    trust::MakeCanary(trust_domain, certificate, key, NewSerial()));
   ca::v1::FinishBackupRequest finish;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// ca pins, restored, backup; node token, list, forget.
+// ca pins, restored, csr, import, backup; node token, list, forget.
 #include <memory>
 #include <string>
 #include <utility>
@@ -123,6 +123,7 @@ void AddCaCommands(CLI::App& app, Session& session) {
   SetExamples(restored,
               "linchpin ca restored\n"
               "until linchpin coverage; do sleep 1; done");
+  AddOfflineCommands(*group, session);
   AddBackupCommands(*group, session);
 }
 

@@ -22,7 +22,8 @@ void AddCoverageCommand(CLI::App& app, Session& session);
 void AddRevokeCommands(CLI::App& app, Session& session);
 void AddBanCommand(CLI::App& group, Session& session);  // of `node`
 void AddPinsCommands(CLI::App& app, Session& session);
-void AddBackupCommands(CLI::App& group, Session& session);  // of `ca`
+void AddBackupCommands(CLI::App& group, Session& session);   // of `ca`
+void AddOfflineCommands(CLI::App& group, Session& session);  // of `ca`
 void AddFailoverCommand(CLI::App& app, Session& session);
 void AddRotateCommands(CLI::App& app, Session& session);
 void AddOperatorCommands(CLI::App& app, Session& session);

@@ -15,7 +15,6 @@
 #include "linchpin/agent/v1/mtls_context.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
 #include "linchpin/state/v1/agent_state.pb.h"
-#include "trust/pin_upkeep.h"
 #include "x509/key.h"
 
 namespace linchpin::agent {
@@ -129,7 +128,7 @@ struct ConsumerReported {
 
 // What lies in the files of --pin-set-file now; again whenever it changed.
 struct PinFilesRead {
-  absl::StatusOr<trust::Carriers> documents;
+  absl::StatusOr<trust::v1::PinDocuments> documents;
 };
 
 struct TimerFired {};

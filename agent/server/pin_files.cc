@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/durable_file.h"
 #include "base/status_macros.h"
+#include "trust/pin_upkeep.h"
 #include "trust/text.h"
 
 namespace linchpin::agent {
@@ -38,9 +39,10 @@ absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<trust::Carriers> PinFiles::Read() const {
+absl::StatusOr<trust::v1::PinDocuments> PinFiles::Read() const {
   ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesAt(path_));
-  trust::Carriers all;
+  trust::v1::PinDocuments all;
+  all.set_trust_domain(trust_domain_.name());
   for (const std::string& file : files) {
     ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
     trust::v1::PinDocuments documents;
@@ -54,19 +56,15 @@ absl::StatusOr<trust::Carriers> PinFiles::Read() const {
                                                         trust::Quoted(documents.trust_domain()),
                                                         ", expected ", trust_domain_.name()));
     }
-    all.push_back(std::move(documents));
+    all = trust::MergeDocuments(all, documents);
   }
   return all;
 }
 
-std::optional<absl::StatusOr<trust::Carriers>> PinFiles::Look() {
-  absl::StatusOr<trust::Carriers> read = Read();
-  std::string now = read.ok() ? "+" : absl::StrCat("-", read.status().message());
-  if (read.ok()) {
-    for (const trust::v1::PinDocuments& file : *read) {
-      absl::StrAppend(&now, file.ByteSizeLong(), ":", file.SerializeAsString());
-    }
-  }
+std::optional<absl::StatusOr<trust::v1::PinDocuments>> PinFiles::Look() {
+  absl::StatusOr<trust::v1::PinDocuments> read = Read();
+  std::string now = read.ok() ? absl::StrCat("+", read->SerializeAsString())
+                              : absl::StrCat("-", read.status().message());
   if (seen_ == now) return std::nullopt;
   seen_ = std::move(now);
   return read;

@@ -136,6 +136,9 @@ absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables&, absl::Time,
 BeginRotation WithMade(v1::RotateRequest asked, std::vector<Write> made);
 AddBackup WithMade(CertifyBackup asked, std::vector<Write> made);
 Failover WithMade(Failover asked, std::vector<Write> made);
+absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables&, absl::Time,
+                                                     const v1::ImportCertificatesRequest& asked);
+ImportMade WithMade(v1::ImportCertificatesRequest asked, std::vector<Write> made);
 
 // admin_rotation.cc: rotation.h decides.
 absl::StatusOr<v1::Rotation> Answer(const Tables&, absl::Time, const v1::GetRotationRequest&);
@@ -153,6 +156,12 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Fail
                                 const std::string& by);
 absl::StatusOr<v1::FailoverOutlook> Answer(const Tables&, absl::Time,
                                            const v1::GetFailoverRequest&);
+
+// admin_offline.cc: offline_root.h decides.
+absl::StatusOr<v1::AwaitedList> Answer(const Tables&, absl::Time, const v1::ListAwaitedRequest&);
+absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::ImportCertificatesRequest&);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const ImportMade& asked,
+                                const std::string& by);
 
 // admin_kubernetes.cc
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const ApplyKubernetes& asked);

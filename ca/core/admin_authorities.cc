@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
 #include "ca/core/backups.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "trust/text.h"
 
@@ -46,6 +47,7 @@ v1::Authority Describe(const Tables& tables, absl::Time now, const Authority& au
   message.set_not_before(absl::ToUnixSeconds(fields.not_before));
   message.set_not_after(absl::ToUnixSeconds(fields.not_after));
   message.set_leaving(IsLeaving(tables.registry, authority) || !IsToBePinned(tables, authority));
+  message.set_offline(IsOffline(authority));
   message.set_key_present(tables.keys.count(authority.key_name) > 0);
   message.set_warning(WarningOf(authority, tables.keys, now));
   if (&authority != &tables.authorities.active()) return message;

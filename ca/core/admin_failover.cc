@@ -9,6 +9,7 @@
 #include "ca/core/admin.h"
 #include "ca/core/backups.h"
 #include "ca/core/failover.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 
 namespace linchpin::ca {
@@ -20,6 +21,9 @@ Decision DescribedAs(std::vector<Write> batch, std::string pin_bytes) {
   decision.answer = [pin_bytes = std::move(pin_bytes)](const Tables& then, absl::Time now) {
     const Authority* found = then.authorities.FindIssuer(pin_bytes);
     auto answer = std::make_shared<v1::Authority>();
+    answer->set_kind("issuer");
+    answer->set_state("awaited");
+    answer->set_spki_sha256(pin_bytes);
     if (found != nullptr) *answer = Describe(then, now, *found);
     return answer;
   };
@@ -32,22 +36,26 @@ absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables& tables, absl:
                                                      const CertifyBackup& asked) {
   const x509::PublicKey& key = asked.request.public_key();
   if (FindBackup(tables.authorities, key.pin().bytes()) != nullptr) return std::nullopt;
-  return PlanBackup(tables, key, now);
+  if (tables.registry.awaited().count(AwaitedKey(key.pin().bytes())) > 0) return std::nullopt;
+  return PlanBackup(tables, key, asked.der, now);
 }
 
 AddBackup WithMade(CertifyBackup asked, std::vector<Write> made) {
   return {std::move(asked), std::move(made)};
 }
 
-// It has its certificate: an answer was lost.
+// It has its certificate, or waits for it: an answer was lost.
 absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const CertifyBackup& asked) {
   return DescribedAs({}, asked.request.public_key().pin().bytes());
 }
 
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AddBackup& asked) {
   const x509::PublicKey& key = asked.asked.request.public_key();
-  RETURN_IF_ERROR(PlanBackup(tables, key, now).status());  // again: the certificate took its time
-  return DescribedAs(asked.made, key.pin().bytes());
+  // Again: the certificate took its time.
+  RETURN_IF_ERROR(PlanBackup(tables, key, asked.asked.der, now).status());
+  std::vector<Write> batch = asked.made;
+  DropAwaited(tables.registry.awaited(), 0, &batch);  // one before it that nobody has certified
+  return DescribedAs(std::move(batch), key.pin().bytes());
 }
 
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,

@@ -67,6 +67,7 @@ struct BeginRotation {
 };
 struct CertifyBackup {
   x509::CertificateRequest request;
+  std::string der = {};  // of it
 };
 struct AddBackup {
   CertifyBackup asked;
@@ -76,8 +77,13 @@ struct Failover {
   v1::FailoverRequest asked;            // without the key
   std::optional<x509::PrivateKey> key;  // none: it is beside the CA
 };
+struct ImportMade {
+  v1::ImportCertificatesRequest asked;
+  std::vector<Write> made;  // records of what was certified
+};
 // What needs keys or certificates made before it is decided.
-using Planned = std::variant<v1::RotateRequest, CertifyBackup, Failover>;
+using Planned =
+    std::variant<v1::RotateRequest, CertifyBackup, Failover, v1::ImportCertificatesRequest>;
 
 struct CreateOperator {
   std::string by;
@@ -116,6 +122,7 @@ using AdminRequest = std::variant<
     Revoke, v1::ListRevocationsRequest, v1::ReadLogRequest, v1::VerifyLogRequest,
     v1::ReadChangesRequest, v1::GetRotationRequest, v1::RotateRequest, BeginRotation, CertifyBackup,
     AddBackup, v1::FinishBackupRequest, Failover, v1::GetFailoverRequest, CreateOperator,
-    RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest, ApplyKubernetes>;
+    RenewOperator, v1::ListOperatorsRequest, v1::DeleteOperatorRequest, ApplyKubernetes,
+    v1::ListAwaitedRequest, v1::ImportCertificatesRequest, ImportMade>;
 
 }  // namespace linchpin::ca

@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/canary.h"
@@ -87,7 +88,7 @@ const Authority* FindBackup(const Authorities& authorities, absl::string_view pi
 }
 
 absl::StatusOr<AuthorityPlan> PlanBackup(const Tables& tables, const x509::PublicKey& key,
-                                         absl::Time now) {
+                                         const std::string& request, absl::Time now) {
   size_t unfinished = 0;
   for (const Authority& authority : tables.authorities.all()) {
     if (IsBackup(authority) && !IsFinished(authority)) ++unfinished;
@@ -104,20 +105,19 @@ absl::StatusOr<AuthorityPlan> PlanBackup(const Tables& tables, const x509::Publi
                      "again for one of their key files"));
   }
   const Authority* root = tables.authorities.RootOf(tables.authorities.active());
-  const x509::CertificateFields& fields = root->certificate.fields();
-  if (fields.not_after - now < tables.options.profile.node_ttl) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the root ", fields.subject, " expires at ", trust::TimeText(fields.not_after),
-                     ", too soon for another issuer: linchpin rotate prepare --what root"));
-  }
+  RETURN_IF_ERROR(CheckRootLasts(tables.options.profile, *root, now));
   const std::string name =
       absl::StrCat("backup-", absl::BytesToHexString(key.pin().bytes().substr(0, 8)));
-  return AuthorityPlan{
-      .profile = tables.options.profile,
-      .authorities = {{.is_root = false, .state = kBackup, .key_name = name, .elsewhere = key}},
-      .root = root->certificate,
-      .root_key_name = root->key_name,
-      .withheld = true};
+  return AuthorityPlan{.profile = tables.options.profile,
+                       .authorities = {{.is_root = false,
+                                        .state = kBackup,
+                                        .key_name = name,
+                                        .elsewhere = key,
+                                        .awaits = IsOffline(*root),
+                                        .request = request}},
+                       .root = root->certificate,
+                       .root_key_name = root->key_name,
+                       .withheld = true};
 }
 
 absl::StatusOr<std::vector<Write>> FinishBackup(const Tables& tables,

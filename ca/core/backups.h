@@ -19,9 +19,10 @@
 
 namespace linchpin::ca {
 
+// `request` (DER) is for a root that is kept offline: then it is stored for that root to answer.
 // ALREADY_EXISTS: the key is another authority's; FAILED_PRECONDITION: the root ends too soon.
 absl::StatusOr<AuthorityPlan> PlanBackup(const Tables& tables, const x509::PublicKey& key,
-                                         absl::Time now);
+                                         const std::string& request, absl::Time now);
 // The backup issuer of this key that was certified already; null: none.
 const Authority* FindBackup(const Authorities& authorities, absl::string_view pin_bytes);
 // INVALID_ARGUMENT: it is no twin; NOT_FOUND: no such backup. Empty: it is finished already.

@@ -13,6 +13,7 @@
 #include "ca/core/ca_core.h"
 #include "ca/core/change_log.h"
 #include "ca/core/failover.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/operators.h"
 #include "ca/core/pin_sets.h"
 #include "ca/core/reply.h"
@@ -149,6 +150,9 @@ void CaCore::On(absl::Time now, event::KeysSeen event, Actions* out) {
   for (const Authority& authority : authorities_.all()) {
     if (authority.state != kRetired || keys_.count(authority.key_name) == 0) continue;
     out->push_back(action::DeleteKey{.key_name = authority.key_name});
+  }
+  for (const std::string& name : AbandonedKeys(registry_, authorities_)) {
+    if (keys_.count(name) > 0) out->push_back(action::DeleteKey{.key_name = name});
   }
   const std::vector<std::string> before = std::exchange(warned_, Warnings(now));
   for (const std::string& warning : warned_) {

@@ -56,7 +56,7 @@ const google::protobuf::Message* Held(const Registry& registry, const std::strin
   for (const google::protobuf::Message* found :
        {Find(registry.authorities(), key), Find(registry.tokens(), key),
         Find(registry.revocations(), key), Find(registry.epochs(), key), Find(registry.seen(), key),
-        Find(registry.rotations(), key)}) {
+        Find(registry.rotations(), key), Find(registry.awaited(), key)}) {
     if (found != nullptr) return found;
   }
   return nullptr;

@@ -4,6 +4,7 @@
 #include "ca/core/failover.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "base/status_macros.h"
 #include "ca/core/backups.h"
 #include "ca/core/coverage_gate.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -115,21 +117,31 @@ uint64_t TrustedFrom(const Tables& tables, const Authority& backup) {
   return from > 0 ? from : tables.registry.trust().record.epoch();
 }
 
-// The gate of this backup: all trust it, and nobody has refused its canary.
-v1::RotationGate GateOfBackup(const Tables& tables, const state::v1::RotationRecord& rotation,
-                              const Authority& backup, absl::Time now) {
-  v1::RotationGate gate = GateOf(tables, rotation, TrustedFrom(tables, backup), now);
+// Why nodes would refuse what this backup signs, by node id, for those that are waited for and have
+// said so of its canary.
+std::map<std::string, std::string> Refusing(const Tables& tables, const Authority& backup,
+                                            absl::Time now) {
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
   const std::string pin = backup.certificate.public_key().pin().bytes();
-  std::set<std::string> named(gate.excepted().begin(), gate.excepted().end());
-  for (const v1::LateNode& late : gate.late()) named.insert(late.node_id());
-  const std::set<std::string> except(rotation.except().begin(), rotation.except().end());
+  std::map<std::string, std::string> refusing;
   for (const auto& [node_id, holds] : tables.coverage.nodes()) {
     const auto judged = holds.canaries.find(pin);
     if (judged == holds.canaries.end() || judged->second.empty()) continue;
     const auto* row = tables.registry.FindNode(node_id);
-    if (row == nullptr || row->record.state() != "attested" || named.count(node_id) > 0) continue;
-    const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
-    if (!Counts(view, row->record, now)) continue;
+    if (row == nullptr || row->record.state() != "attested") continue;
+    if (Counts(view, row->record, now)) refusing.emplace(node_id, judged->second);
+  }
+  return refusing;
+}
+
+// The gate of this backup: all trust it, and nobody has refused its canary.
+v1::RotationGate GateOfBackup(const Tables& tables, const state::v1::RotationRecord& rotation,
+                              const Authority& backup, absl::Time now) {
+  v1::RotationGate gate = GateOf(tables, rotation, TrustedFrom(tables, backup), now);
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+  const std::set<std::string> except(rotation.except().begin(), rotation.except().end());
+  for (const auto& [node_id, why] : Refusing(tables, backup, now)) {
+    if (!Covers(view, node_id, gate.epoch(), now)) continue;  // it is missing already
     gate.set_covered(gate.covered() - 1);
     if (except.count(node_id) > 0) {
       gate.set_nodes(gate.nodes() - 1);
@@ -139,9 +151,20 @@ v1::RotationGate GateOfBackup(const Tables& tables, const state::v1::RotationRec
     gate.set_open(false);
     v1::LateNode* late = gate.add_late();
     late->set_node_id(node_id);
-    late->set_why(absl::StrCat("refuses the backup's canary: ", judged->second));
+    late->set_why(absl::StrCat("refuses the backup's canary: ", why));
   }
   return gate;
+}
+
+// All who are missing, not only those that a gate names.
+void ExceptAllMissing(const Tables& tables, const Authority& backup, absl::Time now,
+                      state::v1::RotationRecord* rotation) {
+  std::set<std::string> except(rotation->except().begin(), rotation->except().end());
+  const Gate gate = AskGate({tables.registry, tables.coverage, tables.outstanding},
+                            TrustedFrom(tables, backup), now);
+  for (const Missing& missing : gate.missing) except.insert(missing.node_id);
+  for (const auto& [node_id, why] : Refusing(tables, backup, now)) except.insert(node_id);
+  rotation->mutable_except()->Assign(except.begin(), except.end());
 }
 
 struct Checked {
@@ -185,9 +208,7 @@ absl::StatusOr<Checked> Check(const Tables& tables, const Failover& asked, absl:
   checked.gate = GateOfBackup(tables, rotation, *checked.backup, now);
   if (!checked.gate.open() && asked.asked.now()) {
     // Each by name, as if it had been written out: the next gate waits for the others only.
-    std::set<std::string> except(rotation.except().begin(), rotation.except().end());
-    for (const v1::LateNode& late : checked.gate.late()) except.insert(late.node_id());
-    rotation.mutable_except()->Assign(except.begin(), except.end());
+    ExceptAllMissing(tables, *checked.backup, now, &rotation);
     checked.gate = GateOfBackup(tables, rotation, *checked.backup, now);
     checked.gate.set_open(true);
   }
@@ -237,8 +258,10 @@ std::vector<Write> EndRotation(const Tables& tables, const std::string& by, absl
     draft.SetState(key, kRetired);
     given_up->insert(key);
   }
-  return draft.Reach(v1::ABORTED, by, "ended by a failover, which goes on from here",
-                     v1::RotationGate(), now);
+  std::vector<Write> batch = draft.Reach(
+      v1::ABORTED, by, "ended by a failover, which goes on from here", v1::RotationGate(), now);
+  DropAwaited(tables.registry.awaited(), row->record.number(), &batch);
+  return batch;
 }
 
 }  // namespace

@@ -10,6 +10,10 @@
 #include "ca/core/authorities.h"
 #include "ca/core/registry.h"
 #include "trust/canary.h"
+#include "trust/issuer_request.h"
+#include "trust/pin_set.h"
+#include "trust/text.h"
+#include "trust/trust_state.h"
 
 namespace linchpin::ca {
 namespace {
@@ -33,49 +37,145 @@ state::v1::AuthorityRecord RecordOf(const NewAuthority& made, const x509::Certif
   return record;
 }
 
+// The request that a root which is kept offline is to answer.
+absl::StatusOr<Write> AskFor(const AuthorityPlan& plan, const NewAuthority& wanted,
+                             const KeysByName& keys, absl::Time now) {
+  state::v1::AwaitedRecord record;
+  record.set_state(wanted.state);
+  record.set_key_name(wanted.key_name);
+  record.set_elsewhere(wanted.elsewhere.has_value());
+  record.set_asked_at(absl::ToUnixSeconds(now));
+  record.set_rotation(plan.rotation);
+  std::string pin;
+  if (wanted.elsewhere.has_value()) {
+    pin = wanted.elsewhere->pin().bytes();
+    record.set_certificate_request(wanted.request);
+  } else {
+    ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
+    pin = key.public_key().pin().bytes();
+    ASSIGN_OR_RETURN(*record.mutable_certificate_request(),
+                     trust::MakeIssuerRequest(plan.profile.trust_domain, key));
+  }
+  return Write{.key = AwaitedKey(pin), .value = record.SerializeAsString(), .expected = 0};
+}
+
+// What agents will think of what this issuer signs, before any is given it.
+absl::Status JudgeUnderRoot(const Profile& profile, const x509::Certificate& root,
+                            const x509::Certificate& issuer, const x509::Certificate& canary,
+                            absl::Time now) {
+  trust::TrustStateParts parts{
+      .trust_domain = profile.trust_domain,
+      .epoch = 1,
+      .anchors = {root},
+      .issuers = {issuer},
+      .pins = trust::SetZero({root.public_key().pin()}, {issuer.public_key().pin()}),
+      .revocations = {}};
+  ASSIGN_OR_RETURN(const auto state, trust::TrustState::Make(std::move(parts)));
+  google::protobuf::RepeatedPtrField<trust::v1::Canary> canaries;
+  trust::v1::Canary* one = canaries.Add();
+  one->set_issuer_key_sha256(issuer.public_key().pin().bytes());
+  one->set_leaf(canary.der());
+  const std::vector<trust::v1::CanaryVerdict> verdicts = trust::JudgeCanaries(state, canaries, now);
+  if (verdicts.size() == 1 && verdicts[0].good()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the certificate ", trust::Quoted(issuer.fields().subject),
+                   " is not taken: agents would refuse what it signs: ",
+                   verdicts.empty() ? "" : verdicts[0].why(), "; nothing was imported"));
+}
+
+// Certificates and what is made while the key is at hand.
+struct Made {
+  x509::Certificate certificate;
+  std::string twin = {};
+  std::string canary = {};
+};
+
+class Maker {
+ public:
+  Maker(const AuthorityPlan& plan, const KeysByName& keys, absl::Time now, base::Random& random)
+      : plan_(plan),
+        keys_(keys),
+        now_(now),
+        random_(random),
+        root_(plan.root),
+        root_key_name_(plan.root_key_name) {}
+
+  absl::StatusOr<Made> Make(const NewAuthority& wanted) {
+    if (wanted.is_root) return MakeRoot(wanted);
+    if (!root_.has_value()) {
+      return absl::InternalError(absl::StrCat("no root for the issuer ", wanted.key_name));
+    }
+    if (wanted.elsewhere.has_value()) {
+      ASSIGN_OR_RETURN(x509::Certificate certificate, Certify(wanted, *wanted.elsewhere));
+      return Made{std::move(certificate)};
+    }
+    ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys_, wanted.key_name));
+    ASSIGN_OR_RETURN(x509::Certificate certificate, Certify(wanted, key.public_key()));
+    Made made{std::move(certificate)};
+    ASSIGN_OR_RETURN(const x509::Certificate twin,
+                     x509::MakeTwin(made.certificate, key, NewSerial(random_)));
+    made.twin = twin.der();
+    if (wanted.state != kBackup && !wanted.certified.has_value()) return made;
+    ASSIGN_OR_RETURN(
+        const x509::Certificate canary,
+        trust::MakeCanary(plan_.profile.trust_domain, made.certificate, key, NewSerial(random_)));
+    if (wanted.certified.has_value()) {
+      RETURN_IF_ERROR(JudgeUnderRoot(plan_.profile, *root_, made.certificate, canary, now_));
+    }
+    if (wanted.state == kBackup) made.canary = canary.der();
+    return made;
+  }
+
+ private:
+  absl::StatusOr<Made> MakeRoot(const NewAuthority& wanted) {
+    root_ = wanted.certified;
+    root_key_name_ = wanted.key_name;
+    if (root_.has_value()) return Made{*root_};
+    ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys_, wanted.key_name));
+    ASSIGN_OR_RETURN(root_,
+                     x509::SelfSign(RootSpec(plan_.profile, key.public_key(), now_, random_), key));
+    return Made{*root_};
+  }
+
+  absl::StatusOr<x509::Certificate> Certify(const NewAuthority& wanted,
+                                            const x509::PublicKey& key) {
+    if (wanted.certified.has_value()) {
+      if (wanted.certified->public_key() == key) return *wanted.certified;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the key ", wanted.key_name, " is not the one that was certified; nothing was made"));
+    }
+    ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys_, root_key_name_));
+    return x509::SignCertificate(IssuerSpec(plan_.profile, key, *root_, now_, random_), key, *root_,
+                                 root_key);
+  }
+
+  const AuthorityPlan& plan_;
+  const KeysByName& keys_;
+  const absl::Time now_;
+  base::Random& random_;
+  std::optional<x509::Certificate> root_;
+  std::string root_key_name_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
                                                    const KeysByName& keys, absl::Time now,
                                                    base::Random& random) {
   std::vector<Write> writes;
-  std::optional<x509::Certificate> root = plan.root;
-  std::string root_key_name = plan.root_key_name;
+  Maker maker(plan, keys, now, random);
   for (const NewAuthority& wanted : plan.authorities) {
-    std::optional<x509::Certificate> certificate;
-    std::string twin, canary;
-    if (wanted.elsewhere.has_value() && root.has_value()) {
-      ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys, root_key_name));
-      const auto spec = IssuerSpec(plan.profile, *wanted.elsewhere, *root, now, random);
-      ASSIGN_OR_RETURN(certificate,
-                       x509::SignCertificate(spec, *wanted.elsewhere, *root, root_key));
-    } else if (wanted.is_root) {
-      ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
-      ASSIGN_OR_RETURN(certificate,
-                       x509::SelfSign(RootSpec(plan.profile, key.public_key(), now, random), key));
-      root = certificate;
-      root_key_name = wanted.key_name;
-    } else if (root.has_value()) {
-      ASSIGN_OR_RETURN(const x509::PrivateKey key, KeyOf(keys, wanted.key_name));
-      ASSIGN_OR_RETURN(const x509::PrivateKey root_key, KeyOf(keys, root_key_name));
-      const auto spec = IssuerSpec(plan.profile, key.public_key(), *root, now, random);
-      ASSIGN_OR_RETURN(certificate, x509::SignCertificate(spec, key.public_key(), *root, root_key));
-      ASSIGN_OR_RETURN(const x509::Certificate made,
-                       x509::MakeTwin(*certificate, key, NewSerial(random)));
-      twin = made.der();
-      if (wanted.state == kBackup) {
-        ASSIGN_OR_RETURN(
-            const x509::Certificate leaf,
-            trust::MakeCanary(plan.profile.trust_domain, *certificate, key, NewSerial(random)));
-        canary = leaf.der();
-      }
-    } else {
-      return absl::InternalError(absl::StrCat("no root for the issuer ", wanted.key_name));
+    if (wanted.awaits) {
+      ASSIGN_OR_RETURN(Write asked, AskFor(plan, wanted, keys, now));
+      writes.push_back(std::move(asked));
+      continue;
     }
-    state::v1::AuthorityRecord record = RecordOf(wanted, *certificate, now, plan.withheld);
-    record.set_twin(std::move(twin));
-    record.set_canary(std::move(canary));
-    writes.push_back({.key = AuthorityKey(wanted.is_root, certificate->public_key().pin().bytes()),
+    ASSIGN_OR_RETURN(Made made, maker.Make(wanted));
+    state::v1::AuthorityRecord record = RecordOf(wanted, made.certificate, now, plan.withheld);
+    record.set_twin(std::move(made.twin));
+    record.set_canary(std::move(made.canary));
+    const std::string pin = made.certificate.public_key().pin().bytes();
+    writes.push_back({.key = AuthorityKey(wanted.is_root, pin),
                       .value = record.SerializeAsString(),
                       .expected = 0});
   }
@@ -92,13 +192,15 @@ AuthorityPlan FirstAuthorities(const Profile& profile) {
           .withheld = false};
 }
 
-absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
-                                                absl::Time now, base::Random& random) {
-  ASSIGN_OR_RETURN(std::vector<Write> made, MakeAuthorities(FirstAuthorities(profile),
-                                                            {{kRootKeyName, keys.root},
-                                                             {kActiveKeyName, keys.active},
-                                                             {kBackupKeyName, keys.backup}},
-                                                            now, random));
+AuthorityPlan FirstRequests(const Profile& profile) {
+  AuthorityPlan plan = FirstAuthorities(profile);
+  plan.authorities.erase(plan.authorities.begin());
+  for (NewAuthority& issuer : plan.authorities) issuer.awaits = true;
+  return plan;
+}
+
+std::vector<Write> FirstRecordsOf(const Profile& profile, std::vector<Write> made,
+                                  base::Random& random) {
   state::v1::Meta meta;
   meta.set_format(Registry::kFormat);
   meta.set_trust_domain(profile.trust_domain.name());
@@ -110,6 +212,16 @@ absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const Fi
   batch.push_back({.key = kTrustKey, .value = trust.SerializeAsString(), .expected = 0});
   for (Write& write : made) batch.push_back(std::move(write));
   return batch;
+}
+
+absl::StatusOr<std::vector<Write>> FirstRecords(const Profile& profile, const FirstKeys& keys,
+                                                absl::Time now, base::Random& random) {
+  ASSIGN_OR_RETURN(std::vector<Write> made, MakeAuthorities(FirstAuthorities(profile),
+                                                            {{kRootKeyName, keys.root},
+                                                             {kActiveKeyName, keys.active},
+                                                             {kBackupKeyName, keys.backup}},
+                                                            now, random));
+  return FirstRecordsOf(profile, std::move(made), random);
 }
 
 }  // namespace linchpin::ca

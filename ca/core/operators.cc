@@ -87,6 +87,11 @@ struct Methods {
   absl::string_view operator()(const AddBackup&) { return "CreateBackup"; }
   absl::string_view operator()(const v1::FinishBackupRequest&) { return "FinishBackup"; }
   absl::string_view operator()(const Failover&) { return "Failover"; }
+  absl::string_view operator()(const v1::ListAwaitedRequest&) { return "ListAwaited"; }
+  absl::string_view operator()(const v1::ImportCertificatesRequest&) {
+    return "ImportCertificates";
+  }
+  absl::string_view operator()(const ImportMade&) { return "ImportCertificates"; }
   absl::string_view operator()(const v1::GetFailoverRequest&) { return "GetFailover"; }
   absl::string_view operator()(const v1::CoverageHistoryRequest&) { return "GetCoverageHistory"; }
   absl::string_view operator()(const v1::RevokeRequest&) { return "Revoke"; }

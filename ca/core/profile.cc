@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "trust/issuer_request.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -83,7 +84,7 @@ x509::CertificateSpec IssuerSpec(const Profile& profile, const x509::PublicKey& 
                                  base::Random& random) {
   x509::CertificateSpec spec;
   spec.organization = profile.trust_domain.name().substr(0, 64);
-  spec.common_name = absl::StrCat("Linchpin issuer ", ShortName(key));
+  spec.common_name = trust::IssuerName(key);
   spec.serial = NewSerial(random);
   spec.not_before = std::max(WholeSeconds(now - profile.backdate), root.fields().not_before);
   spec.not_after = std::min(WholeSeconds(now + profile.issuer_ttl), root.fields().not_after);

@@ -27,6 +27,7 @@ struct Profile {
   absl::Duration node_ttl = absl::Hours(24);
   absl::Duration backdate = absl::Seconds(60);    // of everything; may be 0
   x509::KeyType key_type = x509::KeyType::kP256;  // of authorities
+  bool external_root = false;                     // new roots are made, and kept, elsewhere
 
   // INVALID_ARGUMENT names the lifetime that is too short, or longer than what it must nest in.
   absl::Status Check() const;

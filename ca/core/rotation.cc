@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "ca/core/change_log.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/spiffe_id.h"
 #include "trust/text.h"
@@ -213,9 +214,18 @@ Batch TakeBackDrop(const Deciding& on, RotationDraft draft) {
                      on.now);
 }
 
+// The keys that were made for it are given up.
+Batch AbortAwaiting(const Deciding& on, RotationDraft draft) {
+  std::vector<Write> batch = draft.Reach(v1::ABORTED, on.by, "", kNoGate, on.now);
+  DropAwaited(on.tables.registry.awaited(), on.row.record.number(), &batch);
+  return batch;
+}
+
 Batch Abort(const Deciding& on, RotationDraft draft) {
   const state::v1::RotationRecord& before = on.row.record;
   switch (before.step()) {
+    case v1::AWAITING_CERTIFICATE:
+      return AbortAwaiting(on, std::move(draft));
     case v1::PREPARED:
     case v1::AWAITING_SIGNATURES_TO_DISTRIBUTE:
       for (const std::string& key : before.new_keys()) draft.SetState(key, kRetired);

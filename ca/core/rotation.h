@@ -5,6 +5,7 @@
 //
 //   prepare -> distribute -> activate -> drain -> drop -> done
 //
+// Under a root that is kept offline, prepare waits for its certificates (offline_root.h).
 // What nodes trust grows before anything is issued from it, and shrinks after nothing issued from
 // it is valid. So distribute makes the new keys trusted; activate waits until they are in force
 // everywhere and makes the new issuer sign; drain waits until no certificate of the old issuer is
@@ -43,6 +44,9 @@ absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
                                                  const v1::RotateRequest& request,
                                                  const std::string& by, std::vector<Write> made,
                                                  absl::Time now);
+// The certificates that it waited for have come: `made` are the records of what came of them.
+absl::StatusOr<std::vector<Write>> ContinueRotation(const Tables& tables, const std::string& by,
+                                                    std::vector<Write> made, absl::Time now);
 // Every other step. FAILED_PRECONDITION: it is not its turn, or its gate is closed, and says what
 // it waits for and what to do.
 absl::StatusOr<std::vector<Write>> DecideRotation(const Tables& tables,

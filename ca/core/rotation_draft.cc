@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "ca/core/coverage_gate.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::ca {
@@ -141,7 +140,7 @@ absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
     const std::string pin = authority->certificate.public_key().pin().bytes();
     last = std::max(last, tables.outstanding.UnderIssuer(pin));
   }
-  return last + std::min(kClocksDiffer, tables.options.profile.leaf_ttl);
+  return last;
 }
 
 absl::Time DeadlineFor(const Profile& profile, const Authority& issuer) {
@@ -174,6 +173,8 @@ std::string NameOf(const state::v1::RotationRecord& rotation) {
 
 absl::string_view StepName(v1::RotationStep step) {
   switch (step) {
+    case v1::AWAITING_CERTIFICATE:
+      return "awaiting_certificate";
     case v1::PREPARED:
       return "prepared";
     case v1::AWAITING_SIGNATURES_TO_DISTRIBUTE:

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -65,6 +66,30 @@ std::vector<std::string> OldKeys(const Authorities& authorities, const std::stri
   return keys;
 }
 
+// What comes and what goes, as it is now.
+void SetKeys(const Tables& tables, const std::vector<Write>& made,
+             state::v1::RotationRecord* rotation) {
+  for (const Write& write : made) rotation->add_new_keys(write.key);
+  for (std::string& key : OldKeys(tables.authorities, rotation->what())) {
+    rotation->add_old_keys(std::move(key));
+  }
+  if (const Authority* old = SignerAmong(tables.authorities, rotation->old_keys())) {
+    rotation->set_deadline(absl::ToUnixSeconds(DeadlineFor(tables.options.profile, *old)));
+  }
+}
+
+// Were certificates only asked for?
+bool AddAwaitedKeys(const std::vector<Write>& made, state::v1::RotationRecord* rotation) {
+  for (const Write& write : made) {
+    state::v1::AwaitedRecord record;
+    if (!absl::StartsWith(write.key, kAwaitedPrefix)) continue;
+    if (write.value.has_value() && record.ParseFromString(*write.value)) {
+      rotation->add_awaited_keys(record.key_name());
+    }
+  }
+  return rotation->awaited_keys_size() > 0;
+}
+
 // Retired ones that not even a node that comes back with its old certificate needs.
 void PruneRetired(const Tables& tables, absl::Time now, std::vector<Write>* batch) {
   for (const Authority& authority : tables.authorities.all()) {
@@ -96,22 +121,21 @@ absl::StatusOr<AuthorityPlan> PlanRotation(const Tables& tables, const v1::Rotat
                      .root_key_name = "",
                      .withheld = true};
   if (request.what() == kSigners) return plan;
-  if (request.what() == kRoot) {
-    plan.authorities = {
-        {.is_root = true, .state = kPrepared, .key_name = absl::StrCat("root-", number + 1)},
-        {.is_root = false, .state = kPrepared, .key_name = issuer},
-        {.is_root = false, .state = kBackup, .key_name = issuer + "-backup"}};
+  const Authority* root = tables.authorities.RootOf(tables.authorities.active());
+  const bool of_root = request.what() == kRoot;
+  const bool offline = of_root ? tables.options.profile.external_root : IsOffline(*root);
+  plan.rotation = number;
+  plan.authorities = {
+      {.is_root = false, .state = kPrepared, .key_name = issuer, .awaits = offline},
+      {.is_root = false, .state = kBackup, .key_name = issuer + "-backup", .awaits = offline}};
+  if (of_root) {
+    if (offline) return plan;  // the root comes with the certificates that it makes
+    plan.authorities.insert(
+        plan.authorities.begin(),
+        {.is_root = true, .state = kPrepared, .key_name = absl::StrCat("root-", number + 1)});
     return plan;
   }
-  const Authority* root = tables.authorities.RootOf(tables.authorities.active());
-  const x509::CertificateFields& fields = root->certificate.fields();
-  if (fields.not_after - now < tables.options.profile.node_ttl) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the root ", fields.subject, " expires at ", trust::TimeText(fields.not_after),
-                     ", too soon for another issuer: linchpin rotate prepare --what root"));
-  }
-  plan.authorities = {{.is_root = false, .state = kPrepared, .key_name = issuer},
-                      {.is_root = false, .state = kBackup, .key_name = issuer + "-backup"}};
+  RETURN_IF_ERROR(CheckRootLasts(tables.options.profile, *root, now));
   plan.root = root->certificate;
   plan.root_key_name = root->key_name;
   return plan;
@@ -128,19 +152,15 @@ absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
   row.record.set_started_by(by);
   row.record.set_started_at(absl::ToUnixSeconds(now));
   row.record.set_on_deadline(request.on_deadline().empty() ? kHold : request.on_deadline());
-  for (const Write& write : made) row.record.add_new_keys(write.key);
-  for (std::string& key : OldKeys(tables.authorities, request.what())) {
-    row.record.add_old_keys(std::move(key));
-  }
-  const auto& old_keys = row.record.old_keys();
-  if (const Authority* old = SignerAmong(tables.authorities, old_keys)) {
-    row.record.set_deadline(absl::ToUnixSeconds(DeadlineFor(tables.options.profile, *old)));
+  v1::RotationStep step = v1::PREPARED;
+  if (request.what() == kSigners) step = v1::AWAITING_SIGNATURES_TO_DISTRIBUTE;
+  if (AddAwaitedKeys(made, &row.record)) {
+    step = v1::AWAITING_CERTIFICATE;
+  } else {
+    SetKeys(tables, made, &row.record);
   }
   RotationDraft draft(tables, row);
-  const bool of_signers = request.what() == kSigners;
-  std::vector<Write> batch =
-      draft.Reach(of_signers ? v1::AWAITING_SIGNATURES_TO_DISTRIBUTE : v1::PREPARED, by, "",
-                  v1::RotationGate(), now);
+  std::vector<Write> batch = draft.Reach(step, by, "", v1::RotationGate(), now);
   for (Write& write : made) batch.push_back(std::move(write));
   PruneRetired(tables, now, &batch);
   const std::string oldest =
@@ -149,6 +169,20 @@ absl::StatusOr<std::vector<Write>> StartRotation(const Tables& tables,
     if (key > oldest) break;
     batch.push_back({.key = key, .value = std::nullopt, .expected = old.revision});
   }
+  return batch;
+}
+
+absl::StatusOr<std::vector<Write>> ContinueRotation(const Tables& tables, const std::string& by,
+                                                    std::vector<Write> made, absl::Time now) {
+  const auto* row = CurrentRotation(tables.registry);
+  if (row == nullptr || row->record.step() != v1::AWAITING_CERTIFICATE) {
+    return absl::FailedPreconditionError(
+        "no rotation waits for certificates any more; see linchpin rotate status");
+  }
+  RotationDraft draft(tables, *row);
+  SetKeys(tables, made, &draft.rotation);
+  std::vector<Write> batch = draft.Reach(v1::PREPARED, by, "", v1::RotationGate(), now);
+  for (Write& write : made) batch.push_back(std::move(write));
   return batch;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -43,6 +44,15 @@ Outlook AwaitsSignatures(const Tables& tables, absl::string_view what,
            absl::StrCat("linchpin pins publish ", file)}};
 }
 
+Outlook AwaitsCertificates(const Tables& tables, const v1::Rotation& shown) {
+  const std::string root = DescribeAwaited(tables).root_subject();
+  return {absl::StrCat(shown.awaited_size(), " certificates by ",
+                       root.empty() ? "the new root, which comes with them"
+                                    : absl::StrCat("the root ", root),
+                       ", which is kept offline"),
+          {"linchpin ca csr --out DIR", "linchpin ca import FILE...", "linchpin rotate abort"}};
+}
+
 std::string Missing(const v1::RotationGate& gate) {
   return absl::StrCat("trust epoch ", gate.epoch(),
                       " in force everywhere: ", gate.nodes() - gate.covered(), " of ", gate.nodes(),
@@ -68,6 +78,8 @@ Outlook OutlookOf(const Tables& tables, const state::v1::RotationRecord& rotatio
                   const v1::Rotation& shown, absl::Time now) {
   const bool of_signers = rotation.what() == kSigners;
   switch (rotation.step()) {
+    case v1::AWAITING_CERTIFICATE:
+      return AwaitsCertificates(tables, shown);
     case v1::PREPARED:
       return {"", {"linchpin rotate distribute"}};
     case v1::AWAITING_SIGNATURES_TO_DISTRIBUTE:
@@ -177,6 +189,9 @@ v1::Rotation DescribeRotation(const Tables& tables, absl::Time now) {
   *shown.mutable_history() = rotation.history();
   AddPins(tables, rotation.new_keys(), shown.mutable_new_pins());
   AddPins(tables, rotation.old_keys(), shown.mutable_old_pins());
+  if (rotation.step() == v1::AWAITING_CERTIFICATE) {
+    DescribeAwaited(tables.registry.awaited(), shown.mutable_awaited());
+  }
   const uint64_t epoch = AwaitedEpoch(rotation);
   if (epoch > 0) *shown.mutable_gate() = GateOf(tables, rotation, epoch, now);
   const Authority* old = SignerAmong(tables.authorities, rotation.old_keys());

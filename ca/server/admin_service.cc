@@ -204,7 +204,19 @@ Reactor* AdminServiceImpl::CreateBackup(Context* context, const v1::CreateBackup
                                         v1::Authority* response) {
   auto parsed = x509::CertificateRequest::FromDer(request->certificate_request());
   if (!parsed.ok()) return FinishNow(context->DefaultReactor(), parsed.status());
-  return Hand(context, ca::CertifyBackup{*std::move(parsed)}, response);
+  return Hand(context, ca::CertifyBackup{*std::move(parsed), request->certificate_request()},
+              response);
+}
+
+Reactor* AdminServiceImpl::ListAwaited(Context* context, const v1::ListAwaitedRequest* request,
+                                       v1::AwaitedList* response) {
+  return Hand(context, *request, response);
+}
+
+Reactor* AdminServiceImpl::ImportCertificates(Context* context,
+                                              const v1::ImportCertificatesRequest* request,
+                                              v1::ImportedCertificates* response) {
+  return Hand(context, *request, response);
 }
 
 Reactor* AdminServiceImpl::FinishBackup(Context* context, const v1::FinishBackupRequest* request,

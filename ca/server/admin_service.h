@@ -46,6 +46,9 @@ class AdminServiceImpl final : public v1::AdminService::CallbackService {
   Reactor* Rotate(Context*, const v1::RotateRequest*, v1::Rotation*) override;
   Reactor* CreateBackup(Context*, const v1::CreateBackupRequest*, v1::Authority*) override;
   Reactor* FinishBackup(Context*, const v1::FinishBackupRequest*, v1::Authority*) override;
+  Reactor* ListAwaited(Context*, const v1::ListAwaitedRequest*, v1::AwaitedList*) override;
+  Reactor* ImportCertificates(Context*, const v1::ImportCertificatesRequest*,
+                              v1::ImportedCertificates*) override;
   Reactor* Failover(Context*, const v1::FailoverRequest*, v1::Rotation*) override;
   Reactor* GetFailover(Context*, const v1::GetFailoverRequest*, v1::FailoverOutlook*) override;
   Reactor* GetRotation(Context*, const v1::GetRotationRequest*, v1::Rotation*) override;

@@ -81,11 +81,11 @@ absl::StatusOr<AuthoritySetup> ReadAuthority(const config::v1::CaConfig& config)
   } else if (!type.empty() && type != "p256") {
     return Invalid("authority.key_type", type, "p256 or p384");
   }
-  if (!authority.root().empty() && authority.root() != "generate") {
-    return Invalid("authority.root", authority.root(),
-                   "generate (the only kind that this version "
-                   "knows)");
+  const std::string& root = authority.root();
+  if (!root.empty() && root != "generate" && root != "external") {
+    return Invalid("authority.root", root, "generate or external");
   }
+  setup.profile.external_root = root == "external";
   return setup;
 }
 
@@ -137,7 +137,8 @@ CaFlags MakeCaFlags() {
       {"--log-level", "log_level", "debug, info, warning or error [info]", ""},
       {"--sandbox", "sandbox",
        "give up capabilities and dangerous system calls: on, required or off [on]", ""},
-      {"--authority-root", "authority.root", "generate [generate]", ""},
+      {"--authority-root", "authority.root",
+       "generate, or external: kept offline (linchpin ca csr) [generate]", ""},
       {"--root-ttl", "authority.root_ttl", "life of the root [87600h]", ""},
       {"--issuer-ttl", "authority.issuer_ttl", "life of an issuer [2160h]", ""},
       {"--leaf-ttl", "authority.leaf_ttl", "life of a leaf where its identity names none [1h]", ""},

@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/log/issued_since.h"
 #include "ca/server/authority_setup.h"
@@ -286,6 +287,9 @@ void CoreDriver::Tick() {
 void CoreDriver::LookForKeys() {
   std::vector<std::string> names;
   for (const Authority& authority : core_->authorities().all()) names.push_back(authority.key_name);
+  for (std::string& name : AbandonedKeys(core_->registry(), core_->authorities())) {
+    names.push_back(std::move(name));
+  }
   (void)store_loop_.Post([this, names = std::move(names)] {
     event::KeysSeen seen;
     for (const std::string& name : names) {

@@ -127,6 +127,14 @@ TEST_F(FailoverTest, GoesOnAtOnceWithoutAllThatAreMissingAndNamesThem) {
   EXPECT_THAT(done->history(0).note(), HasSubstr("--now"));
 }
 
+TEST_F(FailoverTest, NamesAllThatAreGoneOnWithoutHoweverManyTheyAre) {
+  constexpr int kSilent = 300;  // more than a gate names
+  for (int i = 0; i < kSilent; ++i) world.Join(absl::StrCat("silent-", i));
+  const auto done = world.FailOver(world.backup, true);
+  ASSERT_OK(done);
+  EXPECT_EQ(done->except_size(), kSilent);
+}
+
 TEST_F(FailoverTest, DoesNotWaitForATrustEpochThatHasNothingToDoWithTheBackup) {
   world.Sleep(world.nodes[1]);
   const auto row = world.core->registry().trust();

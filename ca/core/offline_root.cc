@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/offline_root.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ca/core/imported.h"
+#include "ca/core/rotation.h"
+#include "ca/core/rotation_draft.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+using Asked = v1::ImportCertificatesRequest;
+using Records = std::vector<state::v1::AwaitedRecord>;
+
+// What is to sign comes before backups.
+std::vector<std::pair<std::string, state::v1::AwaitedRecord>> InOrder(const AwaitedRows& awaited) {
+  std::vector<std::pair<std::string, state::v1::AwaitedRecord>> all;
+  for (const auto& [key, row] : awaited) all.emplace_back(key, row.record);
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return (a.second.state() == kBackup) < (b.second.state() == kBackup);
+  });
+  return all;
+}
+
+std::set<std::string> KeysOf(const Asked& asked) {
+  std::set<std::string> pins;
+  for (const std::string& der : asked.certificates()) {
+    const auto certificate = x509::Certificate::FromDer(der);
+    if (certificate.ok()) pins.insert(certificate->public_key().pin().bytes());
+  }
+  return pins;
+}
+
+// Of all that is awaited, what these certificates are for: each backup that is kept apart is by
+// itself, what a rotation waits for belongs together.
+absl::StatusOr<AwaitedRows> MeantBy(const AwaitedRows& awaited, const Asked& asked) {
+  const std::set<std::string> given = KeysOf(asked);
+  std::set<uint64_t> groups;
+  for (const auto& [key, row] : awaited) {
+    ASSIGN_OR_RETURN(const x509::PublicKey wanted, KeyOfAwaited(row.record));
+    if (given.count(wanted.pin().bytes()) > 0) groups.insert(row.record.rotation());
+  }
+  if (groups.empty()) return awaited;
+  if (groups.size() > 1) {
+    return absl::InvalidArgumentError(
+        "some of these certificates are for the rotation, others for a backup issuer; import them "
+        "in two commands, nothing was imported");
+  }
+  AwaitedRows meant;
+  for (const auto& [key, row] : awaited) {
+    ASSIGN_OR_RETURN(const x509::PublicKey wanted, KeyOfAwaited(row.record));
+    if (row.record.rotation() != *groups.begin()) continue;
+    if (row.record.elsewhere() && given.count(wanted.pin().bytes()) == 0) continue;
+    meant.emplace(key, row);
+  }
+  return meant;
+}
+
+void AddAuthorities(const AwaitedRows& awaited, const Imported& imported, AuthorityPlan* plan) {
+  for (const auto& [key, record] : InOrder(awaited)) {
+    const absl::StatusOr<x509::PublicKey> wanted = KeyOfAwaited(record);
+    if (!wanted.ok()) continue;  // CheckImport() has read it
+    NewAuthority issuer{.is_root = false, .state = record.state(), .key_name = record.key_name()};
+    if (record.elsewhere()) issuer.elsewhere = *wanted;
+    issuer.certified = imported.issuers.at(wanted->pin().bytes());
+    plan->authorities.push_back(std::move(issuer));
+  }
+}
+
+bool IsHere(const Tables& tables, const std::string& der) {
+  const auto& all = tables.authorities.all();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Authority& one) { return one.certificate.der() == der; });
+}
+
+absl::Status NothingAwaited() {
+  return absl::FailedPreconditionError(
+      "no certificate is awaited, so nothing was imported: linchpin rotate prepare, or linchpin ca "
+      "backup create, asks for one under a root that is kept offline");
+}
+
+// Is it a new root that is to answer any of them?
+bool IsOfNewRoot(const Tables& tables, const AwaitedRows& awaited) {
+  const auto* rotation = CurrentRotation(tables.registry);
+  if (rotation == nullptr || rotation->record.what() != kRoot) return false;
+  return std::any_of(awaited.begin(), awaited.end(), [&](const auto& entry) {
+    return entry.second.record.rotation() == rotation->record.number();
+  });
+}
+
+// What these certificates are for, and what is to be made of them.
+struct Meant {
+  AwaitedRows awaited;
+  AuthorityPlan plan;
+};
+
+absl::StatusOr<Meant> Check(const Tables& tables, const Asked& asked, absl::Time now) {
+  ASSIGN_OR_RETURN(AwaitedRows awaited, MeantBy(tables.registry.awaited(), asked));
+  if (awaited.empty()) return NothingAwaited();
+  ImportRules rules{
+      .profile = tables.options.profile, .awaited = {}, .root = std::nullopt, .others = {}};
+  for (const auto& [key, row] : awaited) rules.awaited.push_back(row.record);
+  for (const Authority& authority : tables.authorities.all()) {
+    if (authority.state != kRetired) rules.others.push_back(authority.certificate);
+  }
+  const bool of_new_root = IsOfNewRoot(tables, awaited);
+  if (!of_new_root) {
+    rules.root = tables.authorities.RootOf(tables.authorities.active())->certificate;
+  }
+  ASSIGN_OR_RETURN(
+      Imported imported,
+      CheckImport(rules, {asked.certificates().begin(), asked.certificates().end()}, now));
+  AuthorityPlan plan{.profile = tables.options.profile,
+                     .authorities = {},
+                     .root = rules.root,
+                     .root_key_name = "",
+                     .withheld = true};
+  if (of_new_root) {
+    plan.authorities.push_back(
+        {.is_root = true, .state = kPrepared, .key_name = "", .certified = imported.root});
+  }
+  AddAuthorities(awaited, imported, &plan);
+  return Meant{std::move(awaited), std::move(plan)};
+}
+
+}  // namespace
+
+bool IsOffline(const Authority& root) { return root.is_root && root.key_name.empty(); }
+
+absl::Status CheckRootLasts(const Profile& profile, const Authority& root, absl::Time now) {
+  const x509::CertificateFields& fields = root.certificate.fields();
+  if (fields.not_after - now >= profile.node_ttl) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the root ", fields.subject, " expires at ", trust::TimeText(fields.not_after),
+                   ", too soon for another issuer: linchpin rotate prepare --what root"));
+}
+
+void DescribeAwaited(const AwaitedRows& awaited,
+                     google::protobuf::RepeatedPtrField<v1::AwaitedCertificate>* shown) {
+  for (const auto& [key, record] : InOrder(awaited)) {
+    const absl::StatusOr<x509::PublicKey> wanted = KeyOfAwaited(record);
+    v1::AwaitedCertificate* one = shown->Add();
+    one->set_state(record.state());
+    if (wanted.ok()) one->set_spki_sha256(wanted->pin().bytes());
+    one->set_certificate_request(record.certificate_request());
+    one->set_asked_at(record.asked_at());
+  }
+}
+
+v1::AwaitedList DescribeAwaited(const Tables& tables) {
+  v1::AwaitedList list;
+  list.set_trust_domain(tables.registry.meta().trust_domain());
+  const AwaitedRows& awaited = tables.registry.awaited();
+  DescribeAwaited(awaited, list.mutable_certificates());
+  if (awaited.empty() || IsOfNewRoot(tables, awaited)) return list;
+  const Authority* root = tables.authorities.RootOf(tables.authorities.active());
+  list.set_root_sha256(root->certificate.public_key().pin().bytes());
+  list.set_root_subject(root->certificate.fields().subject);
+  return list;
+}
+
+absl::StatusOr<std::optional<AuthorityPlan>> PlanImport(const Tables& tables, const Asked& asked,
+                                                        absl::Time now) {
+  const auto& ders = asked.certificates();
+  const bool all_here =
+      std::all_of(ders.begin(), ders.end(), [&](const auto& der) { return IsHere(tables, der); });
+  if (!ders.empty() && all_here) return std::nullopt;
+  ASSIGN_OR_RETURN(Meant meant, Check(tables, asked, now));
+  return std::move(meant.plan);
+}
+
+absl::StatusOr<std::vector<Write>> DecideImport(const Tables& tables, const ImportMade& asked,
+                                                const std::string& by, absl::Time now) {
+  ASSIGN_OR_RETURN(const Meant meant, Check(tables, asked.asked, now));  // again: it took its time
+  const uint64_t rotation = meant.awaited.begin()->second.record.rotation();
+  std::vector<Write> batch = asked.made;
+  if (rotation > 0) {
+    ASSIGN_OR_RETURN(batch, ContinueRotation(tables, by, asked.made, now));
+  }
+  for (const auto& [key, row] : meant.awaited) {
+    batch.push_back({.key = key, .value = std::nullopt, .expected = row.revision});
+  }
+  return batch;
+}
+
+absl::StatusOr<AuthorityPlan> PlanFirstImport(const Profile& profile, const AwaitedRows& awaited,
+                                              const Asked& asked, absl::Time now) {
+  ImportRules rules{.profile = profile, .awaited = {}, .root = std::nullopt, .others = {}};
+  for (const auto& [key, row] : awaited) rules.awaited.push_back(row.record);
+  ASSIGN_OR_RETURN(
+      const Imported imported,
+      CheckImport(rules, {asked.certificates().begin(), asked.certificates().end()}, now));
+  AuthorityPlan plan{.profile = profile,
+                     .authorities = {{.is_root = true,
+                                      .state = kActive,
+                                      .key_name = "",
+                                      .certified = imported.root}},
+                     .root = std::nullopt,
+                     .root_key_name = "",
+                     .withheld = false};
+  AddAuthorities(awaited, imported, &plan);
+  return plan;
+}
+
+void DropAwaited(const AwaitedRows& awaited, uint64_t rotation, std::vector<Write>* batch) {
+  for (const auto& [key, row] : awaited) {
+    if (row.record.rotation() != rotation) continue;
+    batch->push_back({.key = key, .value = std::nullopt, .expected = row.revision});
+  }
+}
+
+std::vector<std::string> AbandonedKeys(const Registry& registry, const Authorities& authorities) {
+  std::set<std::string> used;
+  for (const Authority& authority : authorities.all()) used.insert(authority.key_name);
+  std::vector<std::string> names;
+  for (const auto& [key, row] : registry.rotations()) {
+    if (row.record.step() != v1::ABORTED) continue;
+    for (const std::string& name : row.record.awaited_keys()) {
+      if (used.count(name) == 0) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace linchpin::ca
