@@ -46,13 +46,9 @@ absl::StatusOr<x509::Chain> ShownRoots(const std::vector<std::string>& chain) {
   return roots;
 }
 
-absl::StatusOr<Verdict> JudgeCa(const TrustDomain& trust_domain, x509::Chain anchors,
-                                v1::EffectivePins pins, const std::vector<std::string>& ca_chain,
-                                absl::Time now, absl::Duration skew) {
-  TrustStateParts parts{.trust_domain = trust_domain};
-  parts.anchors = std::move(anchors);
-  parts.pins = std::move(pins);
-  parts.skew = skew;
+absl::StatusOr<Verdict> JudgeCa(TrustStateParts parts, const std::vector<std::string>& ca_chain,
+                                absl::Time now) {
+  const TrustDomain trust_domain = parts.trust_domain;
   ASSIGN_OR_RETURN(std::shared_ptr<const TrustState> state, TrustState::Make(std::move(parts)));
   MtlsContextParts context_parts;
   context_parts.trust.emplace(trust_domain, std::move(state));
@@ -80,8 +76,11 @@ absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
     const x509::SpkiPin& root_pin = root.public_key().pin();
     v1::EffectivePins pins = SetZero({root_pin}, {});
     pins.set_any_under_anchor(true);  // which key is pinned is decided below, on the path
-    ASSIGN_OR_RETURN(const Verdict verdict,
-                     JudgeCa(trust_domain, {root}, std::move(pins), ca_chain, now, skew));
+    ASSIGN_OR_RETURN(const Verdict verdict, JudgeCa({.trust_domain = trust_domain,
+                                                     .anchors = {root},
+                                                     .pins = std::move(pins),
+                                                     .skew = skew},
+                                                    ca_chain, now));
     if (!verdict.allowed) {
       if (why.empty()) why = verdict.ToString();
       continue;
@@ -122,8 +121,12 @@ absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
   }
   v1::EffectivePins pins = SetZero(held.frozen_anchors, {});
   pins.set_any_under_anchor(true);  // which key is pinned is decided below, on the path
-  ASSIGN_OR_RETURN(const Verdict verdict, JudgeCa(trust_domain, roots, std::move(pins), ca_chain,
-                                                  options.now, options.skew));
+  ASSIGN_OR_RETURN(const Verdict verdict, JudgeCa({.trust_domain = trust_domain,
+                                                   .anchors = roots,
+                                                   .pins = std::move(pins),
+                                                   .revocations = held.state->revocations(),
+                                                   .skew = options.skew},
+                                                  ca_chain, options.now));
   if (!verdict.allowed) return Refused(trust_domain, verdict.ToString());
   // An anchor's key is pinned as an anchor's, and never becomes an issuer's.
   if (verdict.path.size() < 3) {
@@ -131,6 +134,16 @@ absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
   }
   const x509::SpkiPin& issuer = verdict.path[1].public_key().pin();
   if (held.state->IsIssuerPinned(issuer)) return std::nullopt;
+  // Dropped because it is not to be used any more: to whomever has it now it must not open
+  // anything.
+  if (Contains(held.declared, issuer) || held.declared.size() >= kMaxDeclared) {
+    return Refused(
+        trust_domain,
+        absl::StrCat("its certificate is of the issuer key ", issuer.ToString(),
+                     ", which the CA declared before and then dropped: whoever shows it may have "
+                     "stolen it. If linchpin ca pins shows that key as the active issuer's, give "
+                     "the agent an empty data directory, a join token and that --ca-pin"));
+  }
   if (!Contains(ca_pins, issuer)) {
     return Refused(
         trust_domain,
@@ -161,8 +174,11 @@ absl::StatusOr<TrustHeld> BeginSigned(const v1::SignersFile& signers,
   ASSIGN_OR_RETURN(AcceptedPinSets accepted, FollowPinSets(cursor, sets, now, true));
 
   ASSIGN_OR_RETURN(x509::Chain roots, ShownRoots(ca_chain));
-  absl::StatusOr<Verdict> verdict =
-      JudgeCa(trust_domain, std::move(roots), Effective(*accepted.in_force), ca_chain, now, skew);
+  absl::StatusOr<Verdict> verdict = JudgeCa({.trust_domain = trust_domain,
+                                             .anchors = std::move(roots),
+                                             .pins = Effective(*accepted.in_force),
+                                             .skew = skew},
+                                            ca_chain, now);
   if (absl::IsFailedPrecondition(verdict.status())) {
     return Refused(trust_domain, std::string(verdict.status().message()));
   }

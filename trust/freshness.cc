@@ -8,45 +8,27 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "trust/spiffe_id.h"
+#include "trust/statement.h"
 #include "trust/text.h"
-#include "trust/unknown_fields.h"
 
 namespace linchpin::trust {
 namespace {
 
-constexpr size_t kMaxPayload = 4096;
-constexpr int64_t kLatestTime = 253402300799;  // 9999-12-31T23:59:59Z, RFC 5280 §4.1.2.5
-
-absl::Status Malformed(absl::string_view entry, absl::string_view fault) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the freshness statement is malformed: ", entry, ": ", fault));
-}
+constexpr char kWhat[] = "freshness statement";
 
 }  // namespace
 
 absl::StatusOr<v1::Freshness> ParseFreshness(absl::string_view payload) {
-  if (payload.empty() || payload.size() > kMaxPayload) {
-    return Malformed("payload", absl::StrCat("it has ", payload.size(), " bytes, 1 to ",
-                                             kMaxPayload, " are expected"));
-  }
   v1::Freshness statement;
-  if (!statement.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-    return Malformed("payload", "these bytes are no Freshness message");
-  }
-  if (std::string unknown = FirstUnknownField(statement); !unknown.empty()) {
-    return Malformed(unknown, "it is unknown here; a newer program is needed to read it");
-  }
-  absl::StatusOr<TrustDomain> trust_domain = TrustDomain::FromName(statement.trust_domain());
-  if (!trust_domain.ok()) return Malformed("trust_domain", trust_domain.status().message());
-  if (statement.version() == 0) return Malformed("version", "it is 0; versions begin at 1");
-  if (statement.issued_at() <= 0 || statement.issued_at() > kLatestTime) {
-    return Malformed("issued_at", absl::StrCat(statement.issued_at(), " is no time of issue"));
-  }
+  RETURN_IF_ERROR(ParseStatement(kWhat, payload, &statement));
+  RETURN_IF_ERROR(
+      CheckStatement(kWhat, statement.trust_domain(), statement.version(), statement.issued_at())
+          .status());
   const int64_t life = statement.expires_at() - statement.issued_at();
   if (life <= 0 || life > absl::ToInt64Seconds(kLongestFreshness)) {
-    return Malformed("expires_at",
-                     absl::StrCat("a life of ", life, " s; at most ",
-                                  absl::FormatDuration(kLongestFreshness), " is allowed"));
+    return MalformedStatement(kWhat, "expires_at",
+                              absl::StrCat("a life of ", life, " s; at most ",
+                                           absl::FormatDuration(kLongestFreshness), " is allowed"));
   }
   return statement;
 }

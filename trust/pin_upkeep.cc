@@ -10,10 +10,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "trust/canary.h"
+#include "trust/freshness.h"
 #include "trust/judge.h"
 
 namespace linchpin::trust {
 namespace {
+
+constexpr size_t kMaxTried = 1024;  // sets at once
 
 std::optional<uint64_t> VersionOf(const v1::SignedPinSet& set) {
   v1::PinSet message;
@@ -29,25 +32,87 @@ void AddOnce(const std::string& der, google::protobuf::RepeatedPtrField<std::str
   if (std::find(ders->begin(), ders->end(), der) == ders->end()) *ders->Add() = der;
 }
 
-absl::Status AddCandidates(const std::vector<std::string>& chain, v1::TrustState* message) {
+bool IsRoot(const x509::Certificate& certificate) {
+  return certificate.IsSelfIssued() && certificate.IsSignedBy(certificate.public_key());
+}
+
+// With a newer set all that the CA showed are candidates. Without one, only a root that the set in
+// force names and whose certificate is not here: one for each such key, and nothing that a stranger
+// could make.
+absl::Status AddCandidates(const std::vector<std::string>& chain, const TrustHeld& held, bool newer,
+                           v1::TrustState* message) {
   if (chain.size() > kMaxChainCertificates) {
     return absl::InvalidArgumentError(absl::StrCat("the CA sent ", chain.size(),
                                                    " certificates, at most ", kMaxChainCertificates,
                                                    " are allowed"));
   }
   ASSIGN_OR_RETURN(const x509::Chain parsed, x509::ParseDerChain(chain));
+  const auto& pinned = held.pin_set->message.anchors();
   for (size_t i = 1; i < parsed.size(); ++i) {
-    const bool root = parsed[i].IsSelfIssued() && parsed[i].IsSignedBy(parsed[i].public_key());
-    AddOnce(parsed[i].der(), root ? message->mutable_anchors() : message->mutable_issuers());
+    const bool root = IsRoot(parsed[i]);
+    if (newer) {
+      AddOnce(parsed[i].der(), root ? message->mutable_anchors() : message->mutable_issuers());
+      continue;
+    }
+    const x509::SpkiPin& pin = parsed[i].public_key().pin();
+    const bool named = std::any_of(pinned.begin(), pinned.end(), [&](const v1::AnchorPin& anchor) {
+      return anchor.spki_sha256() == pin.bytes();
+    });
+    const x509::Chain& anchors = held.state->anchors();
+    const bool here = std::any_of(anchors.begin(), anchors.end(), [&](const auto& anchor) {
+      return anchor.public_key().pin() == pin;
+    });
+    if (root && named && !here) AddOnce(parsed[i].der(), message->mutable_anchors());
   }
   return absl::OkStatus();
+}
+
+// The newest that is of the key that `set` names.
+void AddFreshness(const v1::PinSet& set, const Carriers& carriers, v1::TrustState* incoming,
+                  std::vector<std::string>* faults) {
+  int64_t newest = 0;
+  for (const v1::PinDocuments& carrier : carriers) {
+    if (!carrier.has_freshness()) continue;
+    const absl::StatusOr<v1::Freshness> statement = VerifyFreshness(set, carrier.freshness());
+    if (!statement.ok()) {
+      faults->emplace_back(statement.status().message());
+    } else if (statement->issued_at() > newest) {
+      newest = statement->issued_at();
+      *incoming->mutable_freshness() = carrier.freshness();
+    }
+  }
+}
+
+// Of those that may be honoured now the one that ends last, if that is later than it ends anyway.
+void AddRelax(const PinSetCursor& cursor, const Relaxed& relaxed, const Carriers& carriers,
+              absl::Time now, v1::TrustState* incoming, std::vector<std::string>* faults) {
+  absl::Time ends_at = relaxed.ends_at;
+  for (const v1::PinDocuments& carrier : carriers) {
+    if (!carrier.has_relax()) continue;
+    Relaxed with = relaxed;
+    const absl::Status status = Honour(cursor, carrier.relax(), now, &with);
+    if (!status.ok()) {
+      faults->emplace_back(status.message());
+    } else if (with == relaxed) {
+      if (now < relaxed.ends_at) continue;
+      faults->push_back(absl::StrCat(
+          "the relax document does nothing: it was honoured here before, is of an older version "
+          "than ",
+          cursor.version, ", or is past its latest date; sign another (linchpin pins relax)"));
+    } else if (with.ends_at > ends_at) {
+      ends_at = with.ends_at;
+      *incoming->mutable_relax() = carrier.relax();
+    }
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const PinTimes& times) {
   if (held.state == nullptr || held.pin_set == nullptr) return std::nullopt;
-  const bool expired = times.agreed >= ExpiryOf(held);
+  const bool for_good = held.pin_set->message.on_expiry() == v1::PinSet::FAIL_CLOSED;
+  const bool expired =
+      held.expired || (for_good ? times.agreed_once : times.agreed) >= ExpiryOf(held);
   const int64_t relaxed_until =
       times.latest < held.relaxed.ends_at ? absl::ToUnixSeconds(held.relaxed.ends_at) : 0;
   const v1::EffectivePins& now = held.state->pins();
@@ -62,6 +127,7 @@ absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const Pin
   parts.pins.set_expired(expired);
   parts.pins.set_relaxed_until(relaxed_until);
   TrustHeld next = held;
+  next.expired = for_good && expired;
   ASSIGN_OR_RETURN(next.state, TrustState::Make(std::move(parts)));
   next.canaries = JudgeCanaries(next.state, held.message.canaries(), times.latest);
   return next;
@@ -70,55 +136,66 @@ absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const Pin
 absl::Duration UntilPinsChange(const TrustHeld& held, const PinTimes& times) {
   if (held.state == nullptr || held.pin_set == nullptr) return absl::InfiniteDuration();
   absl::Duration until = absl::InfiniteDuration();
-  if (times.agreed < ExpiryOf(held)) until = ExpiryOf(held) - times.agreed;
+  for (const absl::Time agreed : {times.agreed, times.agreed_once}) {
+    if (agreed < ExpiryOf(held)) until = std::min(until, ExpiryOf(held) - agreed);
+  }
   if (times.latest < held.relaxed.ends_at) {
     until = std::min(until, held.relaxed.ends_at - times.latest);
   }
   return until;
 }
 
-absl::StatusOr<std::optional<TrustHeld>> TakeDocuments(const TrustHeld& held,
-                                                       const v1::PinDocuments& documents,
-                                                       const std::vector<std::string>& chain,
-                                                       const AcceptOptions& options) {
-  if (held.pin_set == nullptr) return std::nullopt;
+std::vector<v1::SignedPinSet> SetsThatFollow(PinSetCursor cursor, const Carriers& carriers,
+                                             absl::Time now, std::vector<std::string>* faults) {
+  std::multimap<uint64_t, const v1::SignedPinSet*> offered;  // of one version in their order
+  for (const v1::PinDocuments& carrier : carriers) {
+    for (const v1::SignedPinSet& set : carrier.pin_sets()) {
+      // What cannot be read is named as of the next version.
+      const uint64_t version = VersionOf(set).value_or(cursor.version + 1);
+      if (version > cursor.version && offered.size() < kMaxTried) offered.emplace(version, &set);
+    }
+  }
+  std::vector<v1::SignedPinSet> follow;
+  for (const auto& [version, set] : offered) {
+    if (version <= cursor.version) continue;  // another one of it was good
+    absl::StatusOr<AcceptedPinSets> accepted = FollowPinSets(cursor, {*set}, now, false);
+    if (accepted.ok()) {
+      cursor = std::move(accepted->cursor);
+      follow.push_back(*set);
+    } else if (faults != nullptr) {
+      faults->emplace_back(accepted.status().message());
+    }
+  }
+  return follow;
+}
+
+absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carriers& carriers,
+                                             const std::vector<std::string>& chain,
+                                             const AcceptOptions& options) {
+  TakenDocuments taken;
+  if (held.pin_set == nullptr) return taken;
   v1::TrustState incoming = held.message;
   incoming.clear_relax();
   incoming.clear_freshness();
-  bool newer = false;
-  for (const v1::SignedPinSet& set : documents.pin_sets()) {
-    const std::optional<uint64_t> version = VersionOf(set);
-    // What cannot be read is refused with the others, whole.
-    if (version.has_value() && *version <= held.cursor.version) continue;
-    *incoming.add_pin_sets() = set;
-    newer = true;
-  }
-  if (documents.has_relax()) *incoming.mutable_relax() = documents.relax();
-  if (documents.has_freshness()) *incoming.mutable_freshness() = documents.freshness();
-  if (newer) RETURN_IF_ERROR(AddCandidates(chain, &incoming));
+  const std::vector<v1::SignedPinSet> sets =
+      SetsThatFollow(held.cursor, carriers, options.now, &taken.faults);
+  for (const v1::SignedPinSet& set : sets) *incoming.add_pin_sets() = set;
+  RETURN_IF_ERROR(AddCandidates(chain, held, !sets.empty(), &incoming));
   ASSIGN_OR_RETURN(TrustHeld next, AcceptTrust(held, incoming, options));
+  // What is said of a set is judged by the one that is in force then.
+  v1::TrustState said = next.message;
+  AddFreshness(next.pin_set->message, carriers, &said, &taken.faults);
+  AddRelax(next.cursor, next.relaxed, carriers, std::max(options.now, options.latest), &said,
+           &taken.faults);
+  ASSIGN_OR_RETURN(next, AcceptTrust(next, said, options));
   const bool news =
       next.cursor.version != held.cursor.version || next.relaxed != held.relaxed ||
+      next.state->path_digest() != held.state->path_digest() ||
       next.message.freshness().SerializeAsString() != held.message.freshness().SerializeAsString();
-  if (!news) return std::nullopt;
-  return next;
-}
-
-v1::PinDocuments MergeDocuments(const v1::PinDocuments& first, const v1::PinDocuments& second) {
-  std::map<uint64_t, const v1::SignedPinSet*> sets;
-  v1::PinDocuments merged;
-  merged.set_trust_domain(first.trust_domain());
-  for (const v1::PinDocuments* source : {&first, &second}) {
-    for (const v1::SignedPinSet& set : source->pin_sets()) {
-      sets.emplace(VersionOf(set).value_or(0), &set);
-    }
-    if (source->has_relax() && !merged.has_relax()) *merged.mutable_relax() = source->relax();
-    if (source->has_freshness() && !merged.has_freshness()) {
-      *merged.mutable_freshness() = source->freshness();
-    }
-  }
-  for (const auto& [version, set] : sets) *merged.add_pin_sets() = *set;
-  return merged;
+  if (!news) return taken;
+  next.refused = held.refused;  // what the CA offers is as it was
+  taken.held = std::move(next);
+  return taken;
 }
 
 std::vector<PinConcern> ConcernsOf(const TrustHeld& held, absl::Time now) {

@@ -18,29 +18,42 @@ namespace linchpin::trust {
 
 // What it is certain that time has come to.
 struct PinTimes {
-  absl::Time agreed;  // the earlier of the local clock and what is known of the CA's
-  absl::Time latest;  // the latest that any clock shows
+  absl::Time agreed;       // the earlier of the local clock and what is known of the CA's
+  absl::Time agreed_once;  // the same, by the latest that the CA ever said: it may go back on it
+  absl::Time latest;       // the latest that any clock shows
 };
 
 // `held` with its pins as they are at these times: expired once both clocks say so, no longer
-// relaxed once any clock says so. None if nothing changes.
+// relaxed once any clock says so. What fails closed stays so until a newer set comes: the CA that
+// withholds it must not undo it. None if nothing changes.
 absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const PinTimes& times);
 
 // When PinsAt() may change something, seen from these times; the infinite future if never.
 absl::Duration UntilPinsChange(const TrustHeld& held, const PinTimes& times);
 
-// Takes sets and documents that came by another way than a trust state of the judged CA: from a
-// file, or before authentication, where `chain` is what the CA showed (its certificates become
-// candidates for anchors and issuers; the pins decide). Under set 0 nothing is taken: only a
-// connection that passes it installs signers. None if there is nothing new. The codes of
-// AcceptTrust.
-absl::StatusOr<std::optional<TrustHeld>> TakeDocuments(const TrustHeld& held,
-                                                       const v1::PinDocuments& documents,
-                                                       const std::vector<std::string>& chain,
-                                                       const AcceptOptions& options);
+// What came by other ways than a trust state of the judged CA, each for itself: files, or what the
+// CA said before authentication. Where two say the same thing the earlier goes first.
+using Carriers = std::vector<v1::PinDocuments>;
 
-// Both, in the order of their versions; of two of one version that of `first`.
-v1::PinDocuments MergeDocuments(const v1::PinDocuments& first, const v1::PinDocuments& second);
+struct TakenDocuments {
+  std::optional<TrustHeld> held;    // with what is new; none: nothing is
+  std::vector<std::string> faults;  // of what is not taken: sentences
+};
+
+// Takes of each carrier what holds by itself: the sets that follow, the newest freshness statement,
+// of the relax documents that were not used the one that lasts longest. What is wrong hides nothing
+// that is right. `chain` is what the CA showed before authentication: of newer sets its
+// certificates become candidates for anchors and issuers, and at any time the root whose key is
+// pinned but whose certificate is not held; the pins decide. Under set 0 nothing is taken: only a
+// connection that passes it installs signers. The codes of AcceptTrust.
+absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carriers& carriers,
+                                             const std::vector<std::string>& chain,
+                                             const AcceptOptions& options);
+
+// The sets of all carriers that follow `cursor`, one a version. `faults`, if it is not null, says
+// what is wrong with the others.
+std::vector<v1::SignedPinSet> SetsThatFollow(PinSetCursor cursor, const Carriers& carriers,
+                                             absl::Time now, std::vector<std::string>* faults);
 
 // Of the signed set that is held; none under set 0.
 std::vector<PinConcern> ConcernsOf(const TrustHeld& held, absl::Time now);

@@ -9,55 +9,38 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "trust/signatures.h"
+#include "trust/statement.h"
 #include "trust/text.h"
-#include "trust/unknown_fields.h"
 #include "x509/digest.h"
 
 namespace linchpin::trust {
 namespace {
 
-constexpr size_t kMaxPayload = 4096;
-constexpr int64_t kLatestTime = 253402300799;  // 9999-12-31T23:59:59Z, RFC 5280 §4.1.2.5
-
-absl::Status Malformed(absl::string_view entry, absl::string_view fault) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the relax document is malformed: ", entry, ": ", fault));
-}
+constexpr char kWhat[] = "relax document";
 
 }  // namespace
 
 absl::StatusOr<Relax> ParseRelax(absl::string_view payload) {
-  if (payload.empty() || payload.size() > kMaxPayload) {
-    return Malformed("payload", absl::StrCat("it has ", payload.size(), " bytes, 1 to ",
-                                             kMaxPayload, " are expected"));
-  }
   v1::Relax relax;
-  if (!relax.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-    return Malformed("payload", "these bytes are no Relax message");
-  }
-  if (std::string unknown = FirstUnknownField(relax); !unknown.empty()) {
-    return Malformed(unknown, "it is unknown here; a newer program is needed to read it");
-  }
-  absl::StatusOr<TrustDomain> trust_domain = TrustDomain::FromName(relax.trust_domain());
-  if (!trust_domain.ok()) return Malformed("trust_domain", trust_domain.status().message());
-  if (relax.version() == 0) return Malformed("version", "it is 0; set 0 is not signed");
+  RETURN_IF_ERROR(ParseStatement(kWhat, payload, &relax));
+  ASSIGN_OR_RETURN(TrustDomain trust_domain,
+                   CheckStatement(kWhat, relax.trust_domain(), relax.version(), relax.issued_at()));
   if (relax.scope() != v1::Relax::ISSUER_PINS) {
-    return Malformed("scope", "only the issuers' pins can be relaxed");
-  }
-  if (relax.issued_at() <= 0 || relax.issued_at() > kLatestTime) {
-    return Malformed("issued_at", absl::StrCat(relax.issued_at(), " is no time of issue"));
+    return MalformedStatement(kWhat, "scope", "only the issuers' pins can be relaxed");
   }
   if (relax.latest() <= relax.issued_at() || relax.latest() > kLatestTime) {
-    return Malformed("latest",
-                     absl::StrCat(relax.latest(), " is not after issued_at, ", relax.issued_at()));
+    return MalformedStatement(
+        kWhat, "latest",
+        absl::StrCat(relax.latest(), " is not after issued_at, ", relax.issued_at()));
   }
   if (relax.max_seconds() < absl::ToInt64Seconds(kShortestRelax) ||
       relax.max_seconds() > absl::ToInt64Seconds(kLongestRelax)) {
-    return Malformed("max_seconds",
-                     absl::StrCat(relax.max_seconds(), "; ", absl::FormatDuration(kShortestRelax),
-                                  " to ", absl::FormatDuration(kLongestRelax), " are allowed"));
+    return MalformedStatement(
+        kWhat, "max_seconds",
+        absl::StrCat(relax.max_seconds(), "; ", absl::FormatDuration(kShortestRelax), " to ",
+                     absl::FormatDuration(kLongestRelax), " are allowed"));
   }
-  return Relax{*std::move(trust_domain), std::move(relax)};
+  return Relax{std::move(trust_domain), std::move(relax)};
 }
 
 std::string RelaxSigningInput(absl::string_view payload) {

@@ -19,6 +19,7 @@ namespace linchpin::trust {
 namespace {
 
 constexpr int kMaxCertificates = 256;
+constexpr uint64_t kNone = 0;  // no pin set
 
 absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
                          const AcceptOptions& options) {
@@ -45,16 +46,37 @@ absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
   return absl::OkStatus();
 }
 
-// A CA says with each trust state which set is the newest. Of one version there is one set: two
-// that the same signers signed would split the fleet, with every node sure that it has the newest.
-absl::Status CheckOffersSet(const TrustHeld& held, const v1::TrustState& incoming) {
-  if (held.pin_set == nullptr) return absl::OkStatus();
-  if (incoming.pin_sets().empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "no pin set of ", incoming.trust_domain(), " is offered, version ", held.cursor.version,
-        " is in force: the sets are withheld, or the CA was "
-        "restored from a backup"));
+// Which set a CA says is the newest; none: it offers what FollowPinSets has to name.
+std::optional<uint64_t> NewestOffered(const v1::TrustState& incoming) {
+  uint64_t newest = kNone;
+  for (const v1::SignedPinSet& set : incoming.pin_sets()) {
+    v1::PinSet parsed;
+    if (!parsed.ParseFromString(set.payload())) return std::nullopt;
+    if (parsed.trust_domain() != incoming.trust_domain()) return std::nullopt;
+    newest = parsed.version();
   }
+  return newest;
+}
+
+// Why the sets that are offered are not followed, but the one in force stays; empty: they are.
+std::string WhyBehind(const TrustHeld& held, const v1::TrustState& incoming) {
+  const std::optional<uint64_t> newest = NewestOffered(incoming);
+  const bool of_first_contact = held.pin_set == nullptr && incoming.pin_sets().empty();
+  if (!newest.has_value() || *newest >= held.cursor.version || of_first_contact) return "";
+  return absl::StrCat(*newest == kNone
+                          ? absl::StrCat("no pin set of ", incoming.trust_domain(), " is offered, ")
+                          : absl::StrCat("rollback: pin set version ", *newest, " of ",
+                                         incoming.trust_domain(), " is offered as the newest, "),
+                      "version ", held.cursor.version,
+                      " is in force and stays: the sets are withheld, or came here by another way, "
+                      "or the CA's store was put back from a copy. Publish them there: linchpin "
+                      "pins publish FILE");
+}
+
+// Of one version there is one set: two that the same signers signed would split the fleet, with
+// every node sure that it has the newest.
+absl::Status CheckOneOfVersion(const TrustHeld& held, const v1::TrustState& incoming) {
+  if (held.pin_set == nullptr) return absl::OkStatus();
   const auto of_version = [&](const v1::SignedPinSet& set) {
     v1::PinSet parsed;
     return parsed.ParseFromString(set.payload()) && parsed.version() == held.cursor.version;
@@ -91,6 +113,21 @@ absl::StatusOr<v1::EffectivePins> PinsOfSetZero(const TrustHeld& held,
     issuers.push_back(*pin);
   }
   return SetZero(held.frozen_anchors, issuers);
+}
+
+// Also what the CA drops later, so that nobody who stole it brings it back.
+void AddDeclared(const v1::EffectivePins& pins, std::vector<x509::SpkiPin>* declared) {
+  for (const std::string& bytes : pins.issuers()) {
+    const absl::StatusOr<x509::SpkiPin> pin = x509::SpkiPin::FromBytes(bytes);
+    if (!pin.ok() || declared->size() >= kMaxDeclared) continue;
+    if (std::find(declared->begin(), declared->end(), *pin) == declared->end()) {
+      declared->push_back(*pin);
+    }
+  }
+}
+
+void Add(absl::string_view sentence, std::string* text) {
+  absl::StrAppend(text, text->empty() ? "" : "; ", sentence);
 }
 
 // The set that `cursor` has in force where nothing newer came: it was verified when it was taken.
@@ -194,16 +231,19 @@ std::string OfferDigest(const v1::TrustState& offered) {
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
                                       const AcceptOptions& options) {
   RETURN_IF_ERROR(CheckOrigin(held, incoming, options));
-  RETURN_IF_ERROR(CheckOffersSet(held, incoming));
-  ASSIGN_OR_RETURN(
-      AcceptedPinSets accepted,
-      FollowPinSets(held.cursor, {incoming.pin_sets().begin(), incoming.pin_sets().end()},
-                    options.now, options.first_contact && held.cursor.version == 0));
+  RETURN_IF_ERROR(CheckOneOfVersion(held, incoming));
+  const std::string behind = WhyBehind(held, incoming);
+  std::vector<v1::SignedPinSet> sets;
+  if (behind.empty()) sets.assign(incoming.pin_sets().begin(), incoming.pin_sets().end());
+  ASSIGN_OR_RETURN(AcceptedPinSets accepted,
+                   FollowPinSets(held.cursor, sets, options.now,
+                                 options.first_contact && held.cursor.version == 0));
 
   TrustHeld next = held;
   next.cursor = std::move(accepted.cursor);
   next.message = incoming;
   next.faults.clear();
+  next.refused = behind;
   if (!options.incarnation.empty()) {
     next.offered = OfferDigest(incoming);
     next.incarnation = options.incarnation;
@@ -212,23 +252,30 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
   v1::EffectivePins pins;
   if (next.cursor.version == 0) {
     ASSIGN_OR_RETURN(pins, PinsOfSetZero(held, incoming));
+    AddDeclared(pins, &next.declared);
   } else {
     std::optional<PinSet> in_force = std::move(accepted.in_force);
     if (!in_force.has_value()) {
       ASSIGN_OR_RETURN(in_force, HeldPinSet(held));
     }
-    if (next.cursor.version != held.cursor.version) next.relaxed = Relaxed();
+    if (next.cursor.version != held.cursor.version) {
+      next.relaxed = Relaxed();
+      next.expired = false;
+    }
     const absl::Time latest = std::max(options.now, options.latest);
     if (incoming.has_relax()) {
-      RETURN_IF_ERROR(Honour(next.cursor, incoming.relax(), latest, &next.relaxed));
+      const absl::Status status = Honour(next.cursor, incoming.relax(), latest, &next.relaxed);
+      if (!status.ok()) Add(status.message(), &next.refused);
     }
     pins = Effective(*in_force);
+    pins.set_expired(next.expired);
     if (latest < next.relaxed.ends_at) {
       pins.set_relaxed_until(absl::ToUnixSeconds(next.relaxed.ends_at));
     }
     TakeFreshness(in_force->message, incoming, held, &next);
     next.pin_set = std::make_shared<const PinSet>(*std::move(in_force));
     next.set_zero = false;
+    next.declared.clear();
   }
   ASSIGN_OR_RETURN(next.state,
                    Build(incoming, held, next.cursor.trust_domain, std::move(pins), options.skew));

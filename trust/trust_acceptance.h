@@ -21,19 +21,25 @@
 
 namespace linchpin::trust {
 
+inline constexpr size_t kMaxDeclared = 1024;  // issuers that one set 0 is kept account of
+
 // Everything that decides what may be accepted next. Sealed by the agent.
 struct TrustHeld {
   PinSetCursor cursor;
   bool set_zero = false;                      // begun with --ca-pin and no signed set accepted yet
   std::vector<x509::SpkiPin> frozen_anchors;  // of set 0: the roots of the first connection
+  std::vector<x509::SpkiPin> declared;        // by set 0, ever: issuers, also those dropped since
   v1::TrustState message;                     // as accepted last
   std::shared_ptr<const TrustState> state;    // null before first contact
   CheckedTwins twins;                         // of message.twins(); no part of the state
   std::shared_ptr<const PinSet> pin_set;      // the signed set in force; null under set 0
   Relaxed relaxed;                            // of that set
+  bool expired = false;                       // of that set, which says fail_closed: for good
   std::optional<v1::Freshness> freshness;     // the newest that verified; signed in message
   std::vector<std::string> faults;            // of what was left out: sentences
-  std::vector<v1::CanaryVerdict> canaries;    // of message.canaries(), judged by the state
+  // Why not all that was offered was taken, though the rest was: it is to be reported as refused.
+  std::string refused;
+  std::vector<v1::CanaryVerdict> canaries;  // of message.canaries(), judged by the state
   // OfferDigest of what a CA offered last, if this is just what came of it; empty: it is not.
   std::string offered;
   std::string incarnation;  // of the CA's store that offered it: the epoch counts its changes
@@ -48,11 +54,13 @@ std::string OfferDigest(const v1::TrustState& offered);
 // anchors are those that the set names, issuers' certificates are only path candidates. Under set
 // 0: anchors stay frozen, issuers are incoming.declared_issuers, and the first signed set that
 // comes ends set 0 for ever. A relax document begins; a freshness statement is kept if it is newer,
-// and one that is not of the key that the set names is left out. FAILED_PRECONDITION: other trust
-// domain, an epoch that goes back (unless another store's life begins: pins and signers never go
-// back, whatever it says), a set that is withheld; the codes of FollowPinSets and Honour;
-// INVALID_ARGUMENT: malformed. A wrong twin is no reason to refuse: it is left out and named in
-// `twins`.
+// and one that is not of the key that the set names is left out. Where the sets that are offered
+// end before the one in force, that one stays, and the rest is taken: a set that came by another
+// way must not keep revocations out. So is the rest of what comes with a wrong relax document; both
+// are said in `refused`. FAILED_PRECONDITION: other trust domain, an epoch that goes back (unless
+// another store's life begins: pins and signers never go back, whatever it says), no set although
+// signers are known and none is in force; the codes of FollowPinSets; INVALID_ARGUMENT: malformed.
+// A wrong twin is no reason to refuse: it is left out and named in `twins`.
 struct AcceptOptions {
   absl::Time now;
   bool first_contact = false;
@@ -74,8 +82,9 @@ absl::StatusOr<TrustHeld> BeginSetZero(const TrustDomain& trust_domain,
                                        absl::Duration skew);
 
 // Set 0 again, of a holder who was away while issuers changed: `ca_chain` is what the CA shows now.
-// None if it passes as it is. A key that set 0 does not know is taken only if it is among `ca_pins`
-// and a path leads from it to a frozen root. PERMISSION_DENIED says which pin is needed.
+// None if it passes as it is. A key that set 0 never knew is taken if it is among `ca_pins`, a path
+// leads from it to a frozen root, and nothing in it is revoked. One that was declared once and
+// dropped is not: it may have been stolen since. PERMISSION_DENIED says which pin is needed.
 absl::StatusOr<std::optional<TrustHeld>> ContinueSetZero(const TrustHeld& held,
                                                          const std::vector<std::string>& ca_chain,
                                                          const std::vector<x509::SpkiPin>& ca_pins,

@@ -132,8 +132,27 @@ void AgentCore::On(absl::Time now, const event::Sealed& event, Actions* out) {
                      event.status.message()),
         "linchpin_agent_seals_failed_total"});
   }
-  // What could not be sealed is served from memory: it is better than what it replaces.
+  // What could not be sealed is served from memory: it is better than what it replaces. Not so a
+  // relax: it would begin anew at each restart, and is honoured once.
+  if (!event.status.ok()) model = WithoutNewRelax(now, std::move(model));
   Serve(std::move(model));
+}
+
+std::shared_ptr<const Model> AgentCore::WithoutNewRelax(absl::Time now,
+                                                        std::shared_ptr<const Model> model) const {
+  if (model->trust == nullptr) return model;
+  trust::Relaxed kept;
+  const bool same_set = sealed_ != nullptr && sealed_->trust != nullptr &&
+                        sealed_->pin_set_version() == model->pin_set_version();
+  if (same_set) kept = sealed_->trust->relaxed;
+  if (model->trust->relaxed.used == kept.used) return model;
+  trust::TrustHeld enforced = *model->trust;
+  enforced.relaxed = kept;
+  absl::StatusOr<std::optional<trust::TrustHeld>> at = trust::PinsAt(enforced, time_.times(now));
+  if (at.ok() && at->has_value()) enforced = **std::move(at);
+  auto without = std::make_shared<Model>(*model);
+  without->trust = std::make_shared<const trust::TrustHeld>(std::move(enforced));
+  return without;
 }
 
 void AgentCore::UseIdentity(absl::Time, Actions* out) {

@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "agent/core/actions.h"
 #include "agent/core/attempts.h"
+#include "agent/core/carried_pins.h"
 #include "agent/core/consumers.h"
 #include "agent/core/core_options.h"
 #include "agent/core/events.h"
@@ -90,6 +91,7 @@ class AgentCore {
   void PassRefusals(absl::Time now, Actions* out);
   void SetTimer(absl::Time now, Actions* out);
 
+  std::shared_ptr<const Model> WithoutNewRelax(absl::Time, std::shared_ptr<const Model>) const;
   void Serve(std::shared_ptr<const Model> model);
   void Changed() { ++changes_; }
   void Retry(absl::Time now, const absl::Status& why, Attempts* attempts);
@@ -107,7 +109,7 @@ class AgentCore {
   void TakeTrust(absl::Time now, const trust::v1::TrustState& trust, const std::string& incarnation,
                  Actions* out);
   void TakeHeld(absl::Time now, trust::TrustHeld held, Actions* out);
-  bool TakeDocuments(absl::Time now, const trust::v1::PinDocuments& documents,
+  bool TakeDocuments(absl::Time now, const trust::Carriers& carriers,
                      const std::vector<std::string>& chain, Actions* out);
   void Looked(absl::Time now, const event::FirstContactDone& event, Actions* out);
   bool ShutOut(absl::Time now) const;
@@ -152,8 +154,7 @@ class AgentCore {
 
   // Pins.
   KnownTime time_;
-  trust::v1::PinDocuments carried_;  // by files
-  std::string carried_refused_;
+  CarriedPins carried_;
   std::vector<trust::PinConcern> pin_concerns_;
   // Sync.
   Sync sync_ = Sync::kClosed;

@@ -14,14 +14,25 @@
 namespace linchpin::agent {
 namespace {
 
-// What the CA offers and what files hold: sets authenticate themselves.
-std::vector<trust::v1::SignedPinSet> SetsOf(const Shown& shown,
-                                            const trust::v1::PinDocuments& carried) {
-  trust::v1::PinDocuments offered;
+// What files hold and what the CA offers: sets authenticate themselves, and what is wrong hides
+// nothing that is right. Where nothing is right, all of it, so that it is said why.
+std::vector<trust::v1::SignedPinSet> SetsOf(const trust::v1::SignersFile& signers,
+                                            const Shown& shown, trust::Carriers carriers,
+                                            absl::Time now) {
+  trust::v1::PinDocuments& offered = carriers.emplace_back();
   for (const trust::v1::SignedPinSet& set : shown.pin_sets) *offered.add_pin_sets() = set;
-  // Files first: what nobody has authenticated must not hide them.
-  const trust::v1::PinDocuments merged = trust::MergeDocuments(carried, offered);
-  return {merged.pin_sets().begin(), merged.pin_sets().end()};
+  std::vector<trust::v1::SignedPinSet> sets;
+  const auto trust_domain = trust::TrustDomain::FromName(signers.trust_domain());
+  auto keys = trust::DecodeSigners(signers.signers());
+  if (trust_domain.ok() && keys.ok()) {
+    sets = trust::SetsThatFollow({.trust_domain = *trust_domain, .signers = *std::move(keys)},
+                                 carriers, now, nullptr);
+  }
+  if (!sets.empty()) return sets;
+  for (const trust::v1::PinDocuments& carrier : carriers) {
+    sets.insert(sets.end(), carrier.pin_sets().begin(), carrier.pin_sets().end());
+  }
+  return sets;
 }
 
 }  // namespace
@@ -76,11 +87,13 @@ void AgentCore::On(absl::Time now, const event::FirstContactDone& event, Actions
   if (!event.shown.ok()) {
     held = event.shown.status();
   } else {
-    held = options_.signers.has_value()
-               ? trust::BeginSigned(*options_.signers, SetsOf(*event.shown, carried_),
-                                    event.shown->chain, now, options_.skew)
-               : trust::BeginSetZero(options_.trust_domain, event.shown->chain, options_.ca_pins,
-                                     now, options_.skew);
+    held =
+        options_.signers.has_value()
+            ? trust::BeginSigned(*options_.signers,
+                                 SetsOf(*options_.signers, *event.shown, carried_.documents, now),
+                                 event.shown->chain, now, options_.skew)
+            : trust::BeginSetZero(options_.trust_domain, event.shown->chain, options_.ca_pins, now,
+                                  options_.skew);
   }
   absl::StatusOr<ContextPtr> context = ContextPtr();
   if (held.ok()) {

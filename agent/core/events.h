@@ -15,6 +15,7 @@
 #include "linchpin/agent/v1/mtls_context.pb.h"
 #include "linchpin/ca/v1/node.pb.h"
 #include "linchpin/state/v1/agent_state.pb.h"
+#include "trust/pin_upkeep.h"
 #include "x509/key.h"
 
 namespace linchpin::agent {
@@ -128,7 +129,7 @@ struct ConsumerReported {
 
 // What lies in the files of --pin-set-file now; again whenever it changed.
 struct PinFilesRead {
-  absl::StatusOr<trust::v1::PinDocuments> documents;
+  absl::StatusOr<trust::Carriers> documents;
 };
 
 struct TimerFired {};

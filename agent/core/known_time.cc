@@ -9,6 +9,10 @@ void KnownTime::Restore(const state::v1::KnownTime& sealed, absl::Time relax_beg
   const absl::Duration then = absl::Milliseconds(sealed.uptime_ms());
   const absl::Duration passed = uptime_ >= then ? uptime_ - then : uptime_;
   if (sealed.ca_ms() > 0) ca_ = absl::FromUnixMillis(sealed.ca_ms()) + passed;
+  ca_latest_ = ca_;
+  if (sealed.ca_latest_ms() > 0) {
+    ca_latest_ = std::max(ca_, absl::FromUnixMillis(sealed.ca_latest_ms()) + passed);
+  }
   relax_began_ = relax_began;
   if (sealed.since_relax_ms() > 0) {
     since_relax_ = absl::FromUnixMillis(sealed.since_relax_ms()) + passed;
@@ -17,7 +21,10 @@ void KnownTime::Restore(const state::v1::KnownTime& sealed, absl::Time relax_beg
 
 state::v1::KnownTime KnownTime::Seal() const {
   state::v1::KnownTime sealed;
-  if (ca_ != absl::InfinitePast()) sealed.set_ca_ms(absl::ToUnixMillis(ca_));
+  if (ca_ != absl::InfinitePast()) {
+    sealed.set_ca_ms(absl::ToUnixMillis(ca_));
+    sealed.set_ca_latest_ms(absl::ToUnixMillis(ca_latest_));
+  }
   if (since_relax_ != absl::InfinitePast()) {
     sealed.set_since_relax_ms(absl::ToUnixMillis(since_relax_));
   }
@@ -29,10 +36,14 @@ void KnownTime::Pass(const Instant& at) {
   const absl::Duration passed = std::max(at.uptime - uptime_, absl::ZeroDuration());
   uptime_ = at.uptime;
   ca_ += passed;
+  ca_latest_ += passed;
   since_relax_ += passed;
 }
 
-void KnownTime::Heard(absl::Time ca_time) { ca_ = ca_time; }
+void KnownTime::Heard(absl::Time ca_time) {
+  ca_ = ca_time;
+  ca_latest_ = std::max(ca_latest_, ca_time);
+}
 
 void KnownTime::Relaxing(absl::Time relax_began) {
   if (relax_began == relax_began_) return;

@@ -22,7 +22,8 @@ struct Instant {
   absl::Duration uptime;
 };
 
-// A clock that jumped ahead is not remembered; one that was set back lengthens no relax.
+// A local clock that jumped ahead is not remembered; one that was set back lengthens no relax. What
+// a CA said is: one that repeats an old time must not put off what only comes with time.
 class KnownTime {
  public:
   // After Pass. Of an earlier process, perhaps before the machine's last start: at least the time
@@ -36,11 +37,14 @@ class KnownTime {
 
   // A CA that never said the time agrees with no other clock.
   trust::PinTimes times(absl::Time now) const {
-    return {.agreed = std::min(now, ca_), .latest = std::max({now, ca_, since_relax_})};
+    return {.agreed = std::min(now, ca_),
+            .agreed_once = std::min(now, ca_latest_),
+            .latest = std::max({now, ca_, since_relax_})};
   }
 
  private:
-  absl::Time ca_ = absl::InfinitePast();  // at least so late by the CA's word
+  absl::Time ca_ = absl::InfinitePast();         // at least so late by the CA's last word
+  absl::Time ca_latest_ = absl::InfinitePast();  // and by the latest that it ever said
   absl::Time relax_began_ = absl::InfinitePast();
   absl::Time since_relax_ = absl::InfinitePast();  // its beginning and the time that passed since
   absl::Duration uptime_;

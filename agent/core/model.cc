@@ -28,6 +28,11 @@ absl::StatusOr<std::shared_ptr<const trust::TrustHeld>> DecodeTrust(
     ASSIGN_OR_RETURN(x509::SpkiPin pin, x509::SpkiPin::FromBytes(bytes));
     held.frozen_anchors.push_back(pin);
   }
+  for (const std::string& bytes : state.declared()) {
+    ASSIGN_OR_RETURN(x509::SpkiPin pin, x509::SpkiPin::FromBytes(bytes));
+    held.declared.push_back(pin);
+  }
+  held.expired = state.pins_expired();
   held.message = state.trust();
   held.offered = state.trust_digest();
   // Sealed by a program that did not keep them apart.
@@ -68,6 +73,8 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
     const trust::TrustHeld& held = *model.trust;
     *state.mutable_trust() = held.message;
     for (const x509::SpkiPin& pin : held.frozen_anchors) state.add_frozen_anchors(pin.bytes());
+    for (const x509::SpkiPin& pin : held.declared) state.add_declared(pin.bytes());
+    state.set_pins_expired(held.expired);
     state.set_set_zero(held.set_zero);
     if (!held.cursor.signers.empty()) {
       *state.mutable_signers() = trust::EncodeSigners(held.cursor.signers);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/core/agent_core.h"
 #include "agent/core/alarms.h"
 #include "trust/text.h"
@@ -73,7 +74,19 @@ void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
   time_.Relaxing(latest_.trust->relaxed.began_at);
   absl::StatusOr<std::optional<trust::TrustHeld>> changed =
       trust::PinsAt(*latest_.trust, time_.times(now));
-  if (changed.ok() && changed->has_value()) TakeHeld(now, **std::move(changed), out);
+  if (!changed.ok()) {
+    out->push_back(
+        action::Alarm{absl::StrCat("the pins in force stay as they are, although time "
+                                   "changes them: ",
+                                   changed.status().message())});
+  } else if (changed->has_value()) {
+    TakeHeld(now, **std::move(changed), out);
+  }
+  const std::string at =
+      absl::StrCat(latest_.pin_set_version(), "/", latest_.trust->state->path_digest());
+  if (!carried_.documents.empty() && std::exchange(carried_.tried_at, at) != at) {
+    (void)TakeDocuments(now, carried_.documents, {}, out);
+  }
   std::vector<trust::PinConcern> concerns =
       trust::ConcernsOf(*latest_.trust, time_.times(now).latest);
   for (const trust::PinConcern& concern : concerns) {
@@ -85,38 +98,46 @@ void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
 }
 
 // True if they brought something new. `chain` is what the CA showed, if it was asked.
-bool AgentCore::TakeDocuments(absl::Time now, const trust::v1::PinDocuments& documents,
+bool AgentCore::TakeDocuments(absl::Time now, const trust::Carriers& carriers,
                               const std::vector<std::string>& chain, Actions* out) {
   if (latest_.trust == nullptr) return false;
   const bool unsigned_pins = latest_.trust->pin_set == nullptr && !chain.empty();
-  absl::StatusOr<std::optional<trust::TrustHeld>> taken =
-      unsigned_pins
-          ? trust::ContinueSetZero(*latest_.trust, chain, options_.ca_pins, Accepting(now))
-          : trust::TakeDocuments(*latest_.trust, documents, chain, Accepting(now));
-  const std::string refused(taken.status().message());
-  if (!taken.ok() && refused != carried_refused_) {
+  absl::StatusOr<trust::TakenDocuments> taken = trust::TakenDocuments();
+  if (unsigned_pins) {
+    auto held = trust::ContinueSetZero(*latest_.trust, chain, options_.ca_pins, Accepting(now));
+    if (held.ok()) {
+      taken->held = *std::move(held);
+    } else {
+      taken = held.status();
+    }
+  } else {
+    taken = trust::TakeDocuments(*latest_.trust, carriers, chain, Accepting(now));
+  }
+  const std::string faults =
+      taken.ok() ? absl::StrJoin(taken->faults, "; ") : std::string(taken.status().message());
+  if (!faults.empty() && faults != carried_.faults) {
     out->push_back(action::Alarm{
-        unsigned_pins
-            ? absl::StrCat("contact with the CA after a time away: ", refused)
-            : absl::StrCat("pin sets that came beside the CA's stream are refused, version ",
-                           latest_.pin_set_version(), " stays in force: ", refused),
+        unsigned_pins ? absl::StrCat("contact with the CA after a time away: ", faults)
+                      : absl::StrCat("what came for the pins beside the CA's stream is not taken, "
+                                     "or not all of it: ",
+                                     faults),
         "linchpin_agent_trust_refused_total"});
   }
-  carried_refused_ = refused;
-  if (!taken.ok() || !taken->has_value()) return false;
-  TakeHeld(now, **std::move(taken), out);
+  carried_.faults = faults;
+  if (!taken.ok() || !taken->held.has_value()) return false;
+  TakeHeld(now, *std::move(taken->held), out);
   return true;
 }
 
-void AgentCore::On(absl::Time now, const event::PinFilesRead& event, Actions* out) {
+void AgentCore::On(absl::Time, const event::PinFilesRead& event, Actions* out) {
   if (!event.documents.ok()) {
     out->push_back(action::Alarm{
         absl::StrCat("the pin set files are not used: ", event.documents.status().message()),
         "linchpin_agent_wrong_documents_total"});
     return;
   }
-  carried_ = *event.documents;
-  (void)TakeDocuments(now, carried_, {}, out);
+  carried_.documents = *event.documents;
+  carried_.tried_at.clear();
 }
 
 // No connection to the CA comes about: it may show what only newer sets let pass.
@@ -145,7 +166,9 @@ void AgentCore::Looked(absl::Time now, const event::FirstContactDone& event, Act
     if (event.shown->relax) *documents.mutable_relax() = *event.shown->relax;
     if (event.shown->freshness) *documents.mutable_freshness() = *event.shown->freshness;
     // Files first: what nobody has authenticated must not hide them.
-    news = TakeDocuments(now, trust::MergeDocuments(carried_, documents), event.shown->chain, out);
+    trust::Carriers carriers = carried_.documents;
+    carriers.push_back(std::move(documents));
+    news = TakeDocuments(now, carriers, event.shown->chain, out);
   }
   if (!news) {
     Retry(now, absl::UnavailableError(""), &contact_);

@@ -163,7 +163,12 @@ void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust,
                                  "linchpin_agent_trust_refused_total"});
     return;
   }
-  refused_.clear();
+  if (!accepted->refused.empty() && accepted->refused != refused_) {
+    out->push_back(action::Alarm{
+        absl::StrCat("not all of trust epoch ", trust.epoch(), " is taken: ", accepted->refused),
+        "linchpin_agent_trust_refused_total"});
+  }
+  refused_ = accepted->refused;
   const trust::TrustHeld& before = *latest_.trust;
   if (accepted->offered == before.offered && accepted->incarnation == before.incarnation &&
       accepted->message.SerializeAsString() == before.message.SerializeAsString()) {

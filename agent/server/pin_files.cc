@@ -14,7 +14,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/durable_file.h"
 #include "base/status_macros.h"
-#include "trust/pin_upkeep.h"
 #include "trust/text.h"
 
 namespace linchpin::agent {
@@ -39,10 +38,9 @@ absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<trust::v1::PinDocuments> PinFiles::Read() const {
+absl::StatusOr<trust::Carriers> PinFiles::Read() const {
   ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesAt(path_));
-  trust::v1::PinDocuments all;
-  all.set_trust_domain(trust_domain_.name());
+  trust::Carriers all;
   for (const std::string& file : files) {
     ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
     trust::v1::PinDocuments documents;
@@ -56,15 +54,19 @@ absl::StatusOr<trust::v1::PinDocuments> PinFiles::Read() const {
                                                         trust::Quoted(documents.trust_domain()),
                                                         ", expected ", trust_domain_.name()));
     }
-    all = trust::MergeDocuments(all, documents);
+    all.push_back(std::move(documents));
   }
   return all;
 }
 
-std::optional<absl::StatusOr<trust::v1::PinDocuments>> PinFiles::Look() {
-  absl::StatusOr<trust::v1::PinDocuments> read = Read();
-  std::string now = read.ok() ? absl::StrCat("+", read->SerializeAsString())
-                              : absl::StrCat("-", read.status().message());
+std::optional<absl::StatusOr<trust::Carriers>> PinFiles::Look() {
+  absl::StatusOr<trust::Carriers> read = Read();
+  std::string now = read.ok() ? "+" : absl::StrCat("-", read.status().message());
+  if (read.ok()) {
+    for (const trust::v1::PinDocuments& file : *read) {
+      absl::StrAppend(&now, file.ByteSizeLong(), ":", file.SerializeAsString());
+    }
+  }
   if (seen_ == now) return std::nullopt;
   seen_ = std::move(now);
   return read;

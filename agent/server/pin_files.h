@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "linchpin/trust/v1/trust.pb.h"
+#include "trust/pin_upkeep.h"
 #include "trust/spiffe_id.h"
 
 namespace linchpin::agent {
@@ -24,12 +24,12 @@ class PinFiles {
   PinFiles(std::string path, trust::TrustDomain trust_domain)
       : path_(std::move(path)), trust_domain_(std::move(trust_domain)) {}
 
-  // All of them together, if anything is otherwise than at the look before: the documents, or which
+  // Those of each file, if anything is otherwise than at the look before: the documents, or which
   // file is not there, too large, not what was exported, or of another trust domain.
-  std::optional<absl::StatusOr<trust::v1::PinDocuments>> Look();
+  std::optional<absl::StatusOr<trust::Carriers>> Look();
 
  private:
-  absl::StatusOr<trust::v1::PinDocuments> Read() const;
+  absl::StatusOr<trust::Carriers> Read() const;
 
   const std::string path_;
   const trust::TrustDomain trust_domain_;

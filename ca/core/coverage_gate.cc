@@ -13,7 +13,6 @@ namespace linchpin::ca {
 namespace {
 
 constexpr size_t kMostServicesNamed = 3;
-constexpr absl::Duration kClocksDiffer = absl::Minutes(1);
 
 std::string WhyNot(const ConsumerHolds& consumer) {
   const std::string who = consumer.said.spiffe_id();

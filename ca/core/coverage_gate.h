@@ -17,6 +17,9 @@
 
 namespace linchpin::ca {
 
+// What the nodes' clocks may be behind this CA's: as much as certificates' beginnings are given.
+inline constexpr absl::Duration kClocksDiffer = absl::Minutes(1);
+
 // The tables that the answer depends on.
 struct CoverageView {
   const Registry& registry;

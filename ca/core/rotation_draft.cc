@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/coverage_gate.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::ca {
@@ -140,7 +141,7 @@ absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
     const std::string pin = authority->certificate.public_key().pin().bytes();
     last = std::max(last, tables.outstanding.UnderIssuer(pin));
   }
-  return last;
+  return last + std::min(kClocksDiffer, tables.options.profile.leaf_ttl);
 }
 
 absl::Time DeadlineFor(const Profile& profile, const Authority& issuer) {

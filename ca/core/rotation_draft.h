@@ -64,7 +64,8 @@ std::optional<trust::v1::PinSet> SetInForce(const Registry& registry);
 // Whether all hold and enforce the epoch, but for those that the rotation goes on without.
 v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& rotation,
                         uint64_t epoch, absl::Time now);
-// When the last certificate ends that was ordered of the issuers among `record_keys`.
+// When the last certificate ends that was ordered of the issuers among `record_keys`, by the clocks
+// of all: nodes' may be behind, though by no more than a leaf lives.
 absl::Time LastIssued(const Tables& tables,
                       const google::protobuf::RepeatedPtrField<std::string>& record_keys);
 // When the issuer that is to go can make no certificates of the usual length any more: what the

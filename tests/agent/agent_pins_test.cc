@@ -30,10 +30,10 @@ struct Pinned : AgentHarness {
     for (const auto& set : sets) *trust.add_pin_sets() = set;
     return trust;
   }
-  trust::v1::SignedRelax Relaxing() const {
+  trust::v1::SignedRelax Relaxing(uint64_t version = 1) const {
     trust::v1::Relax relax;
     relax.set_trust_domain("example.org");
-    relax.set_version(1);
+    relax.set_version(version);
     relax.set_scope(trust::v1::Relax::ISSUER_PINS);
     relax.set_issued_at(absl::ToUnixSeconds(kNow) - 10);
     relax.set_latest(absl::ToUnixSeconds(kNow) + 86400);
@@ -143,17 +143,81 @@ TEST(AgentPins, SetsOfFilesAreTakenAndACaThatKnowsLessIsReported) {
   trust::v1::PinDocuments documents;
   documents.set_trust_domain("example.org");
   *documents.add_pin_sets() = Sign(agent.Set(2), kSigners);
-  agent.Do(agent::event::PinFilesRead{documents});
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{documents}});
   EXPECT_EQ(agent.Pins().version(), 2u);
-  agent.SayTrust(agent.Trust(3, {Sign(agent.Set(1), kSigners)}), 4);
+  trust::v1::TrustState behind = agent.Trust(3, {Sign(agent.Set(1), kSigners)});
+  behind.add_revocations()->set_serial("\x01");
+  agent.SayTrust(behind, 4);
   EXPECT_EQ(agent.Pins().version(), 2u);
+  EXPECT_EQ(agent.Last("c")->trust_domains(0).revocations_size(), 1) << "not kept out by the file";
   EXPECT_THAT(agent.acks.back().refused(), ::testing::HasSubstr("withheld"));
+  EXPECT_EQ(agent.acks.back().trust_epoch(), 3u);
   // Files that lag behind, or hold what nobody signed, change nothing.
   trust::v1::PinDocuments forged;
   *forged.add_pin_sets() = Sign(agent.Set(3), {"alice"});
-  agent.Do(agent::event::PinFilesRead{forged});
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{forged}});
   EXPECT_EQ(agent.Pins().version(), 2u);
   EXPECT_TRUE(agent.Alarmed("beside the CA's stream"));
+}
+
+TEST(AgentPins, WhatFilesHoldIsTriedAgainOnceItMayBeOfUse) {
+  AgentHarness agent;
+  agent.uptime = absl::Hours(1);
+  const auto set = [&](uint64_t version) {
+    return Sign(agent.authority.PinSetMessage(version, kSigners, 2), kSigners);
+  };
+  trust::v1::PinDocuments second, relax;
+  *second.add_pin_sets() = set(2);
+  *relax.mutable_relax() = Pinned().Relaxing(2);
+  agent.Start();
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{second, relax}});
+  agent.Join();
+  EXPECT_EQ(agent.core->model().pin_set_version(), 0u) << "under set 0 files install nobody";
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{second, relax}});
+  trust::v1::TrustState first = agent.authority.Message(2);
+  *first.add_pin_sets() = set(1);
+  agent.SayTrust(first, 3);
+  EXPECT_EQ(agent.core->model().pin_set_version(), 2u);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_GT(agent.core->model().trust->state->pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, ARelaxThatCannotBeSealedIsNotServedSinceItIsHonouredOnce) {
+  Pinned agent;
+  agent.seal_status = absl::ResourceExhaustedError("the disk is full");
+  agent.Play();
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  EXPECT_TRUE(agent.Alarmed("cannot be sealed"));
+  trust::v1::TrustState denies = agent.Trust(4, {Sign(agent.Set(1), kSigners)});
+  *denies.mutable_relax() = agent.Relaxing();
+  denies.add_revocations()->set_serial("\x01");
+  agent.SayTrust(denies, 5);
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  EXPECT_EQ(agent.Last("c")->trust_domains(0).revocations_size(), 1) << "all else is served";
+  agent.seal_status = absl::OkStatus();
+  agent.Advance(absl::Minutes(5));
+  EXPECT_GT(agent.Pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, ACaThatRepeatsAnOldTimeHoldsOffNothingThatFailsClosedAndUndoesNothing) {
+  Pinned agent;
+  trust::v1::PinSet set = agent.Set(2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now) + 600);
+  set.set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
+  agent.SayTrust(agent.Trust(3, {Sign(set, kSigners)}), 4);
+  uint64_t revision = 4;
+  for (int minute = 0; minute < 9; ++minute) {
+    agent.Advance(absl::Minutes(1));
+    agent.ca_clock_ahead -= absl::Minutes(1);
+    agent.Say(agent.Message(++revision));
+    EXPECT_FALSE(agent.Pins().expired());
+  }
+  agent.Advance(absl::Minutes(2));
+  EXPECT_TRUE(agent.Pins().expired());
+  agent.Restart();
+  agent.Open("c", kWeb);
+  agent.Say(agent.Message(++revision));
+  EXPECT_TRUE(agent.Pins().expired());
 }
 
 TEST(AgentPins, TheFirstSignedSetInstallsItsSignersOnceAndSaysWho) {
@@ -176,7 +240,7 @@ TEST(AgentPins, UnderSetZeroFilesInstallNobody) {
   agent.Join();
   trust::v1::PinDocuments documents;
   *documents.add_pin_sets() = Sign(agent.authority.PinSetMessage(1, {"mallory"}, 1), {"mallory"});
-  agent.Do(agent::event::PinFilesRead{documents});
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{documents}});
   EXPECT_EQ(agent.core->model().pin_set_version(), 0u);
 }
 

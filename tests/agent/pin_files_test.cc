@@ -45,12 +45,12 @@ TEST_F(PinFilesTest, ADirectoryIsReadAsOneAndOnlyNewsAreTold) {
   auto first = files.Look();
   ASSERT_TRUE(first.has_value());
   ASSERT_OK(*first);
-  EXPECT_EQ((*first)->pin_sets_size(), 2);
+  ASSERT_EQ((*first)->size(), 2u);
   EXPECT_FALSE(files.Look().has_value());
   Write("c.json", 3, "example.org");
   auto next = files.Look();
   ASSERT_TRUE(next.has_value());
-  EXPECT_EQ((*next)->pin_sets_size(), 3);
+  EXPECT_EQ((*next)->size(), 3u);
 }
 
 TEST_F(PinFilesTest, AFileThatIsWrongIsNamedOnce) {

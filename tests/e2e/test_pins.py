@@ -92,6 +92,10 @@ def test_what_the_ca_withholds_is_an_alarm_and_comes_by_a_file(files):
     assert "publish it here too" in ca.out("node", "list")
     world.offer(world.sets())  # the CA says again which is the newest that it has
     world.refused("withheld")
+    ca.out("revoke", "--id", "spiffe://example.org/stolen")
+    wait_for("the revocation, which the file does not keep out", lambda: "stolen" in json.dumps(
+        world.pins_of_service().get("revocations", [])))
+    assert world.pins_of_service()["pins"]["version"] == "3"
     ca.out("pins", "publish", third)
     wait_for("the CA to have caught up", lambda: not world.node().get("refusedTrust"))
 

@@ -66,7 +66,7 @@ void SimNode::Start(const std::string& token) {
   options.version = "simulated";
   core_ = std::make_unique<agent::AgentCore>(std::move(options), core_random_);
   Step(agent::event::Started{disk_});
-  if (files_) Step(agent::event::PinFilesRead{*files_});
+  if (files_) Step(agent::event::PinFilesRead{trust::Carriers{*files_}});
 }
 
 void SimNode::Reboot() {
@@ -79,7 +79,7 @@ void SimNode::PutFiles(const trust::v1::PinDocuments& documents) {
   world_.Say(absl::StrCat(name(), ": files with ", documents.pin_sets_size(), " sets",
                           documents.has_relax() ? " and a relax document" : ""));
   files_ = documents;
-  if (up()) Step(agent::event::PinFilesRead{documents});
+  if (up()) Step(agent::event::PinFilesRead{trust::Carriers{documents}});
 }
 
 void SimNode::Crash() {

@@ -152,6 +152,34 @@ TEST_F(TrustAcceptanceTest, SetZeroNeverTakesAnotherRoot) {
   EXPECT_THAT(Accept(HeldZero(), rogue.Message(1)), StatusIs(kPrecondition, "no anchor"));
 }
 
+TEST_F(TrustAcceptanceTest, SetZeroContinuesWithNoIssuerThatWasDroppedOrDenied) {
+  const Certified next = authority_.MakeIssuer("next issuer");
+  const std::vector<x509::SpkiPin> pins = {next.pin()};
+  const std::vector<std::string> shown = Ders({authority_.Leaf("/linchpin/ca", next).certificate,
+                                               next.certificate, authority_.root().certificate});
+  const auto continues = [&](const TrustHeld& held) {
+    return ContinueSetZero(held, shown, pins, {.now = kNow, .skew = kSkew});
+  };
+  ASSERT_OK_AND_ASSIGN(const TrustHeld zero, Accept(HeldZero(), Incoming(1), "i"));
+  ASSERT_OK_AND_ASSIGN(const std::optional<TrustHeld> new_one, continues(zero));
+  ASSERT_TRUE(new_one.has_value());
+  EXPECT_TRUE(new_one->state->IsIssuerPinned(next.pin()));
+  EXPECT_EQ(new_one->offered, "") << "the CA is to say what it declares";
+
+  v1::TrustState with = Incoming(2);
+  with.add_issuers(next.certificate.der());
+  with.add_declared_issuers(next.pin().bytes());
+  ASSERT_OK_AND_ASSIGN(const TrustHeld declared, Accept(zero, with, "i"));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld dropped, Accept(declared, Incoming(3), "i"));
+  EXPECT_FALSE(dropped.state->IsIssuerPinned(next.pin()));
+  EXPECT_THAT(continues(dropped), StatusIs(kDenied, "declared before and then dropped"));
+
+  v1::TrustState denies = Incoming(2);
+  denies.add_revocations()->set_key_sha256(next.pin().bytes());
+  ASSERT_OK_AND_ASSIGN(const TrustHeld denied, Accept(zero, denies, "i"));
+  EXPECT_THAT(continues(denied), StatusIs(kDenied, "REVOKED"));
+}
+
 TEST_F(TrustAcceptanceTest, TheFirstSignedSetEndsSetZeroForEver) {
   ASSERT_OK_AND_ASSIGN(const TrustHeld zero, Accept(HeldZero(), Incoming(1)));
   ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(zero, Incoming(2, {Set(1)})));
@@ -164,12 +192,15 @@ TEST_F(TrustAcceptanceTest, TheFirstSignedSetEndsSetZeroForEver) {
   v1::TrustState declares = Incoming(3);
   declares.add_declared_issuers(rogue.pin().bytes());
   declares.add_issuers(rogue.certificate.der());
-  EXPECT_THAT(Accept(held, declares), StatusIs(kPrecondition, "no pin set"));
-  *declares.add_pin_sets() = held.message.pin_sets(0);
-  ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, declares));
-  EXPECT_EQ(after.state->pins().version(), 1u);
-  EXPECT_FALSE(after.state->IsIssuerPinned(rogue.pin()));
-  EXPECT_EQ(after.state->issuers().size(), 3u);  // a candidate, no more
+  for (const bool with_set : {false, true}) {
+    if (with_set) *declares.add_pin_sets() = held.message.pin_sets(0);
+    ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, declares));
+    EXPECT_THAT(after.refused, testing::HasSubstr(with_set ? "" : "no pin set"));
+    EXPECT_EQ(after.refused.empty(), with_set);
+    EXPECT_EQ(after.state->pins().version(), 1u);
+    EXPECT_FALSE(after.state->IsIssuerPinned(rogue.pin()));
+    EXPECT_EQ(after.state->issuers().size(), 3u);  // a candidate, no more
+  }
 }
 
 TEST_F(TrustAcceptanceTest, FollowsSetsAndKeepsTheOneInForce) {
@@ -186,9 +217,34 @@ TEST_F(TrustAcceptanceTest, FollowsSetsAndKeepsTheOneInForce) {
   EXPECT_EQ(again.state->digest(), three.state->digest());
 }
 
-TEST_F(TrustAcceptanceTest, RefusesASetThatIsWithheldOrForged) {
+// It came by a file, and the CA does not have it yet; or the CA withholds it.
+TEST_F(TrustAcceptanceTest, WhereTheCaHasAnOlderSetTheRestIsTakenAndItIsReported) {
+  ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(HeldZero(), Incoming(1, {Set(5)}), "i"));
+  v1::TrustState behind = Incoming(2, {Set(4)});
+  behind.add_revocations()->set_serial("\x01");
+  ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, behind, "i"));
+  EXPECT_EQ(after.cursor.version, 5u);
+  EXPECT_EQ(after.state->pins().version(), 5u);
+  ASSERT_EQ(after.message.pin_sets_size(), 1);
+  EXPECT_EQ(after.message.pin_sets(0).payload(), held.message.pin_sets(0).payload());
+  EXPECT_EQ(after.state->revocations().entries().size(), 1u);
+  EXPECT_THAT(after.refused, testing::HasSubstr("rollback: pin set version 4"));
+  EXPECT_THAT(after.refused, testing::HasSubstr("linchpin pins publish"));
+  EXPECT_EQ(after.offered, OfferDigest(behind));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld caught_up, Accept(after, Incoming(3, {Set(5)}), "i"));
+  EXPECT_EQ(caught_up.refused, "");
+  // One who joins with that file, too.
+  ASSERT_OK_AND_ASSIGN(const TrustHeld first,
+                       BeginSigned(SignersFile(2), {Set(5)}, CaChain(), kNow, kSkew));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld joined, Accept(first, behind, "i"));
+  EXPECT_EQ(joined.state->pins().version(), 5u);
+}
+
+TEST_F(TrustAcceptanceTest, KeepsASetThatIsWithheldAndRefusesOneThatIsForged) {
   ASSERT_OK_AND_ASSIGN(const TrustHeld held, Accept(HeldZero(), Incoming(1, {Set(5)})));
-  EXPECT_THAT(Accept(held, Incoming(2, {Set(4)})), StatusIs(kPrecondition, "rollback"));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld withheld, Accept(held, Incoming(2, {Set(4)})));
+  EXPECT_EQ(withheld.state->pins().version(), 5u);
+  EXPECT_THAT(withheld.refused, testing::HasSubstr("withheld"));
   v1::SignedPinSet forged = Set(6);
   forged.mutable_signatures()->RemoveLast();
   EXPECT_THAT(Accept(held, Incoming(2, {forged})), StatusIs(kDenied));
@@ -217,12 +273,10 @@ TEST_F(TrustAcceptanceTest, AnotherLifeOfTheCaBringsBackNoPinSetAndNoSigner) {
   v1::TrustState earlier = Incoming(1, {Set(4)});
   const Certified rogue = authority_.MakeIssuer("rogue issuer");
   earlier.add_declared_issuers(rogue.pin().bytes());
-  const absl::StatusOr<TrustHeld> after = Accept(held, earlier, "second");
-  if (after.ok()) {
-    EXPECT_EQ(after->cursor.version, 5u);
-    EXPECT_FALSE(after->state->IsIssuerPinned(rogue.pin()));
-    EXPECT_FALSE(after->set_zero);
-  }
+  ASSERT_OK_AND_ASSIGN(const TrustHeld after, Accept(held, earlier, "second"));
+  EXPECT_EQ(after.cursor.version, 5u);
+  EXPECT_FALSE(after.state->IsIssuerPinned(rogue.pin()));
+  EXPECT_FALSE(after.set_zero);
   EXPECT_FALSE(Accept(held,
                       Incoming(1, {Sign(authority_.PinSetMessage(6, {"mallory"}, 1), {"mallory"})}),
                       "second")
