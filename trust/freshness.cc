@@ -24,8 +24,13 @@ absl::StatusOr<v1::Freshness> ParseFreshness(absl::string_view payload) {
   RETURN_IF_ERROR(
       CheckStatement(kWhat, statement.trust_domain(), statement.version(), statement.issued_at())
           .status());
+  if (statement.expires_at() <= statement.issued_at() || statement.expires_at() > kLatestTime) {
+    return MalformedStatement(
+        kWhat, "expires_at",
+        absl::StrCat(statement.expires_at(), " is not after issued_at, ", statement.issued_at()));
+  }
   const int64_t life = statement.expires_at() - statement.issued_at();
-  if (life <= 0 || life > absl::ToInt64Seconds(kLongestFreshness)) {
+  if (life > absl::ToInt64Seconds(kLongestFreshness)) {
     return MalformedStatement(kWhat, "expires_at",
                               absl::StrCat("a life of ", life, " s; at most ",
                                            absl::FormatDuration(kLongestFreshness), " is allowed"));

@@ -84,6 +84,8 @@ def signed(work):
         expires_at: {made_at + 86400}""")
     seed("relax", "six_hours", relax)
     seed("freshness", "a_day", fresh)
+    seed("freshness", "ends_before_time", encode("linchpin.trust.v1.Freshness", """
+        trust_domain: "example.org" version: 3 issued_at: 1 expires_at: -9223372036854775808"""))
     alice, signature = next(iter(signatures.items()))
     seed("relax_document", "six_hours", seeds.relax_document(relax, payload, signatures))
     seed("relax_document", "a_day", seeds.freshness_document(fresh, signature))

@@ -3,6 +3,7 @@
 
 #include "trust/freshness.h"
 
+#include <limits>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -53,6 +54,17 @@ TEST_F(FreshnessTest, IsOfTheKeyThatTheSetNames) {
   set_.clear_freshness_key();
   EXPECT_THAT(VerifyFreshness(set_, SignFreshness(statement, KeyNamed("clerk"))),
               StatusIs(absl::StatusCode::kPermissionDenied, "names no key"));
+}
+
+TEST_F(FreshnessTest, AnEndThatIsNoTimeAfterItsIssueIsRefused) {
+  v1::Freshness statement = Statement(3, kNow);
+  for (const int64_t end : {std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0},
+                            statement.issued_at(), std::numeric_limits<int64_t>::max()}) {
+    statement.set_expires_at(end);
+    EXPECT_THAT(ParseFreshness(statement.SerializeAsString()),
+                StatusIs(absl::StatusCode::kInvalidArgument, "is not after issued_at"))
+        << end;
+  }
 }
 
 TEST_F(FreshnessTest, AHolderIsAlarmedWhenNoStatementIsNewEnoughOrOneNamesANewerSet) {
