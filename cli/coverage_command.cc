@@ -171,7 +171,7 @@ absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
   for (const NodeCoverage& node : coverage.nodes()) AddNode(node, true, &table);
   for (const NodeCoverage& node : coverage.left()) AddNode(node, false, &table);
   if (!table.empty()) session.out << table.ToString();
-  return absl::OkStatus();
+  return options.epoch == 0 ? ShowCanaries(session) : absl::OkStatus();
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ absl::Status Show(Session& session, const Rotation& rotation) {
 
 absl::Status Status(Session& session) {
   ASSIGN_OR_RETURN(const Rotation rotation, GetRotation(session));
-  return Show(session, rotation);
+  RETURN_IF_ERROR(Show(session, rotation));
+  return session.json() ? absl::OkStatus() : ShowCanaries(session);
 }
 
 // Says what is waited for, once each; DEADLINE_EXCEEDED when the time is over.

@@ -120,6 +120,17 @@ std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now) {
   return text;
 }
 
+std::string CanaryText(const ca::v1::FailoverOutlook& outlook) {
+  std::string text;
+  for (const ca::v1::BackupIssuer& backup : outlook.backups()) {
+    absl::StrAppend(&text, "backup issuer ", Printable(backup.subject()),
+                    ": its canary is good on ", backup.canary_good(), " nodes, bad on ",
+                    backup.canary_bad(),
+                    backup.canary_bad() > 0 ? " (linchpin failover --check names them)" : "", "\n");
+  }
+  return text;
+}
+
 std::string FailoverText(const ca::v1::FailoverOutlook& outlook) {
   std::string text;
   for (const ca::v1::BackupIssuer& backup : outlook.backups()) {

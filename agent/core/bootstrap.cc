@@ -213,7 +213,7 @@ absl::Status AgentCore::TakeNode(absl::Time now, const x509::PrivateKey& key,
                         absl::StrCat(chain.status().message(), ClockText(now)));
   }
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
-  latest_.node = MakeCertified(key, *chain, now, renew_at, nullptr);
+  latest_.node = MakeCertified(key, *chain, now - clock_ahead_, renew_at, nullptr);
   latest_.node_key = key;
   latest_.node_id = response.node_id();
   latest_.trust = trust;

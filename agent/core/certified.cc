@@ -63,15 +63,15 @@ std::vector<std::string> Certified::Ders() const {
   return ders;
 }
 
-CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain, absl::Time now,
-                           absl::Time renew_at, const Certified* like) {
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+                           absl::Time received_at, absl::Time renew_at, const Certified* like) {
   std::vector<std::string> ders;
   for (const x509::Certificate& certificate : chain) ders.push_back(certificate.der());
   return std::make_shared<const Certified>(Certified{.key = key.ToPkcs8(),
                                                      .chain = Shared(ders, like),
                                                      .expires_at = ExpiryOf(chain),
                                                      .renew_at = renew_at,
-                                                     .received_at = now});
+                                                     .received_at = received_at});
 }
 
 absl::Time DrawRenewal(const x509::Certificate& leaf, absl::Time now, double fraction) {

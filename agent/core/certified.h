@@ -23,11 +23,11 @@ namespace linchpin::agent {
 struct Certified {
   x509::SecretBytes key;  // PKCS#8 DER
   std::vector<std::shared_ptr<const std::string>>
-      chain;              // DER, leaf first, without the root; never
-                          // empty; issuers are shared among many
-  absl::Time expires_at;  // of the leaf or what certifies it, whichever is first
-  absl::Time renew_at;    // drawn once, when the certificate came
-  absl::Time received_at;
+      chain;               // DER, leaf first, without the root; never
+                           // empty; issuers are shared among many
+  absl::Time expires_at;   // of the leaf or what certifies it, whichever is first
+  absl::Time renew_at;     // drawn once, when the certificate came
+  absl::Time received_at;  // by the CA's clock, as far as the node knows it
 
   std::vector<std::string> Ders() const;
 };
@@ -35,8 +35,8 @@ using CertifiedPtr = std::shared_ptr<const Certified>;
 
 // Of a chain that passed CheckIssued(). `like`, which may be null, is another certificate of this
 // node: what certified both is kept once.
-CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain, absl::Time now,
-                           absl::Time renew_at, const Certified* like);
+CertifiedPtr MakeCertified(const x509::PrivateKey& key, const x509::Chain& chain,
+                           absl::Time received_at, absl::Time renew_at, const Certified* like);
 
 // Half of the life that is left at `now`, within ±10 % by `fraction` in [0, 1). The life begins now
 // or, if the leaf is not valid yet, at its NotBefore: what it was backdated by is no life.

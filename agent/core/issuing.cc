@@ -114,7 +114,8 @@ void AgentCore::TakeIssued(absl::Time now, const event::IssueDone::Result& resul
   const absl::Time renew_at = DrawRenewal(chain->front(), now, base::RandomFraction(random_));
   const Certified* like = latest_.certificates.empty() ? latest_.node.get()
                                                        : latest_.certificates.begin()->second.get();
-  CertifiedPtr certified = MakeCertified(result.item->key, *chain, now, renew_at, like);
+  CertifiedPtr certified =
+      MakeCertified(result.item->key, *chain, now - clock_ahead_, renew_at, like);
   out->push_back(
       action::Note{absl::StrCat(identity->spiffe_id(), renewal ? " is renewed" : " is issued",
                                 ", valid until ", trust::TimeText(certified->expires_at),

@@ -89,5 +89,18 @@ TEST(AgentFailover, RenewsAtInstantsThatAreSpreadOverTheWindowAndStayAfterAResta
   EXPECT_GT(drawn.size(), 30u);
 }
 
+TEST(AgentFailover, RenewsWhatCameBeforeTheFailoverThoughTheNodesClockIsAhead) {
+  Fleet agent;
+  agent.ca_clock_ahead = -absl::Seconds(40);
+  agent.Register("i2", "/late", {"unix:uid:1"}, 3);
+  const agent::Certified& held = *agent.core->model().certificates.at("i2");
+  const absl::Time ca_now = agent.now + agent.ca_clock_ahead;
+  const absl::Time from = ca_now + absl::Seconds(2);
+  const absl::Time until = from + absl::Seconds(60);
+  EXPECT_LT(agent::RenewAt(held, agent.Replacing(from, until)), until);
+  const trust::v1::TrustState before = agent.Replacing(ca_now - absl::Seconds(2), until);
+  EXPECT_EQ(agent::RenewAt(held, before), held.renew_at) << "it came after the failover";
+}
+
 }  // namespace
 }  // namespace linchpin::test

@@ -50,6 +50,14 @@ class StrawCa final : public ca::v1::AdminService::Service {
     out->set_token(absl::StrCat("token-", request->node_name(), "-", request->ttl_seconds()));
     return grpc::Status::OK;
   }
+  grpc::Status GetFailover(Context*, const ca::v1::GetFailoverRequest*,
+                           ca::v1::FailoverOutlook* out) override {
+    ca::v1::BackupIssuer* backup = out->add_backups();
+    backup->set_subject("CN=spare");
+    backup->set_canary_good(4);
+    backup->set_canary_bad(1);
+    return grpc::Status::OK;
+  }
   grpc::Status BanNode(Context*, const ca::v1::NodeRequest* request, ca::v1::Node* out) override {
     out->set_node_id(request->node_id());
     return grpc::Status::OK;
@@ -352,6 +360,7 @@ TEST_F(Commands, ExitsWithOneWhileCoverageIsIncomplete) {
   EXPECT_EQ(RunLine("coverage"), 1);
   EXPECT_THAT(out(), HasSubstr("trust epoch 9: incomplete"));
   EXPECT_THAT(out(), HasSubstr("/linchpin/node/a"));
+  EXPECT_THAT(out(), HasSubstr("CN=spare: its canary is good on 4 nodes, bad on 1 (linchpin fail"));
   EXPECT_EQ(err(), "");
   EXPECT_EQ(RunLine("coverage --epoch 8 -o json"), 0);
   EXPECT_THAT(out(), HasSubstr("\"complete\": true"));

@@ -5,6 +5,7 @@
 import base64
 import hashlib
 import subprocess
+import threading
 
 import pytest
 from company_ca import CompanyCa
@@ -38,6 +39,14 @@ class Offline:
         wait_for("the CA that waits", lambda: self.csr(check=False).returncode == 0 or
                  not self.deployment.ca.alive())
         assert self.deployment.ca.alive(), self.deployment.ca.text()
+
+    def start_either_way(self):
+        """True if it serves, False if it waits."""
+        self.deployment.ca = self.deployment.start(
+            "linchpin-ca", self.deployment.ca_args("--config", self.config))
+        wait_for("the CA", lambda: self.csr(check=False).returncode == 0 or
+                 self.deployment.ca_answers())
+        return self.deployment.ca_answers()
 
     def csr(self, *args, check=True):
         return self.deployment.run("ca", "csr", *args, check=check)
@@ -106,6 +115,30 @@ def test_a_ca_that_waits_keeps_its_keys_and_requests_though_it_is_killed(waiting
     deployment.ca.kill()
     deployment.start_ca("--config", waiting.config)
     assert deployment.out("ca", "pins") == pins
+
+
+def test_a_ca_killed_while_it_imports_has_taken_all_or_nothing(waiting):
+    deployment, files = waiting.deployment, [*waiting.certify(), waiting.company.root]
+    asked = {one["spkiSha256"] for one in deployment.json("ca", "csr")["certificates"]}
+    pause, serves = threading.Event(), False
+    for milliseconds in (0, 5, 10, 15, 20, 30, 50, 100, 200, 400):
+        command = [*deployment.command(), "ca", "import", *map(str, files)]
+        importing = subprocess.Popen(command, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+        pause.wait(milliseconds / 1000)  # somewhere in the import
+        deployment.ca.kill()
+        importing.kill()
+        importing.wait()
+        serves = waiting.start_either_way()
+        if serves:
+            break
+        assert {one["spkiSha256"] for one in deployment.json("ca", "csr")["certificates"]} == asked
+    if not serves:
+        waiting.import_(*files)
+    authorities = deployment.json("ca", "pins")["authorities"]
+    assert {one["spkiSha256"] for one in authorities if one["kind"] == "issuer"} == asked
+    assert deployment.join("a").alive()
+    wait_for("the agent", lambda: "1 of 1" in deployment.run("coverage", check=False).stdout)
 
 
 def test_a_ca_that_waits_says_what_to_run_and_serves_nothing_else(waiting):
