@@ -48,8 +48,7 @@ absl::Status ErrorOf(int code, absl::string_view method, absl::string_view body)
   if (code == 404) return absl::NotFoundError(text);
   if (code == 409) return absl::AlreadyExistsError(text);
   if (code == 410) return absl::OutOfRangeError(text);
-  if (code == 429) return absl::ResourceExhaustedError(text);
-  if (code >= 500) return absl::UnavailableError(text);
+  if (code == 429 || code >= 500) return absl::UnavailableError(text);
   return absl::InvalidArgumentError(text);
 }
 

@@ -4,6 +4,7 @@
 #include "kube/api_client.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -66,8 +67,8 @@ struct ApiClient::Transfer {
   const std::function<bool()>* stopped = nullptr;
   Lines lines{kMaxLine};
   std::string body;
-  bool too_long = false;
-  bool ended = false;  // by our own wish
+  bool too_long = false;  // what came, to be read
+  bool ended = false;     // by our own wish
 
   long code() const {
     long code = 0;
@@ -132,12 +133,19 @@ absl::Status ApiClient::Perform(const Request& request, absl::Duration most, Tra
   if (handle == nullptr) return absl::ResourceExhaustedError("no memory for a request");
   transfer->handle = handle;
   std::string authorization = absl::StrCat("Authorization: Bearer ", token);
+  explicit_bzero(token.data(), token.size());
   curl_slist* headers = curl_.append(nullptr, authorization.c_str());
-  headers = curl_.append(headers, "Accept: application/json");
+  const std::string accept =
+      absl::StrCat("Accept: ", request.accept.empty() ? "application/json" : request.accept);
+  headers = curl_.append(headers, accept.c_str());
   const std::string type = absl::StrCat(
       "Content-Type: ", request.content_type.empty() ? "application/json" : request.content_type);
   if (!request.body.empty()) headers = curl_.append(headers, type.c_str());
-  const auto set = [&](CURLoption option, auto value) { curl_.setopt(handle, option, value); };
+  CURLcode refused = CURLE_OK;
+  const auto set = [&](CURLoption option, auto value) {
+    const CURLcode taken = curl_.setopt(handle, option, value);
+    if (taken != CURLE_OK) refused = taken;
+  };
   const std::string url = server_.url + request.path;
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_HTTPHEADER, headers);
@@ -152,6 +160,7 @@ absl::Status ApiClient::Perform(const Request& request, absl::Duration most, Tra
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(CURLOPT_CAINFO, server_.ca_file.c_str());
   set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  set(CURLOPT_CA_CACHE_TIMEOUT, 0L);  // the cluster's CA may be replaced
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   set(CURLOPT_PROTOCOLS_STR, "https");
   set(CURLOPT_PROXY, "");
@@ -167,12 +176,25 @@ absl::Status ApiClient::Perform(const Request& request, absl::Duration most, Tra
   set(CURLOPT_NOPROGRESS, 0L);
   set(CURLOPT_XFERINFOFUNCTION, &Transfer::Progress);
   set(CURLOPT_XFERINFODATA, static_cast<void*>(transfer));
-  const CURLcode result = curl_.perform(handle);
+  // What it does not take might be what it is to be careful by.
+  const CURLcode result = refused == CURLE_OK ? curl_.perform(handle) : refused;
   const long code = transfer->code();
+  for (const curl_slist* header = headers; header != nullptr; header = header->next) {
+    explicit_bzero(header->data, std::strlen(header->data));  // our token
+  }
+  explicit_bzero(authorization.data(), authorization.size());
   curl_.free_all(headers);
   set(CURLOPT_HTTPHEADER, static_cast<curl_slist*>(nullptr));
-  GiveBack(handle);
-  if (transfer->ended) return absl::OkStatus();
+  // One whose transfer broke off has a connection that is good for nothing more.
+  if (result == CURLE_OK) {
+    GiveBack(handle);
+  } else {
+    curl_.cleanup(handle);
+  }
+  if (transfer->ended) {
+    return request.stopped == nullptr ? absl::OkStatus()
+                                      : absl::UnavailableError("the call was ended");
+  }
   if (transfer->too_long) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the API server's answer to ", request.path, " is too long to be read"));
@@ -186,6 +208,7 @@ absl::Status ApiClient::Perform(const Request& request, absl::Duration most, Tra
 
 absl::StatusOr<std::string> ApiClient::Call(const Request& request) {
   Transfer transfer{.curl = curl_};
+  if (request.stopped != nullptr) transfer.stopped = &request.stopped;
   RETURN_IF_ERROR(Perform(request, kCall, &transfer));
   return std::move(transfer.body);
 }

@@ -3,17 +3,31 @@
 
 #include "kube/json.h"
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 
 namespace linchpin::kube {
 namespace {
 
 constexpr size_t kMaxText = 1024;
+constexpr int kNoDepth = std::numeric_limits<int>::max();
 
 }  // namespace
 
-absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view what) {
-  Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view what,
+                                 const Names* only) {
+  int free = kNoDepth;  // at which depth all names are kept
+  const auto keep = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (event != Json::parse_event_t::key || depth >= free) return true;
+    const auto& name = parsed.get_ref<const std::string&>();
+    free = kNoDepth;
+    if (!only->contains(name)) return false;
+    if (name == "labels" || name == "annotations") free = depth + 1;
+    return true;
+  };
+  Json json = only == nullptr ? Json::parse(text.begin(), text.end(), nullptr, false)
+                              : Json::parse(text.begin(), text.end(), keep, false);
   if (json.is_object()) return json;
   return absl::InvalidArgumentError(absl::StrCat(what, " is no JSON object"));
 }

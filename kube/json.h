@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,8 +19,12 @@ namespace linchpin::kube {
 
 using Json = nlohmann::json;
 
-// INVALID_ARGUMENT names `what`: no JSON, or no object.
-absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view what);
+// INVALID_ARGUMENT names `what`: no JSON, or no object. With `only`, what is not below one of these
+// names is not kept, wherever it is; below "labels" and "annotations" all is. So an
+// object that somebody has filled takes no more memory than its text.
+using Names = std::set<std::string, std::less<>>;
+absl::StatusOr<Json> ParseObject(absl::string_view text, absl::string_view what,
+                                 const Names* only = nullptr);
 // The value at the end of these names; null: there is none.
 const Json* At(const Json& from, std::initializer_list<const char*> names);
 // The text there; empty: there is none, or more than `most` bytes of it.

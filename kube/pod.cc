@@ -43,6 +43,30 @@ bool AddContainers(const Json& object, const char* specs, const char* statuses,
 
 }  // namespace
 
+const Names& PodNames() {
+  static const Names& names = *new Names{"annotations",
+                                         "containerID",
+                                         "containerStatuses",
+                                         "containers",
+                                         "ephemeralContainerStatuses",
+                                         "ephemeralContainers",
+                                         "image",
+                                         "imageID",
+                                         "initContainerStatuses",
+                                         "initContainers",
+                                         "labels",
+                                         "metadata",
+                                         "name",
+                                         "namespace",
+                                         "nodeName",
+                                         "phase",
+                                         "serviceAccountName",
+                                         "spec",
+                                         "status",
+                                         "uid"};
+  return names;
+}
+
 absl::StatusOr<Pod> ReadPod(const Json& object) {
   Pod pod{.uid = TextAt(object, {"metadata", "uid"}, 128),
           .name_space = TextAt(object, {"metadata", "namespace"}, 63),
@@ -64,6 +88,11 @@ absl::StatusOr<Pod> ReadPod(const Json& object) {
       !AddContainers(object, "ephemeralContainers", "ephemeralContainerStatuses",
                      &pod.containers)) {
     return fault("more containers than are kept, or one without a name");
+  }
+  // Admission gives an account to every other pod.
+  if (pod.account.empty()) {
+    pod.static_uid =
+        TextAt(object, {"metadata", "annotations", "kubernetes.io/config.mirror"}, 128);
   }
   const std::string phase = TextAt(object, {"status", "phase"});
   pod.over = phase == "Succeeded" || phase == "Failed";

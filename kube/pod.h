@@ -27,6 +27,8 @@ struct Pod {
   std::string name;
   std::string account;  // of the service account; empty: a kubelet's own, a static pod's mirror
   std::string node;     // empty: none yet
+  // Of a mirror: the uid by which the kubelet knows the static pod, as in its control groups.
+  std::string static_uid;
   std::map<std::string, std::string> labels;
   std::vector<Container> containers;  // init and ephemeral ones, too
   bool over = false;                  // Succeeded or Failed: none of its processes runs any more
@@ -36,6 +38,8 @@ struct Pod {
 inline constexpr size_t kMaxLabels = 256;
 inline constexpr size_t kMaxContainers = 256;
 
+// The names of what ReadPod() looks at, for ParseObject().
+const Names& PodNames();
 // INVALID_ARGUMENT: what says who it is is missing, or there is more of it than we keep.
 absl::StatusOr<Pod> ReadPod(const Json& object);
 

@@ -42,29 +42,35 @@ struct WatchEvent {
 };
 // OUT_OF_RANGE: the list has to be begun anew (410). UNAVAILABLE: the server ends the watch with an
 // error. INVALID_ARGUMENT: that is no event.
-absl::StatusOr<WatchEvent> ReadWatchEvent(absl::string_view line);
+absl::StatusOr<WatchEvent> ReadWatchEvent(absl::string_view line, const Names* only = nullptr);
 
 class Watch {
  public:
   static constexpr int kPage = 250;  // objects
 
   struct What {
-    std::string path;      // /api/v1/pods
-    std::string selector;  // "&fieldSelector=…", encoded; may be empty
+    std::string path;             // /api/v1/pods
+    std::string selector;         // "&fieldSelector=…", encoded; may be empty
+    const Names* only = nullptr;  // what is kept of an object; null: all
   };
   // Begins at once. Both references outlive this object.
   Watch(Api& api, What what, WatchSink& sink);
   ~Watch();  // within a second or so
+  // Begins to end: of many watches, all before the first is waited for.
+  void Stop() { stopped_ = true; }
   Watch(const Watch&) = delete;
 
  private:
   void Go();
   absl::Status List();
+  absl::StatusOr<Json> Page(const std::string& next, int* limit);
+  absl::StatusOr<Json> WithoutTheFirst(const std::string& next);
   absl::Status Follow();
   bool Take(absl::string_view line, absl::Status* status);
 
   Api& api_;
   const What what_;
+  Names only_;  // with what is looked at here
   WatchSink& sink_;
   std::string version_;  // empty: list first
   int failures_ = 0;

@@ -13,7 +13,8 @@ namespace linchpin::agent {
 
 kube::Watch::What PodsOfNode(absl::string_view node) {
   return {.path = "/api/v1/pods",
-          .selector = absl::StrCat("&fieldSelector=spec.nodeName%3D", node)};
+          .selector = absl::StrCat("&fieldSelector=spec.nodeName%3D", node),
+          .only = &kube::PodNames()};
 }
 
 std::shared_ptr<const kube::Pod> PodTable::Find(const std::string& uid) const {

@@ -100,7 +100,7 @@ TEST(Answers, HaveTheCodesThatCallersActOn) {
   EXPECT_TRUE(absl::IsNotFound(ErrorOf(404, "GET", "")));
   EXPECT_TRUE(absl::IsAlreadyExists(ErrorOf(409, "PUT", "")));
   EXPECT_TRUE(absl::IsOutOfRange(ErrorOf(410, "GET", "")));
-  EXPECT_TRUE(absl::IsResourceExhausted(ErrorOf(429, "GET", "")));
+  EXPECT_TRUE(absl::IsUnavailable(ErrorOf(429, "GET", "")));
   EXPECT_TRUE(absl::IsInvalidArgument(ErrorOf(422, "GET", "")));
   EXPECT_TRUE(absl::IsUnavailable(ErrorOf(503, "GET", "")));
 }

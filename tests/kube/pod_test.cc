@@ -78,5 +78,31 @@ TEST(Pod, WithMoreThanIsKeptIsRefused) {
   EXPECT_FALSE(ReadPod(object).ok());
 }
 
+TEST(Pod, IsReadTheSameOfWhatIsKept) {
+  Json object = Scheduled();
+  object["metadata"]["labels"]["name"] = "any";
+  object["metadata"]["labels"]["no name of ours"] = "x";
+  object["metadata"]["managedFields"] = Json::array({{{"manager", "kubectl"}}});
+  object["spec"]["tolerations"] = Json::array();
+  for (int i = 0; i < 1000; ++i) object["spec"]["tolerations"].push_back({{"key", "a"}});
+  const auto kept = ParseObject(Dump(object), "it", &PodNames());
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(kept->count("spec"), 1u);
+  EXPECT_EQ(At(*kept, {"spec", "tolerations"}), nullptr);
+  EXPECT_EQ(At(*kept, {"metadata", "managedFields"}), nullptr);
+  const auto pod = ReadPod(*kept);
+  ASSERT_TRUE(pod.ok()) << pod.status();
+  EXPECT_EQ(*pod, *ReadPod(object));
+  EXPECT_EQ(pod->labels.size(), 3u);
+}
+
+TEST(Pod, OnlyOneWithoutAnAccountIsAMirror) {
+  Json object = Scheduled();
+  object["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "6a5f";
+  EXPECT_EQ(ReadPod(object)->static_uid, "");
+  object["spec"].erase("serviceAccountName");
+  EXPECT_EQ(ReadPod(object)->static_uid, "6a5f");
+}
+
 }  // namespace
 }  // namespace linchpin::kube

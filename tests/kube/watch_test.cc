@@ -40,11 +40,13 @@ class ScriptedApi final : public Api {
     absl::Status end;
   };
   std::deque<absl::StatusOr<std::string>> lists;
+  std::vector<std::string> accepted;  // other than JSON as it is
   std::deque<Watched> watches;
 
   absl::StatusOr<std::string> Call(const Request& request) override {
     base::MutexLock lock(mutex_);
     paths_.push_back(request.path);
+    if (!request.accept.empty()) accepted.push_back(request.accept);
     if (lists.empty()) return absl::UnavailableError("nobody is there");
     auto answer = lists.front();
     lists.pop_front();
@@ -159,6 +161,41 @@ TEST_F(WatchTest, AListWithoutItemsIsNoEmptyList) {
   api_.lists = {R"({"metadata": {"resourceVersion": "7"}})", List({"a"}, 8)};
   Run();
   EXPECT_THAT(recorder_.seen, ElementsAre("[", "!", "[", "+a", "]"));
+}
+
+absl::Status TooLong() { return absl::ResourceExhaustedError("too long to be read"); }
+
+TEST_F(WatchTest, APageThatIsTooLongIsAskedForInSmallerOnes) {
+  api_.lists = {TooLong(), TooLong(), List({"a"}, 7, "more"), List({"b"}, 7)};
+  const std::vector<std::string> paths = Run();
+  EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "+b", "]"));
+  EXPECT_THAT(paths[0], HasSubstr("limit=250"));
+  EXPECT_THAT(paths[1], HasSubstr("limit=62"));
+  EXPECT_THAT(paths[2], HasSubstr("limit=15"));
+  EXPECT_THAT(paths[3], HasSubstr("limit=30"));
+}
+
+TEST_F(WatchTest, OneObjectThatIsTooLongIsLeftOutAndTheOthersAreNot) {
+  api_.lists = {
+      List({"a"}, 7, "more"),     TooLong(),     TooLong(), TooLong(), TooLong(), TooLong(),
+      List({"huge"}, 7, "still"), List({"b"}, 7)};
+  EXPECT_THAT(Run()[7], HasSubstr("continue=still"));
+  EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "!", "+b", "]"));
+  EXPECT_THAT(api_.accepted, ElementsAre(HasSubstr("PartialObjectMetadataList")));
+}
+
+TEST_F(WatchTest, AnEventThatIsTooLongMakesItListAgain) {
+  api_.lists = {List({"a"}, 7), List({"a", "b"}, 9)};
+  api_.watches = {{{Event("ADDED", "c", 8)}, TooLong()}};
+  EXPECT_THAT(Run().back(), HasSubstr("resourceVersion=9"));
+  EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "]", "+c", "!", "[", "+a", "+b", "]"));
+}
+
+TEST_F(WatchTest, AWatchThatEndsAsItBeginsIsAFailure) {
+  api_.lists = {List({"a"}, 7)};
+  api_.watches = {{{}, absl::OkStatus()}};
+  Run();
+  EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "]", "!"));
 }
 
 TEST_F(WatchTest, NonsenseMakesItListAgain) {
