@@ -30,6 +30,7 @@
 #include "ca/attest/join_token.h"
 #include "ca/attest/kubernetes.h"
 #include "ca/keys/file_key_manager.h"
+#include "ca/kubernetes/pin_sets.h"
 #include "ca/kubernetes/source.h"
 #include "ca/log/issuance_log.h"
 #include "ca/server/authority_setup.h"
@@ -116,6 +117,7 @@ std::vector<std::string> PinsOf(CaServer& server) {
 struct Objects {
   std::unique_ptr<kube::Api> api;
   std::unique_ptr<KubernetesSource> source;
+  std::unique_ptr<PinSetObjects> pin_sets;
 };
 
 absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& server,
@@ -139,6 +141,18 @@ absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& serv
             asker, std::move(asked),
             [answer = std::move(answer)](const absl::Status& status,
                                          const google::protobuf::Message*) { answer(status); });
+      });
+  objects.pin_sets = std::make_unique<PinSetObjects>(
+      *objects.api, objects.source->standings(),
+      [&server, asker](trust::v1::SignedPinSet set, PinSetObjects::Published answer) {
+        server.Ask(asker, PublishPinSet{std::move(set)},
+                   [answer = std::move(answer)](const absl::Status& status,
+                                                const google::protobuf::Message* message) {
+                     answer(status,
+                            status.ok()
+                                ? dynamic_cast<const v1::PinSetPublished&>(*message).version()
+                                : 0);
+                   });
       });
   return objects;
 }
@@ -201,6 +215,9 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                         .admin_socket = settings.admin_socket,
                         .admin_listen = settings.admin_listen,
                         .verifiers = {}};
+  if (settings.kubernetes.objects() == "on") {
+    options.core.objects_source = SourcePrefix(settings.kubernetes.cluster());
+  }
   options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
   options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
   if (!settings.kubernetes.cluster().empty()) {
@@ -237,6 +254,7 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   }
   (void)base::NotifyStopping();
   base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
+  objects.pin_sets.reset();
   objects.source.reset();
   server->Stop();
   metered.server.reset();

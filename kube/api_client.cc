@@ -26,6 +26,24 @@ constexpr size_t kMaxIdle = 4;
 constexpr size_t kMaxToken = 64 * 1024;
 constexpr char kAccount[] = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+// What is the same of every request.
+template <typename Set>
+void SetAlways(const Set& set) {
+  // Over HTTP/2 this libcurl takes an early refusal of a POST for a broken transfer.
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  set(CURLOPT_CA_CACHE_TIMEOUT, 0L);  // the cluster's CA may be replaced
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  set(CURLOPT_PROTOCOLS_STR, "https");
+  set(CURLOPT_PROXY, "");
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_TCP_KEEPIDLE, kIdleProbe);
+  set(CURLOPT_TCP_KEEPINTVL, kProbeInterval);
+}
+
 absl::StatusOr<std::string> ReadToken(const std::string& file) {
   ASSIGN_OR_RETURN(std::string token, base::ReadFile(file, kMaxToken));
   absl::StripAsciiWhitespace(&token);
@@ -156,21 +174,9 @@ absl::Status ApiClient::Perform(const Request& request, absl::Duration most, Tra
     set(CURLOPT_POSTFIELDS, request.body.c_str());
   }
   set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  // Over HTTP/2 this libcurl takes an early refusal of a POST for a broken transfer.
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  SetAlways(set);
   set(CURLOPT_CAINFO, server_.ca_file.c_str());
-  set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
-  set(CURLOPT_CA_CACHE_TIMEOUT, 0L);  // the cluster's CA may be replaced
-  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  set(CURLOPT_PROTOCOLS_STR, "https");
-  set(CURLOPT_PROXY, "");
-  set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(absl::ToInt64Milliseconds(most)));
-  set(CURLOPT_TCP_KEEPALIVE, 1L);
-  set(CURLOPT_TCP_KEEPIDLE, kIdleProbe);
-  set(CURLOPT_TCP_KEEPINTVL, kProbeInterval);
   set(CURLOPT_WRITEFUNCTION, &Transfer::Write);
   set(CURLOPT_WRITEDATA, static_cast<void*>(transfer));
   set(CURLOPT_NOPROGRESS, 0L);

@@ -88,6 +88,7 @@ void Watch::Go() {
   if (stopped_) return;
   if (status.ok()) {  // watches end in time
     failures_ = 0;
+    if (list_again_.exchange(false)) version_.clear();
     (void)loop_.PostAfter(kFirstRetry, [this] { Go(); });  // also those that end at once
     return;
   }

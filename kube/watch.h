@@ -58,6 +58,8 @@ class Watch {
   ~Watch();  // within a second or so
   // Begins to end: of many watches, all before the first is waited for.
   void Stop() { stopped_ = true; }
+  // Lists once more when this watch ends by itself, within minutes.
+  void ListAgain() { list_again_ = true; }
   Watch(const Watch&) = delete;
 
  private:
@@ -75,6 +77,7 @@ class Watch {
   std::string version_;  // empty: list first
   int failures_ = 0;
   std::atomic<bool> stopped_ = false;
+  std::atomic<bool> list_again_ = false;
   base::RunLoop loop_;
   std::thread thread_;
 };

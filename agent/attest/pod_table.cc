@@ -19,8 +19,18 @@ kube::Watch::What PodsOfNode(absl::string_view node) {
 
 std::shared_ptr<const kube::Pod> PodTable::Find(const std::string& uid) const {
   base::MutexLock lock(mutex_);
-  const auto it = pods_.find(uid);
+  auto it = pods_.find(uid);
+  if (it != pods_.end()) return it->second;
+  const auto mirrors = mirrors_.find(uid);
+  if (mirrors == mirrors_.end() || mirrors->second.size() != 1) return nullptr;
+  it = pods_.find(*mirrors->second.begin());
   return it == pods_.end() ? nullptr : it->second;
+}
+
+void PodTable::Changed(const kube::Pod& pod) {
+  if (changed_ == nullptr) return;
+  changed_(pod.uid);
+  if (!pod.static_uid.empty()) changed_(pod.static_uid);
 }
 
 void PodTable::ListBegins() { listed_.clear(); }
@@ -32,6 +42,7 @@ void PodTable::Put(const kube::Json& object) {
     return;
   }
   const std::string uid = pod->uid;
+  std::shared_ptr<const kube::Pod> kept;
   listed_.insert(uid);
   if (pod->over) return RemoveUid(uid);
   {
@@ -44,17 +55,28 @@ void PodTable::Put(const kube::Json& object) {
                      {{"pod", absl::StrCat(pod->name_space, "/", pod->name)}});
       return;
     }
-    pods_[uid] = std::make_shared<const kube::Pod>(*std::move(pod));
+    kept = std::make_shared<const kube::Pod>(*std::move(pod));
+    pods_[uid] = kept;
+    if (!kept->static_uid.empty()) mirrors_[kept->static_uid].insert(uid);
   }
-  if (changed_ != nullptr) changed_(uid);
+  Changed(*kept);
 }
 
 void PodTable::RemoveUid(const std::string& uid) {
+  std::shared_ptr<const kube::Pod> gone;
   {
     base::MutexLock lock(mutex_);
-    if (pods_.erase(uid) == 0) return;
+    const auto it = pods_.find(uid);
+    if (it == pods_.end()) return;
+    gone = it->second;
+    pods_.erase(it);
+    const auto mirrors = mirrors_.find(gone->static_uid);
+    if (mirrors != mirrors_.end()) {
+      mirrors->second.erase(uid);
+      if (mirrors->second.empty()) mirrors_.erase(mirrors);
+    }
   }
-  if (changed_ != nullptr) changed_(uid);
+  Changed(*gone);
 }
 
 void PodTable::ListEnds() {

@@ -29,7 +29,8 @@ class PodTable final : public kube::WatchSink {
   void OnChange(std::function<void(const std::string& uid)> changed) {
     changed_ = std::move(changed);
   }
-  // Null: no such pod, or it is over.
+  // Null: no such pod, or it is over. A static pod is found by the uid that the kubelet gave it, if
+  // one mirror alone says that it is that one's.
   std::shared_ptr<const kube::Pod> Find(const std::string& uid) const;
 
   void ListBegins() override;
@@ -40,12 +41,14 @@ class PodTable final : public kube::WatchSink {
 
  private:
   void RemoveUid(const std::string& uid);
+  void Changed(const kube::Pod& pod);
 
   std::function<void(const std::string&)> changed_;
   std::set<std::string> listed_;  // uids, since the list began
   bool told_ = false;             // of a failure that lasts
   mutable base::Mutex mutex_;
   std::map<std::string, std::shared_ptr<const kube::Pod>> pods_;  // by uid
+  std::map<std::string, std::set<std::string>> mirrors_;          // uids by static pod's uid
 };
 
 }  // namespace linchpin::agent

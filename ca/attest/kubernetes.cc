@@ -83,7 +83,7 @@ absl::StatusOr<NodeClaim> KubernetesVerifier::Review(const std::string& token) {
   if (absl::IsPermissionDenied(body.status())) {  // of us, which is no verdict on the node
     return absl::UnavailableError(
         absl::StrCat("this CA may not ask the API server for token reviews (its service account "
-                     "needs the cluster role system:auth-delegator): ",
+                     "needs the right to create tokenreviews): ",
                      body.status().message()));
   }
   RETURN_IF_ERROR(body.status());
@@ -118,9 +118,13 @@ void KubernetesVerifier::Verify(const v1::AttestRequest& request, Done done) {
   }
   // Shared, for an answer is due also where the work is not taken.
   auto answer = std::make_shared<Done>(std::move(done));
-  const absl::Status queued =
-      threads_[turn_.fetch_add(1) % kThreads]->loop.Post([this, answer, token = shown.token()] {
-        absl::StatusOr<NodeClaim> claim = Review(token);
+  const absl::Status queued = threads_[turn_.fetch_add(1) % kThreads]->loop.Post(
+      [this, answer, token = shown.token(), came = base::SystemClock().Uptime()] {
+        // Its caller has given up: those behind it have not yet.
+        absl::StatusOr<NodeClaim> claim =
+            base::SystemClock().Uptime() - came > kLongestWait
+                ? absl::UnavailableError("the API server is too slow for the tokens that wait")
+                : Review(token);
         waiting_.fetch_sub(1);
         (*answer)(std::move(claim));
       });

@@ -22,7 +22,8 @@ class KubernetesVerifier final : public NodeVerifier {
  public:
   static constexpr size_t kMaxToken = 16 * 1024;
   static constexpr int kThreads = 2;
-  static constexpr int kMaxWaiting = 256;  // tokens; of strangers, too
+  static constexpr int kMaxWaiting = 256;                            // tokens; of strangers, too
+  static constexpr absl::Duration kLongestWait = absl::Seconds(10);  // then nobody is asked
 
   struct Options {
     std::string cluster;

@@ -4,6 +4,7 @@
 // What the objects of a Kubernetes cluster come to: compared with what is stored, and stored where
 // it differs.
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
+#include "ca/core/kubernetes_nodes.h"
 #include "ca/core/registration.h"
 
 namespace linchpin::ca {
@@ -23,13 +25,13 @@ constexpr char kIdPrefix[] = "k8s-";
 class Comparison {
  public:
   Comparison(const Tables& tables, const ApplyKubernetes& asked)
-      : tables_(tables), wishes_(*asked.wishes), faults_(*asked.faults) {}
+      : tables_(tables), wishes_(*asked.wishes), refusals_(*asked.refusals) {}
 
   Decision Decide() {
     InviteNodes();
     // A registration names known nodes only.
     if (!decision_.batch.empty()) return Again();
-    faults_.clear();  // an earlier pass may have mended them
+    refusals_ = {};  // an earlier pass may have mended them
     // What one object gave up is another's to have: the latter is looked at with the former gone.
     RemoveUnwished();
     if (!decision_.batch.empty()) return Again();
@@ -60,15 +62,60 @@ class Comparison {
     decision_.batch.push_back({.key = std::move(key), .value = std::nullopt, .expected = expected});
   }
 
+  static bool IsInvited(const state::v1::NodeRecord& node) {
+    return node.state() == "invited" && node.has_kubernetes();
+  }
+  size_t InvitedCount() const {
+    return std::count_if(tables_.registry.nodes().begin(), tables_.registry.nodes().end(),
+                         [](const auto& node) { return IsInvited(node.second.record); });
+  }
+
+  // With its node, if nothing but this was known of that one.
+  void RemoveIdentity(const Row<state::v1::IdentityRecord>& row) {
+    const v1::Identity& identity = row.record.identity();
+    Remove(IdentityKey(identity.identity_id()), row.revision);
+    removed_.insert(identity.identity_id());
+    for (const std::string& node_id : identity.node_ids()) {
+      const auto* node = tables_.registry.FindNode(node_id);
+      if (node == nullptr || !IsInvited(node->record)) continue;
+      const std::set<std::string>& all = tables_.registry.IdentitiesNaming(node_id);
+      if (std::all_of(all.begin(), all.end(),
+                      [this](const std::string& id) { return removed_.contains(id); })) {
+        Remove(NodeKey(node_id), node->revision);
+      }
+    }
+  }
+
+  // Those that no registration names and none is to.
+  void RemoveIdleInvited() {
+    std::set<std::string> wished;
+    for (const auto& [id, wish] : wishes_.identities) {
+      if (wish.has_value()) wished.insert(wish->node_ids().begin(), wish->node_ids().end());
+    }
+    for (const auto& [node_id, node] : tables_.registry.nodes()) {
+      if (Full()) return;
+      if (IsInvited(node.record) && !wished.contains(node_id) &&
+          tables_.registry.IdentitiesNaming(node_id).empty()) {
+        Remove(NodeKey(node_id), node.revision);
+      }
+    }
+  }
+
   // Nodes that run pods before their agent has attested.
   void InviteNodes() {
     std::set<std::string> invited;
+    std::optional<size_t> count;  // of those before these
     for (const auto& [id, wish] : wishes_.identities) {
       if (!wish.has_value() || wish->node_ids().empty() || Full()) continue;
       const std::string& node_id = wish->node_ids(0);
       if (tables_.registry.FindNode(node_id) != nullptr || !invited.insert(node_id).second) {
         continue;
       }
+      if (!count.has_value()) {
+        count = InvitedCount();
+        if (*count >= kMaxInvited / 2) RemoveIdleInvited();
+      }
+      if (*count + invited.size() > kMaxInvited) return;  // its registrations are refused
       // spiffe://TD/linchpin/node/k8s.CLUSTER.NODE
       const std::string name = node_id.substr(node_id.rfind('/') + 1);
       const std::vector<std::string> parts = absl::StrSplit(name, absl::MaxSplits('.', 2));
@@ -89,7 +136,7 @@ class Comparison {
     const auto* row = tables_.registry.FindIdentity(id);
     if (row != nullptr && !IsOurs(row->record.identity().source())) return;  // no such id of ours
     if (!wish.has_value()) {
-      if (row != nullptr) Remove(IdentityKey(id), row->revision);
+      if (row != nullptr) RemoveIdentity(*row);
       return;
     }
     const x509::CertificateFields& issuer = tables_.authorities.active().certificate.fields();
@@ -101,7 +148,7 @@ class Comparison {
       fault = absl::StrCat("another object gives ", checked->spiffe_id(), " to the same selectors");
     }
     if (!fault.empty()) {
-      faults_[wish->source()] = std::move(fault);
+      refusals_.identities[id] = {wish->source(), std::move(fault)};
       if (row != nullptr) Remove(IdentityKey(id), row->revision);
       return;
     }
@@ -127,14 +174,15 @@ class Comparison {
       return;
     }
     if (row != nullptr && !is_ours) {
-      faults_[wish->source] =
+      refusals_.rules[pair] = {
+          wish->source,
           absl::StrCat("the rule from ", pair.first, " to ", pair.second,
-                       " is an operator's (linchpin policy list); delete that one first");
+                       " is an operator's (linchpin policy list); delete that one first")};
       return;
     }
     const auto checked = CheckRule(tables_.registry, wish->rule);
     if (!checked.ok()) {
-      faults_[wish->source] = std::string(checked.status().message());
+      refusals_.rules[pair] = {wish->source, std::string(checked.status().message())};
       return;
     }
     state::v1::PolicyRecord record;
@@ -165,8 +213,9 @@ class Comparison {
         continue;
       }
       if (Full()) return;
-      Remove(IdentityKey(it->first), it->second.revision);
+      RemoveIdentity(it->second);
     }
+    RemoveIdleInvited();
     for (const auto& [pair, row] : tables_.registry.rules()) {
       if (!IsOurs(row.record.source()) || wishes_.rules.contains(pair)) continue;
       if (Full()) return;
@@ -176,9 +225,10 @@ class Comparison {
 
   const Tables& tables_;
   const KubernetesWishes& wishes_;
-  std::map<std::string, std::string>& faults_;
+  KubernetesRefusals& refusals_;
   uint64_t new_ = 0;
   std::set<std::string> claimed_;
+  std::set<std::string> removed_;  // identity ids
   Decision decision_;
 };
 

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
 #include "ca/core/change_log.h"
+#include "ca/core/kubernetes_nodes.h"
 #include "ca/core/pin_sets.h"
 #include "trust/text.h"
 #include "x509/digest.h"
@@ -21,7 +22,6 @@ namespace {
 constexpr int64_t kDefaultTokenTtl = 600;
 constexpr int64_t kLongestTokenTtl = 7 * 24 * 3600;
 constexpr size_t kMaxTokens = 100000;
-constexpr size_t kMaxNodes = 100000;
 
 // What it needs that it cannot do itself.
 std::string Needs(const Tables& tables, const state::v1::NodeRecord& node, absl::Time now) {

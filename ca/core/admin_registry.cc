@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
@@ -46,11 +47,18 @@ absl::StatusOr<const Row<state::v1::IdentityRecord>*> ResolveIdentity(
       absl::StrCat(ids.size(), " registrations give ", spiffe_id, "; name one by its identity id"));
 }
 
-// What an object elsewhere says is changed there, or it would be changed back.
-absl::Status CheckIsOperators(const std::string& source, absl::string_view what) {
-  if (source.empty()) return absl::OkStatus();
+// What an object elsewhere says is changed there, or it would be changed back. Where this CA does
+// not go by such objects (any more) there is nobody else to delete it.
+absl::Status CheckIsOperators(const CoreOptions& options, const std::string& source,
+                              absl::string_view what) {
+  if (source.empty() || options.objects_source.empty() ||
+      !absl::StartsWith(source, options.objects_source)) {
+    return absl::OkStatus();
+  }
   return absl::FailedPreconditionError(
-      absl::StrCat(what, " is of ", source, "; change or delete that object (kubectl)"));
+      absl::StrCat(what, " is of ", source,
+                   "; change or delete that object (kubectl), or, where the cluster is gone, start "
+                   "the CA without --kubernetes-objects first"));
 }
 
 // The registration as the tables show it then.
@@ -106,7 +114,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const UpdateId
         absl::StrCat("the registration ", held.identity_id(), " gives ", held.spiffe_id(),
                      ", and that cannot change; create another and delete this one"));
   }
-  RETURN_IF_ERROR(CheckIsOperators(held.source(), held.spiffe_id()));
+  RETURN_IF_ERROR(CheckIsOperators(tables.options, held.source(), held.spiffe_id()));
   identity.clear_source();
   identity.set_identity_id(held.identity_id());
   identity.set_spiffe_id(held.spiffe_id());
@@ -123,7 +131,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,
   ASSIGN_OR_RETURN(const auto* row,
                    ResolveIdentity(tables.registry, asked.identity_id(), asked.spiffe_id()));
   const v1::Identity& identity = row->record.identity();
-  RETURN_IF_ERROR(CheckIsOperators(identity.source(), identity.spiffe_id()));
+  RETURN_IF_ERROR(CheckIsOperators(tables.options, identity.source(), identity.spiffe_id()));
   Decision decision;
   decision.batch.push_back({.key = IdentityKey(identity.identity_id()),
                             .value = std::nullopt,
@@ -139,7 +147,8 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const AllowPee
   *record.mutable_rule() = checked;
   const std::string value = record.SerializeAsString();
   const bool is_new = it == tables.registry.rules().end();
-  if (!is_new) RETURN_IF_ERROR(CheckIsOperators(it->second.record.source(), "that rule"));
+  if (!is_new)
+    RETURN_IF_ERROR(CheckIsOperators(tables.options, it->second.record.source(), "that rule"));
   Decision decision;
   // Asking for what is so already changes nothing.
   if (is_new || it->second.record.SerializeAsString() != value) {
@@ -165,7 +174,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const DeletePo
     return absl::NotFoundError(absl::StrCat("there is no rule from ", trust::Quoted(rule.from()),
                                             " to ", trust::Quoted(rule.to()), "; see policy list"));
   }
-  RETURN_IF_ERROR(CheckIsOperators(it->second.record.source(), "that rule"));
+  RETURN_IF_ERROR(CheckIsOperators(tables.options, it->second.record.source(), "that rule"));
   Decision decision;
   decision.batch.push_back({.key = PolicyKey(rule.from(), rule.to()),
                             .value = std::nullopt,

@@ -107,10 +107,18 @@ struct KubernetesWishes {
   std::map<std::string, std::optional<v1::Identity>> identities;
   std::map<std::pair<std::string, std::string>, std::optional<Rule>> rules;
 };
+// What of it was refused: of which object, and why.
+struct KubernetesRefusals {
+  struct Refusal {
+    std::string source;
+    std::string why;
+  };
+  std::map<std::string, Refusal> identities;
+  std::map<std::pair<std::string, std::string>, Refusal> rules;
+};
 struct ApplyKubernetes {
   std::shared_ptr<const KubernetesWishes> wishes;
-  // Filled in before the answer: what was refused, by the source of the object, and why.
-  std::shared_ptr<std::map<std::string, std::string>> faults;
+  std::shared_ptr<KubernetesRefusals> refusals;  // filled in before the answer
 };
 // The answers are the messages that admin.proto names for the method.
 using AdminRequest = std::variant<

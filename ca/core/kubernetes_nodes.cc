@@ -13,8 +13,6 @@
 namespace linchpin::ca {
 namespace {
 
-constexpr size_t kMaxNodes = 100000;
-
 bool IsOf(const google::protobuf::RepeatedPtrField<std::string>& list, const std::string& one) {
   return std::find(list.begin(), list.end(), one) != list.end();
 }
@@ -86,14 +84,12 @@ absl::StatusOr<state::v1::NodeRecord> AttestedByKubernetes(const Registry& regis
   kubernetes.set_cluster(evidence.cluster);
   kubernetes.set_node_name(evidence.node_name);
   const bool is_its_key = node.key_sha256() == pin || node.previous_key_sha256() == pin;
-  if (kubernetes.node_uid() != evidence.node_uid) {  // another machine of that name
-    kubernetes.set_node_uid(evidence.node_uid);
-    kubernetes.clear_pod_uid();
-    kubernetes.clear_earlier_pods();
-  } else if (!is_its_key && (kubernetes.pod_uid() == evidence.pod_uid ||
-                             IsOf(kubernetes.earlier_pods(), evidence.pod_uid))) {
+  // Whatever the node's uid: a pod may outlive its node's object, which the kubelet makes anew.
+  if (!is_its_key && (kubernetes.pod_uid() == evidence.pod_uid ||
+                      IsOf(kubernetes.earlier_pods(), evidence.pod_uid))) {
     return OtherKey(node_id);
   }
+  kubernetes.set_node_uid(evidence.node_uid);  // another: another machine of that name
   if (!IsOf(kubernetes.earlier_pods(), evidence.pod_uid)) TakePod(evidence.pod_uid, &kubernetes);
   if (!is_its_key) {
     node.set_key_sha256(pin);

@@ -18,6 +18,9 @@ namespace linchpin::ca {
 inline constexpr char kAttestedByKubernetes[] = "k8s_psat";
 inline constexpr size_t kMaxClusterName = 32;
 inline constexpr int kMaxEarlierPods = 8;
+inline constexpr size_t kMaxNodes = 100'000;
+// Of which so many may be known by a pod's word alone: whoever makes pods may make names up.
+inline constexpr size_t kMaxInvited = 20'000;
 
 // 1 to 32 of a-z, 0-9 and '-', so that the first dot of a node's name ends it.
 bool IsClusterName(absl::string_view name);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/config_file.h"
 #include "base/status_macros.h"
+#include "ca/core/registration.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -86,7 +87,12 @@ absl::StatusOr<std::string> CallerId(const Json& caller, const trust::TrustDomai
     return absl::InvalidArgumentError(
         "each of spec.from has either a serviceAccount (with its namespace) or a spiffeID");
   }
-  if (!id.empty()) return id;
+  if (!id.empty()) {
+    const auto checked = CheckWorkloadId(trust_domain, id);
+    if (checked.ok()) return id;
+    return absl::InvalidArgumentError(
+        absl::StrCat("a spiffeID of spec.from: ", checked.status().message()));
+  }
   std::string name_space = kube::TextAt(caller, {"namespace"});
   if (name_space.empty()) name_space = own_namespace;
   return Filled(kDefaultIdTemplate, trust_domain, name_space, account);

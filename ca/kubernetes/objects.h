@@ -34,6 +34,23 @@ struct ObjectName {
 // INVALID_ARGUMENT: it has no uid or name.
 absl::StatusOr<ObjectName> ReadObjectName(const kube::Json& object);
 
+inline constexpr char kObjectsGroup[] = "linchpin.dev/v1alpha1";
+
+struct ObjectKind {
+  const char* name;    // PeerPolicy
+  const char* plural;  // peerpolicies
+  bool operator==(const ObjectKind&) const = default;
+};
+
+// How it stands with an object.
+struct Standing {
+  ObjectName name;
+  ObjectKind kind;
+  std::string fault;   // empty: it is in force
+  kube::Json figures;  // of the status, beside its condition
+  bool operator==(const Standing&) const = default;
+};
+
 // Which pods get which identity.
 struct WorkloadIdentity {
   std::string id_template;  // {trustdomain}, {namespace}, {serviceaccount}

@@ -15,6 +15,8 @@ namespace linchpin::ca {
 namespace {
 
 constexpr size_t kIdBytes = 12;
+constexpr ObjectKind kWorkloadIdentity{"WorkloadIdentity", "workloadidentities"};
+constexpr ObjectKind kPeerPolicy{"PeerPolicy", "peerpolicies"};
 
 // The same again after a restart, and of no other.
 std::string IdentityIdOf(const std::string& cluster, const std::string& object,
@@ -30,13 +32,21 @@ std::string IdentityIdOf(const std::string& cluster, const std::string& object,
   return absl::StrCat("k8s-", absl::BytesToHexString(hash.substr(0, kIdBytes)));
 }
 
+absl::Status TooMany(absl::string_view what) {
+  return absl::ResourceExhaustedError(absl::StrCat("there are too many ", what, " to be kept"));
+}
+
 }  // namespace
+
+std::string SourcePrefix(const std::string& cluster) {
+  return absl::StrCat("kubernetes/", cluster, "/");
+}
 
 Plan::Plan(trust::TrustDomain trust_domain, std::string cluster)
     : trust_domain_(std::move(trust_domain)), cluster_(std::move(cluster)) {}
 
 std::string Plan::SourceOf(const ObjectName& name, bool is_identity) const {
-  return absl::StrCat("kubernetes/", cluster_, is_identity ? "/WorkloadIdentity/" : "/PeerPolicy/",
+  return absl::StrCat(SourcePrefix(cluster_), is_identity ? "WorkloadIdentity/" : "PeerPolicy/",
                       name.Text());
 }
 
@@ -119,27 +129,42 @@ void Plan::RemoveNamespace(const std::string& name) {
   }
 }
 
-bool Plan::PutPod(const kube::Pod& pod) {
+// Of what is longer or other than a name may be, the registry would refuse each registration again
+// and again.
+bool Plan::CanBeNamed(const kube::Pod& pod) const {
+  return KubernetesNodeId(trust_domain_, cluster_, pod.node).ok() &&
+         trust::SpiffeId::Parse(
+             Filled(kDefaultIdTemplate, trust_domain_, pod.name_space, pod.account))
+             .ok();
+}
+
+absl::Status Plan::PutPod(const kube::Pod& pod) {
   // Admission gives every pod an account but those that a kubelet wrote itself: mirrors of its
   // static pods, in any namespace and with any labels. A node's word for what runs on it is none.
   if (pod.over || pod.node.empty() || pod.account.empty()) {
     RemovePod(pod.uid);
-    return true;
+    return absl::OkStatus();
+  }
+  if (!CanBeNamed(pod)) {
+    RemovePod(pod.uid);
+    return absl::InvalidArgumentError(
+        absl::StrCat("the pod ", pod.name_space, "/", pod.name,
+                     " has a node or a service account whose name fits into no SPIFFE ID"));
   }
   PodSeen seen{pod.name_space, pod.account, pod.node, pod.labels, {}};
   const auto it = pods_.find(pod.uid);
   if (it == pods_.end()) {
-    if (pods_.size() >= kMaxPods) return false;
+    if (pods_.size() >= kMaxPods) return TooMany("pods");
     Match(&(pods_[pod.uid] = std::move(seen)));
-    return true;
+    return absl::OkStatus();
   }
   seen.identities = it->second.identities;
-  if (seen == it->second) return true;
+  if (seen == it->second) return absl::OkStatus();
   Unmatch(&it->second);
   seen.identities.clear();
   it->second = std::move(seen);
   Match(&it->second);
-  return true;
+  return absl::OkStatus();
 }
 
 void Plan::RemovePod(const std::string& uid) {
@@ -149,20 +174,20 @@ void Plan::RemovePod(const std::string& uid) {
   pods_.erase(it);
 }
 
-bool Plan::PutIdentity(const ObjectName& name, absl::StatusOr<WorkloadIdentity> identity) {
+absl::Status Plan::PutIdentity(const ObjectName& name, absl::StatusOr<WorkloadIdentity> identity) {
   const auto it = identities_.find(name.uid);
   if (it == identities_.end()) {
-    if (identities_.size() >= kMaxObjects) return false;
+    if (identities_.size() >= kMaxObjects) return TooMany("WorkloadIdentities");
     identities_.emplace(name.uid, IdentityObject{name, std::move(identity)});
   } else {
     const bool same = identity.ok() && it->second.wish.ok() && *identity == *it->second.wish;
     it->second.name = name;
-    if (same) return true;
+    if (same) return absl::OkStatus();
     for (auto& [uid, pod] : pods_) Unmatch(&pod);
     it->second.wish = std::move(identity);
   }
   MatchAll();
-  return true;
+  return absl::OkStatus();
 }
 
 void Plan::TouchRulesOf(const PolicyObject& object) {
@@ -172,24 +197,60 @@ void Plan::TouchRulesOf(const PolicyObject& object) {
   }
 }
 
-bool Plan::PutPolicy(const ObjectName& name, absl::StatusOr<PeerPolicy> policy) {
+absl::Status Plan::PutPolicy(const ObjectName& name, absl::StatusOr<PeerPolicy> policy) {
   const auto it = policies_.find(name.uid);
-  if (it == policies_.end() && policies_.size() >= kMaxObjects) return false;
   if (it != policies_.end()) {
-    if (it->second.name.generation == name.generation) return true;
+    if (it->second.name.generation == name.generation) return absl::OkStatus();
     TouchRulesOf(it->second);
+  } else if (policies_.size() >= kMaxObjects) {
+    return TooMany("PeerPolicies");
+  } else if (policies_in_[name.name_space].size() >= kMaxPolicies) {
+    return TooMany(absl::StrCat("PeerPolicies in the namespace ", name.name_space));
   }
-  PolicyObject object{name, std::move(policy)};
+  PolicyObject object{name, policy, std::move(policy)};
   TouchRulesOf(object);
   policies_.insert_or_assign(name.uid, std::move(object));
-  return true;
+  policies_in_[name.name_space].insert(name.uid);
+  MakeRoomIn(name.name_space);
+  return absl::OkStatus();
+}
+
+// In order of their uids, always the same ones of what is there.
+void Plan::MakeRoomIn(const std::string& name_space) {
+  size_t rules = 0;
+  for (const std::string& uid : policies_in_[name_space]) {
+    PolicyObject& object = policies_.at(uid);
+    if (!object.asked.ok()) continue;
+    rules += object.asked->rules.size();
+    const bool fits = rules <= kMaxRules;
+    if (!fits) rules -= object.asked->rules.size();
+    if (fits == object.wish.ok()) continue;
+    TouchRulesOf(object);
+    if (fits) {
+      object.wish = object.asked;
+    } else {
+      object.wish = absl::ResourceExhaustedError(absl::StrCat("the PeerPolicies of the namespace ",
+                                                              name_space, " come to more than ",
+                                                              kMaxRules, " rules; delete some"));
+    }
+    TouchRulesOf(object);
+  }
+}
+
+void Plan::Touch(const KubernetesRefusals& refused) {
+  for (const auto& [id, refusal] : refused.identities) touched_identities_.insert(id);
+  for (const auto& [pair, refusal] : refused.rules) touched_rules_.insert(pair);
 }
 
 void Plan::RemoveObject(const std::string& uid) {
   const auto policy = policies_.find(uid);
   if (policy != policies_.end()) {
     TouchRulesOf(policy->second);
+    const std::string name_space = policy->second.name.name_space;
     policies_.erase(policy);
+    policies_in_[name_space].erase(uid);
+    MakeRoomIn(name_space);
+    if (policies_in_[name_space].empty()) policies_in_.erase(name_space);
   }
   if (identities_.count(uid) == 0) return;
   for (auto& [pod_uid, pod] : pods_) Unmatch(&pod);
@@ -198,7 +259,7 @@ void Plan::RemoveObject(const std::string& uid) {
 }
 
 KubernetesWishes Plan::Take(bool whole) {
-  KubernetesWishes wishes{.source = absl::StrCat("kubernetes/", cluster_, "/"), .whole = whole};
+  KubernetesWishes wishes{.source = SourcePrefix(cluster_), .whole = whole};
   if (whole) {
     for (const auto& [id, registration] : registrations_) touched_identities_.insert(id);
     for (const auto& [uid, object] : policies_) TouchRulesOf(object);
@@ -223,16 +284,20 @@ KubernetesWishes Plan::Take(bool whole) {
   return wishes;
 }
 
-std::vector<Plan::Standing> Plan::Standings(
-    const std::map<std::string, std::string>& refused) const {
+std::vector<Standing> Plan::Standings(const KubernetesRefusals& refused) const {
+  std::map<std::string, std::string> faults;  // by source
+  for (const auto& [id, refusal] : refused.identities) faults[refusal.source] = refusal.why;
+  for (const auto& [pair, refusal] : refused.rules) faults[refusal.source] = refusal.why;
   std::vector<Standing> standings;
   const auto add = [&](const ObjectName& name, bool is_identity, const absl::Status& read,
                        size_t count) {
-    Standing standing{.name = name, .is_identity = is_identity, .registrations = count};
-    const auto said = refused.find(SourceOf(name, is_identity));
+    Standing standing{.name = name,
+                      .kind = is_identity ? kWorkloadIdentity : kPeerPolicy,
+                      .figures = {{is_identity ? "registrations" : "rules", count}}};
+    const auto said = faults.find(SourceOf(name, is_identity));
     if (!read.ok()) {
       standing.fault = std::string(read.message());
-    } else if (said != refused.end()) {
+    } else if (said != faults.end()) {
       standing.fault = said->second;
     }
     standings.push_back(std::move(standing));

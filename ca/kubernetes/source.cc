@@ -19,14 +19,9 @@ using kube::Json;
 
 constexpr absl::Duration kGather = absl::Milliseconds(20);  // changes that come together
 constexpr absl::Duration kRetry = absl::Seconds(5);
-constexpr char kGroup[] = "/apis/linchpin.dev/v1alpha1";
+constexpr absl::Duration kRetryRefused = absl::Seconds(30);
 constexpr char kMergePatch[] = "application/merge-patch+json";
 constexpr char kTrustMap[] = "linchpin-trust";
-
-// Whoever reads this object has read the words of somebody who may write objects.
-absl::Status TooMany(absl::string_view what) {
-  return absl::ResourceExhaustedError(absl::StrCat("there are too many ", what, " to be kept"));
-}
 
 }  // namespace
 
@@ -41,9 +36,13 @@ class KubernetesSource::Follower final : public kube::WatchSink {
     const char* key;
     PutInto put;
     RemoveFrom remove;
+    const kube::Names* only = nullptr;  // what is kept of an object; null: all
   };
   Follower(KubernetesSource& source, Kind kind) : source_(source), kind_(std::move(kind)) {}
-  void Begin() { watch_.emplace(source_.api_, kube::Watch::What{.path = kind_.path}, *this); }
+  void Begin() {
+    watch_.emplace(source_.api_, kube::Watch::What{.path = kind_.path, .only = kind_.only}, *this);
+  }
+  void Stop() { watch_->Stop(); }
 
   void ListBegins() override { listed_.clear(); }
   void Put(const Json& object) override {
@@ -52,6 +51,7 @@ class KubernetesSource::Follower final : public kube::WatchSink {
     known_.insert(key);
     source_.Change([&](Plan& plan) {
       const absl::Status taken = kind_.put(plan, object);
+      left_out_ = left_out_ || absl::IsResourceExhausted(taken);
       if (!taken.ok()) {
         base::LogWarning("an object of the cluster is left out",
                          {{"path", kind_.path}, {"error", std::string(taken.message())}});
@@ -81,6 +81,7 @@ class KubernetesSource::Follower final : public kube::WatchSink {
   }
   void RemoveKey(const std::string& key) {
     known_.erase(key);
+    if (std::exchange(left_out_, false)) watch_->ListAgain();  // there may be room now
     source_.Change([&](Plan& plan) { kind_.remove(plan, key); });
   }
 
@@ -89,6 +90,7 @@ class KubernetesSource::Follower final : public kube::WatchSink {
   std::set<std::string> known_, listed_;
   bool has_listed_ = false;
   bool told_ = false;
+  bool left_out_ = false;  // for want of room
   std::optional<kube::Watch> watch_;
 };
 
@@ -96,7 +98,9 @@ namespace {
 
 absl::Status PutNamespace(Plan& plan, const Json& object) {
   auto labels = kube::TextsAt(object, {"metadata", "labels"}, kube::kMaxLabels);
-  if (!labels.has_value()) return TooMany("labels of a namespace");
+  if (!labels.has_value()) {
+    return absl::ResourceExhaustedError("a namespace has more labels than are kept");
+  }
   plan.PutNamespace(kube::TextAt(object, {"metadata", "name"}, 63), *std::move(labels));
   return absl::OkStatus();
 }
@@ -104,14 +108,13 @@ absl::Status PutNamespace(Plan& plan, const Json& object) {
 absl::Status PutPod(Plan& plan, const Json& object) {
   const auto pod = kube::ReadPod(object);
   if (!pod.ok()) return pod.status();
-  return plan.PutPod(*pod) ? absl::OkStatus() : TooMany("pods");
+  return plan.PutPod(*pod);
 }
 
 absl::Status PutIdentity(Plan& plan, const Json& object) {
   const auto name = ReadObjectName(object);
   if (!name.ok()) return name.status();
-  return plan.PutIdentity(*name, ReadWorkloadIdentity(object)) ? absl::OkStatus()
-                                                               : TooMany("WorkloadIdentities");
+  return plan.PutIdentity(*name, ReadWorkloadIdentity(object));
 }
 
 }  // namespace
@@ -123,24 +126,25 @@ KubernetesSource::KubernetesSource(Options options, kube::Api& api, const base::
       clock_(clock),
       ask_(std::move(ask)),
       plan_(options_.trust_domain, options_.cluster),
+      standings_(api, clock),
       loop_(clock) {
   gate_->source = this;
   thread_ = std::thread([this] { loop_.Run(); });
   const auto put_policy = [this](Plan& plan, const Json& object) {
     const auto name = ReadObjectName(object);
     if (!name.ok()) return name.status();
-    return plan.PutPolicy(*name, ReadPeerPolicy(object, options_.trust_domain))
-               ? absl::OkStatus()
-               : TooMany("PeerPolicies");
+    return plan.PutPolicy(*name, ReadPeerPolicy(object, options_.trust_domain));
   };
   const auto remove_object = [](Plan& plan, const std::string& uid) { plan.RemoveObject(uid); };
   for (Follower::Kind& kind : std::vector<Follower::Kind>{
            {"/api/v1/namespaces", "name", PutNamespace,
             [](Plan&plan, const std::string&name) { plan.RemoveNamespace(name); }},
            {"/api/v1/pods", "uid", PutPod,
-            [](Plan&plan, const std::string&uid) { plan.RemovePod(uid); }},
-           {absl::StrCat(kGroup, "/workloadidentities"), "uid", PutIdentity, remove_object},
-           {absl::StrCat(kGroup, "/peerpolicies"), "uid", put_policy, remove_object}}) {
+            [](Plan&plan, const std::string&uid) { plan.RemovePod(uid); }, &kube::PodNames()},
+           {absl::StrCat("/apis/", kObjectsGroup, "/workloadidentities"), "uid", PutIdentity,
+            remove_object},
+           {absl::StrCat("/apis/", kObjectsGroup, "/peerpolicies"), "uid", put_policy,
+            remove_object}}) {
     followers_.push_back(std::make_unique<Follower>(*this, std::move(kind)));
   }
   not_listed_ = followers_.size();
@@ -149,6 +153,8 @@ KubernetesSource::KubernetesSource(Options options, kube::Api& api, const base::
 }
 
 KubernetesSource::~KubernetesSource() {
+  standings_.Stop();
+  for (const auto& follower : followers_) follower->Stop();
   followers_.clear();
   {
     base::MutexLock lock(gate_->mutex);
@@ -181,38 +187,51 @@ void KubernetesSource::Look() {
     look_due_ = false;
     if (under_way_) return;  // its answer looks again
     send = !begun_ || plan_.HasChanges();
-    // What was refused may be good by now.
-    whole = !begun_ || !refused_.empty();
+    whole = !begun_;
+    if (send) plan_.Touch(refused_);  // what was refused may be good by now
     under_way_ = send;
   }
   if (send) return Send(whole);
-  WriteStandings();
+  std::vector<Standing> standings;
+  {
+    base::MutexLock lock(mutex_);
+    standings = plan_.Standings(refused_);
+  }
+  standings_.Tell("identities and policies", std::move(standings));
 }
 
 void KubernetesSource::Send(bool whole) {
-  ApplyKubernetes asked{.wishes = nullptr,
-                        .faults = std::make_shared<std::map<std::string, std::string>>()};
+  ApplyKubernetes asked{.wishes = nullptr, .refusals = std::make_shared<KubernetesRefusals>()};
   {
     base::MutexLock lock(mutex_);
     asked.wishes = std::make_shared<const KubernetesWishes>(plan_.Take(whole));
   }
-  ask_(asked, [gate = gate_, whole, faults = asked.faults](const absl::Status& status) {
+  ask_(asked, [gate = gate_, whole, asked](const absl::Status& status) {
     base::MutexLock lock(gate->mutex);
     KubernetesSource* source = gate->source;
     if (source == nullptr) return;
     (void)source->loop_.Post(
-        [source, answered = Answered{whole, status, faults}] { source->Took(answered); });
+        [source, answered = Answered{whole, status, asked.wishes, asked.refusals}] {
+          source->Took(answered);
+        });
   });
 }
 
 void KubernetesSource::Took(const Answered& answered) {
+  bool again = false;
   {
     base::MutexLock lock(mutex_);
     under_way_ = false;
     begun_ = answered.status.ok() && (begun_ || answered.whole);
-    if (answered.status.ok() && answered.whole) refused_.clear();
-    for (const auto& [source, why] : *answered.faults) refused_[source] = why;
+    if (answered.status.ok()) {
+      for (const auto& [id, wish] : answered.asked->identities) refused_.identities.erase(id);
+      for (const auto& [pair, wish] : answered.asked->rules) refused_.rules.erase(pair);
+      for (const auto& one : answered.refusals->identities) refused_.identities.insert(one);
+      for (const auto& one : answered.refusals->rules) refused_.rules.insert(one);
+    }
+    again = !refused_.identities.empty() || !refused_.rules.empty();
   }
+  if (again) PostRetry();
   if (!answered.status.ok()) {  // what was taken is lost: everything is compared again
     base::LogWarning("the cluster's objects are not in force; tries again",
                      {{"error", std::string(answered.status.message())}});
@@ -222,51 +241,17 @@ void KubernetesSource::Took(const Answered& answered) {
   Look();
 }
 
-void KubernetesSource::WriteStandings() {
-  std::vector<Plan::Standing> standings;
-  {
-    base::MutexLock lock(mutex_);
-    standings = plan_.Standings(refused_);
-  }
-  std::map<std::string, std::string> written;
-  for (const Plan::Standing& standing : standings) {
-    const bool good = standing.fault.empty();
-    const std::string told =
-        absl::StrCat(standing.name.generation, "/", standing.registrations, "/", standing.fault);
-    const auto before = written_.find(standing.name.uid);
-    if (before != written_.end() && before->second == told) {
-      written.insert(*before);
-      continue;
+// An operator may have made room for what was refused, of which no object tells.
+void KubernetesSource::PostRetry() {
+  if (std::exchange(retry_due_, true)) return;
+  loop_.PostAfter(kRetryRefused, [this] {
+    retry_due_ = false;
+    {
+      base::MutexLock lock(mutex_);
+      plan_.Touch(refused_);
     }
-    const Json condition = {{"type", "Ready"},
-                            {"status", good ? "True" : "False"},
-                            {"reason", good ? "InForce" : "Refused"},
-                            {"message", standing.fault},
-                            {"observedGeneration", standing.name.generation},
-                            {"lastTransitionTime", trust::TimeText(clock_.Now())}};
-    const Json status = {
-        {"status",
-         {{"conditions", Json::array({condition})},
-          {standing.is_identity ? "registrations" : "rules", standing.registrations}}}};
-    const std::string where = standing.name.name_space.empty()
-                                  ? ""
-                                  : absl::StrCat("/namespaces/", standing.name.name_space);
-    const auto done = api_.Call(
-        {.method = "PATCH",
-         .path = absl::StrCat(kGroup, where,
-                              standing.is_identity ? "/workloadidentities/" : "/peerpolicies/",
-                              standing.name.name, "/status"),
-         .body = kube::Dump(status),
-         .content_type = kMergePatch});
-    if (done.ok() || absl::IsNotFound(done.status())) {
-      written[standing.name.uid] = told;
-    } else {
-      base::LogWarning(
-          "an object's status is not written",
-          {{"object", standing.name.Text()}, {"error", std::string(done.status().message())}});
-    }
-  }
-  written_ = std::move(written);
+    Look();
+  });
 }
 
 // What an agent needs for its first contact. Who may write this object may give agents another CA.

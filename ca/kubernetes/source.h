@@ -17,6 +17,7 @@
 #include "base/run_loop.h"
 #include "ca/core/admin_request.h"
 #include "ca/kubernetes/plan.h"
+#include "ca/kubernetes/standings.h"
 #include "kube/api.h"
 #include "kube/watch.h"
 
@@ -36,13 +37,15 @@ class KubernetesSource {
   // `api` and `clock` outlive this object.
   KubernetesSource(Options options, kube::Api& api, const base::Clock& clock, Ask ask);
   ~KubernetesSource();
+  StandingWriter& standings() { return standings_; }
 
  private:
   class Follower;
   struct Answered {
     bool whole = false;
     absl::Status status;
-    std::shared_ptr<std::map<std::string, std::string>> faults;
+    std::shared_ptr<const KubernetesWishes> asked;
+    std::shared_ptr<const KubernetesRefusals> refusals;
   };
   // Answers may come when this is no more.
   struct Gate {
@@ -54,7 +57,7 @@ class KubernetesSource {
   void Look();                                            // the loop's thread, from here on
   void Send(bool whole);
   void Took(const Answered& answered);
-  void WriteStandings();
+  void PostRetry();
   void WriteTrust();
 
   const Options options_;
@@ -67,9 +70,10 @@ class KubernetesSource {
   size_t not_listed_ = 0;
   bool look_due_ = false;
   bool under_way_ = false;
-  bool begun_ = false;                          // everything was compared once
-  std::map<std::string, std::string> refused_;  // by source
-  std::map<std::string, std::string> written_;  // what an object was told last, by its uid
+  bool retry_due_ = false;  // the loop's thread alone
+  bool begun_ = false;      // everything was compared once
+  KubernetesRefusals refused_;
+  StandingWriter standings_;
   base::RunLoop loop_;
   std::thread thread_;
   std::vector<std::unique_ptr<Follower>> followers_;

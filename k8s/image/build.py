@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Linchpin Authors
-"""An image of programs that were built: they, their libraries, nothing else.
+"""An image of programs that were built: they, their libraries, nothing else. Beside it, what is in
+it: OUT.spdx.json.
 
 build.py BIN OUT.tar                      localhost/linchpin:1, of the programs themselves
 build.py BIN OUT.tar NAME PROGRAM...      another
@@ -16,6 +17,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import image  # noqa: E402
+import sbom  # noqa: E402
 
 PROGRAMS = ["linchpin-ca", "linchpin-agent", "linchpin"]
 LOADED_LATER = ["libcurl.so.4"]  # where the API server is to be talked to
@@ -37,6 +39,7 @@ def path_of(library):
 
 
 def fill(rootfs, programs, later=()):
+    """-> where on this machine each library is from, by its path in the image."""
     libraries = set()
     for library in map(path_of, later):
         libraries |= libraries_of(library) | {library}
@@ -59,13 +62,19 @@ def fill(rootfs, programs, later=()):
     (rootfs / "etc/group").write_text("root:x:0:\nlinchpin:x:10001:\n")
     for folder in [rootfs, *(p for p in rootfs.rglob("*") if p.is_dir())]:
         folder.chmod(0o755)
+    return {library: library for library in libraries}
 
 
 def build(binaries, out, name=NAME, programs=()):
     later = [] if programs else LOADED_LATER
     with tempfile.TemporaryDirectory() as folder:
         rootfs = pathlib.Path(folder)
-        fill(rootfs, [str(pathlib.Path(binaries) / one) for one in programs or PROGRAMS], later)
+        chosen = [str(pathlib.Path(binaries) / one) for one in programs or PROGRAMS]
+        origins = fill(rootfs, chosen, later)
+        told = subprocess.run([chosen[-1], "--version"], capture_output=True, text=True,
+                              check=True).stdout
+        sbom.write_sbom(name, told.split()[-1], rootfs, origins,
+                        pathlib.Path(out).with_suffix(".spdx.json"))
         return image.write_image(name, out, rootfs)
 
 

@@ -74,6 +74,28 @@ class PodTableTest : public testing::Test {
   std::vector<std::string> changed_;
 };
 
+Json Mirror(const std::string& uid, const std::string& of) {
+  Json object = PodObject(uid, "static-node1");
+  object["spec"].erase("serviceAccountName");
+  object["metadata"]["annotations"]["kubernetes.io/config.mirror"] = of;
+  return object;
+}
+
+TEST_F(PodTableTest, FindsAStaticPodByItsOneMirror) {
+  List({Mirror("m1", "5a7c"), PodObject("u1", "web-1")});
+  ASSERT_NE(table_.Find("5a7c"), nullptr);
+  EXPECT_EQ(table_.Find("5a7c")->name, "static-node1");
+  EXPECT_THAT(changed_, testing::IsSupersetOf({"m1", "5a7c"}));
+  table_.Put(Mirror("m2", "5a7c"));  // whose word is it?
+  EXPECT_EQ(table_.Find("5a7c"), nullptr);
+  table_.Remove(Mirror("m2", "5a7c"));
+  EXPECT_NE(table_.Find("5a7c"), nullptr);
+  table_.Put(Mirror("m3", "u1"));  // says that it is a pod which is there
+  EXPECT_EQ(table_.Find("u1")->name, "web-1");
+  List({});
+  EXPECT_EQ(table_.Find("5a7c"), nullptr);
+}
+
 TEST_F(PodTableTest, AsksOfOneNodeOnly) {
   EXPECT_EQ(PodsOfNode("node1").selector, "&fieldSelector=spec.nodeName%3Dnode1");
 }

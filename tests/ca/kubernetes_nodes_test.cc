@@ -92,6 +92,20 @@ TEST_F(KubernetesNodes, AnotherMachineOfTheSameNameBeginsAnew) {
               StatusIs(StatusCode::kPermissionDenied, "another key"));
 }
 
+// The node's object was made anew; the pod lives on, and so does a token of it that was stolen.
+TEST_F(KubernetesNodes, APodSpeaksForOneKeyWhateverItsNodesUid) {
+  ASSERT_OK(Attest(Pod("p-0", "n-1"), key_));
+  ASSERT_OK(Attest(Pod("p-1", "n-1"), key_));
+  ASSERT_OK(Attest(Pod("p-1", "n-2"), key_));
+  for (const char* pod : {"p-0", "p-1"}) {
+    for (const char* node : {"n-1", "n-2", "n-3"}) {
+      EXPECT_THAT(Attest(Pod(pod, node), thief_),
+                  StatusIs(StatusCode::kPermissionDenied, "another key"));
+    }
+  }
+  ASSERT_OK(Attest(Pod("p-1", "n-2"), key_));
+}
+
 TEST_F(KubernetesNodes, ABannedNodeStaysOutWhateverTheApiServerSays) {
   ASSERT_OK(Attest(Pod("p-1"), key_));
   ASSERT_OK(world_.Admin<ca::v1::Node>(ca::BanNode{"k8s.prod.node1"}));

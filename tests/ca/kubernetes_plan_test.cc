@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "ca/kubernetes/pin_sets.h"
 #include "ca/kubernetes/plan.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -41,6 +44,18 @@ Json PolicyObject(Json spec) {
   return {{"metadata", {{"name", "p"}, {"namespace", "shop"}}}, {"spec", std::move(spec)}};
 }
 
+// What is put into it is taken.
+struct TakingPlan : ca::Plan {
+  using ca::Plan::Plan;
+  void PutPod(const kube::Pod& pod) { EXPECT_OK(Plan::PutPod(pod)); }
+  void PutIdentity(const ca::ObjectName& name, absl::StatusOr<ca::WorkloadIdentity> identity) {
+    EXPECT_OK(Plan::PutIdentity(name, std::move(identity)));
+  }
+  void PutPolicy(const ca::ObjectName& name, absl::StatusOr<ca::PeerPolicy> policy) {
+    EXPECT_OK(Plan::PutPolicy(name, std::move(policy)));
+  }
+};
+
 // Plan and registry, with what goes between them.
 class Kubernetes : public testing::Test {
  protected:
@@ -50,9 +65,13 @@ class Kubernetes : public testing::Test {
   std::map<std::string, std::string> Apply(bool whole = false) {
     const ca::ApplyKubernetes asked{
         .wishes = std::make_shared<const ca::KubernetesWishes>(plan_.Take(whole)),
-        .faults = std::make_shared<std::map<std::string, std::string>>()};
+        .refusals = std::make_shared<ca::KubernetesRefusals>()};
     EXPECT_OK(world_.Admin<ca::v1::IdentityList>(asked));
-    return *asked.faults;
+    refused_ = *asked.refusals;
+    std::map<std::string, std::string> faults;
+    for (const auto& [id, refusal] : refused_.identities) faults[refusal.source] = refusal.why;
+    for (const auto& [pair, refusal] : refused_.rules) faults[refusal.source] = refusal.why;
+    return faults;
   }
   std::vector<std::string> Registered() {
     std::vector<std::string> all;
@@ -69,9 +88,25 @@ class Kubernetes : public testing::Test {
     for (const auto& rule : list->rules()) all.push_back(rule.from() + " > " + rule.to());
     return all;
   }
+  std::vector<std::string> Nodes() {
+    std::vector<std::string> all;
+    const auto list = world_.Admin<ca::v1::NodeList>(ca::v1::ListNodesRequest());
+    for (const auto& node : list->nodes()) {
+      all.push_back(node.node_id().substr(node.node_id().rfind('/') + 1));
+    }
+    return all;
+  }
+  static absl::StatusOr<ca::PeerPolicy> Policy(const std::string& to, int callers,
+                                               const std::string& prefix) {
+    Json from = Json::array();
+    for (int i = 0; i < callers; ++i) from.push_back({{"serviceAccount", absl::StrCat(prefix, i)}});
+    return ca::ReadPeerPolicy(PolicyObject({{"to", {{"serviceAccount", to}}}, {"from", from}}),
+                              kTrustDomain);
+  }
   uint64_t Revision() const { return world_.core->registry().revision(); }
 
-  ca::Plan plan_{kTrustDomain, "prod"};
+  TakingPlan plan_{kTrustDomain, "prod"};
+  ca::KubernetesRefusals refused_;  // of the last Apply()
   CoreWorld world_;
 };
 
@@ -177,7 +212,7 @@ TEST_F(Kubernetes, TwoObjectsThatClaimOneIdAreToldSo) {
   ASSERT_THAT(faults, SizeIs(1));
   EXPECT_THAT(faults.begin()->second, HasSubstr("to the same selectors"));
   size_t faulty = 0;
-  for (const auto& standing : plan_.Standings(faults)) faulty += standing.fault.empty() ? 0 : 1;
+  for (const auto& standing : plan_.Standings(refused_)) faulty += standing.fault.empty() ? 0 : 1;
   EXPECT_EQ(faulty, 1u);
 }
 
@@ -224,6 +259,8 @@ TEST_F(Kubernetes, WhatIsOfAnObjectIsChangedThereAlone) {
                                                    {"from", {{{"serviceAccount", "web"}}}}}),
                                      kTrustDomain));
   Apply();
+  world_.options.objects_source = ca::SourcePrefix("prod");
+  world_.Restart();
   ca::v1::DeleteIdentityRequest asked;
   asked.set_spiffe_id(Id("/ns/shop/sa/web"));
   EXPECT_THAT(world_.Admin<ca::v1::Identity>(asked),
@@ -266,6 +303,130 @@ TEST_F(Kubernetes, WhatOneObjectGivesUpIsAnothersAtOnceOnEachNode) {
   EXPECT_THAT(Registered(), SizeIs(16));
 }
 
+// The cluster is gone, has another name, or its objects are not gone by any more.
+TEST_F(Kubernetes, WhatAGoneClusterLeftIsOperatorsToDelete) {
+  plan_.PutIdentity(Named("default"), Identity());
+  plan_.PutPod(PodOn("node1", "a"));
+  plan_.PutPolicy(Named("p"), Policy("api", 1, "web"));
+  Apply();
+  for (const char* source : {"", "kubernetes/prod-eu/"}) {
+    world_.options.objects_source = source;
+    world_.Restart();
+    trust::v1::PeerRule rule;
+    rule.set_from(Id("/ns/shop/sa/web0"));
+    rule.set_to(Id("/ns/shop/sa/api"));
+    EXPECT_OK(world_.Admin<ca::v1::PolicyChange>(ca::DeletePolicy{rule}));
+    EXPECT_THAT(Rules(), IsEmpty());
+    ca::v1::DeleteIdentityRequest asked;
+    asked.set_spiffe_id(Id("/ns/shop/sa/web"));
+    EXPECT_OK(world_.Admin<ca::v1::Identity>(asked));
+    EXPECT_THAT(Registered(), IsEmpty());
+    Apply(true);
+  }
+}
+
+TEST_F(Kubernetes, ANodeThatPodsAloneNamedGoesWithTheLastOfThem) {
+  plan_.PutIdentity(Named("default"), Identity());
+  plan_.PutPod(PodOn("made-up", "a"));
+  plan_.PutPod(PodOn("made-up", "b", "api"));
+  Apply();
+  EXPECT_THAT(Nodes(), ElementsAre("k8s.prod.made-up"));
+  plan_.RemovePod("a");
+  Apply();
+  EXPECT_THAT(Nodes(), SizeIs(1));
+  plan_.RemovePod("b");
+  Apply();
+  EXPECT_THAT(Nodes(), IsEmpty());
+}
+
+TEST_F(Kubernetes, ANodeThatHasAttestedStaysWhenItsPodsGo) {
+  plan_.PutIdentity(Named("default"), Identity());
+  plan_.PutPod(PodOn("node1", "a"));
+  Apply();
+  const ca::CallId call = world_.next_call++;
+  world_.Step(ca::event::AttestAsked{call, CoreWorld::Request(world_.node_key),
+                                     ca::KubernetesEvidence{"prod", "node1", "uid", "agent"}});
+  ASSERT_OK(world_.Answer<ca::v1::AttestResponse>(call));
+  plan_.RemovePod("a");
+  Apply();
+  EXPECT_THAT(Nodes(), ElementsAre("k8s.prod.node1"));
+}
+
+TEST_F(Kubernetes, APodWhoseNodeCannotBeNamedIsLeftOut) {
+  plan_.PutIdentity(Named("default"), Identity());
+  EXPECT_THAT(plan_.Plan::PutPod(PodOn(std::string(200, 'n'), "a")),
+              StatusIs(StatusCode::kInvalidArgument, "fits into no SPIFFE ID"));
+  EXPECT_FALSE(plan_.HasChanges());
+}
+
+TEST_F(Kubernetes, WhatWasRefusedIsLookedAtAgainAndNothingElseIs) {
+  trust::v1::PeerRule rule;
+  rule.set_from(Id("/ns/shop/sa/web0"));
+  rule.set_to(Id("/ns/shop/sa/api"));
+  ASSERT_OK(world_.Admin<ca::v1::PolicyChange>(ca::AllowPeer{rule}));
+  plan_.PutIdentity(Named("default"), Identity());
+  for (int i = 0; i < 8; ++i) plan_.PutPod(PodOn("n1", absl::StrCat(i), absl::StrCat("s", i)));
+  plan_.PutPolicy(Named("p"), Policy("api", 3, "web"));
+  EXPECT_THAT(Apply(), SizeIs(1));
+  plan_.Touch(refused_);
+  const ca::KubernetesWishes wishes = plan_.Take(false);
+  EXPECT_THAT(wishes.identities, IsEmpty());
+  EXPECT_THAT(wishes.rules, SizeIs(1));
+  ASSERT_OK(world_.Admin<ca::v1::PolicyChange>(ca::DeletePolicy{rule}));
+  plan_.Touch(refused_);
+  EXPECT_THAT(Apply(), IsEmpty());
+  EXPECT_THAT(Rules(), SizeIs(3));
+}
+
+TEST_F(Kubernetes, OneNamespaceUsesUpNobodyElsesRoom) {
+  const auto in = [](const std::string& name_space, int number) {
+    return ca::ObjectName{.uid = absl::StrCat(name_space, number),
+                          .name_space = name_space,
+                          .name = absl::StrCat("p", number),
+                          .generation = 1};
+  };
+  const int most = static_cast<int>(ca::Plan::kMaxRules / 250);
+  for (int i = 0; i <= most; ++i) {
+    plan_.PutPolicy(in("greedy", 100 + i), Policy("api", 250, absl::StrCat(i, "-")));
+  }
+  plan_.PutPolicy(in("other", 1), Policy("api", 1, "web"));
+  std::vector<std::string> faulty;
+  for (const ca::Standing& one : plan_.Standings({})) {
+    if (!one.fault.empty()) faulty.push_back(one.name.Text() + ": " + one.fault);
+  }
+  EXPECT_THAT(faulty, ElementsAre(testing::AllOf(HasSubstr("greedy/p140"), HasSubstr("10000"))));
+  plan_.Take(false);
+  plan_.RemoveObject("greedy100");  // there is room again
+  for (const ca::Standing& one : plan_.Standings({})) EXPECT_EQ(one.fault, "");
+  EXPECT_THAT(plan_.Take(false).rules, SizeIs(500));
+  for (int i = 0; i < static_cast<int>(ca::Plan::kMaxPolicies) - most; ++i) {
+    plan_.PutPolicy(in("greedy", 1000 + i), absl::InvalidArgumentError("junk"));
+  }
+  EXPECT_THAT(plan_.Plan::PutPolicy(in("greedy", 5000), absl::InvalidArgumentError("junk")),
+              StatusIs(StatusCode::kResourceExhausted, "namespace greedy"));
+  plan_.PutPolicy(in("other", 2), Policy("api", 1, "edge"));
+}
+
+TEST(KubernetesObjects, AnythingOfAPinSetButWhatIsSignedIsForPeople) {
+  const std::string key = "sha256:" + absl::Base64Escape(std::string(32, 'k'));
+  const Json document = {{"linchpin_pin_set", 1},
+                         {"pin_set", {{"version", 99}}},
+                         {"payload", absl::Base64Escape("signed")},
+                         {"signatures", {{{"key", key}, {"signature", "c2ln"}}}}};
+  const auto of = [](const std::string& text) {
+    return ca::ReadPinSetObject({{"spec", {{"document", text}}}});
+  };
+  const auto set = of(document.dump());
+  ASSERT_OK(set);
+  EXPECT_EQ(set->payload(), "signed");
+  ASSERT_EQ(set->signatures_size(), 1);
+  EXPECT_EQ(set->signatures(0).key_id(), std::string(32, 'k'));
+  for (const char* nonsense : {"", "{}", "[]", R"({"payload": "c2ln"})", R"({"payload": 1})",
+                               R"({"payload": "c2ln", "signatures": [{"key": "x"}]})"}) {
+    EXPECT_FALSE(of(nonsense).ok()) << nonsense;
+  }
+}
+
 TEST(KubernetesObjects, NonsenseIsNamed) {
   struct Bad {
     Json spec;
@@ -289,6 +450,9 @@ TEST(KubernetesObjects, NonsenseIsNamed) {
            {{{"to", to}}, "spec.from"},
            {{{"to", to}, {"from", Json::array()}}, "spec.from"},
            {{{"to", to}, {"from", {{{"namespace", "a"}}}}}, "serviceAccount"},
+           {{{"to", to}, {"from", {{{"spiffeID", "spiffe://other.org/x"}}}}}, "trust domain"},
+           {{{"to", to}, {"from", {{{"spiffeID", "spiffe://example.org/linchpin/ca"}}}}},
+            "is reserved"},
            {{{"to", to}, {"mode", "maybe"}, {"from", {{{"serviceAccount", "a"}}}}}, "spec.mode"}}) {
     EXPECT_THAT(ca::ReadPeerPolicy(PolicyObject(bad.spec), kTrustDomain).status(),
                 StatusIs(StatusCode::kInvalidArgument, bad.said));

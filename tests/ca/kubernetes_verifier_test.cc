@@ -146,7 +146,7 @@ TEST(KubernetesVerifier, TheApiServersWordCountsNotTheTokens) {
 TEST(KubernetesVerifier, ThatItMayNotAskIsNoVerdictOnTheNode) {
   EXPECT_THAT(
       Verify(TokenOf(GoodClaims()), absl::PermissionDeniedError("forbidden")).claim.status(),
-      StatusIs(StatusCode::kUnavailable, "system:auth-delegator"));
+      StatusIs(StatusCode::kUnavailable, "the right to create tokenreviews"));
   EXPECT_THAT(Verify(TokenOf(GoodClaims()), absl::UnavailableError("away")).claim.status(),
               StatusIs(StatusCode::kUnavailable, "away"));
 }

@@ -2,6 +2,8 @@
 # Copyright The Linchpin Authors
 """The manifests fit the programs, and take no more than they say."""
 
+import hashlib
+import json
 import os
 import pathlib
 import re
@@ -167,6 +169,34 @@ def test_the_image_holds_the_programs_and_all_that_they_load(rootfs):
             command[0] = f"{rootfs}{command[0]}"
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and program in done.stdout, done.stderr
+
+
+def test_the_list_of_what_is_in_the_image_is_complete_and_true(rootfs):
+    """Run before anything is written into it."""
+    document = json.loads((rootfs.parent / "linchpin.spdx.json").read_text())
+    assert document["spdxVersion"] == "SPDX-2.3"
+    named = {one["fileName"]: {c["algorithm"]: c["checksumValue"] for c in one["checksums"]}
+             for one in document["files"]}
+    there = {"./" + str(path.relative_to(rootfs)): path for path in rootfs.rglob("*")
+             if path.is_file()}
+    assert set(named) == set(there)
+    for name, path in there.items():
+        assert named[name]["SHA256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    ids = {one["SPDXID"]: one for one in document["packages"] + document["files"]}
+    assert len(ids) == len(document["packages"]) + len(document["files"])
+    owners = {ids[r["relatedSpdxElement"]]["fileName"]: ids[r["spdxElementId"]]
+              for r in document["relationships"] if r["relationshipType"] == "CONTAINS"}
+    assert set(owners) == set(there)
+    for name, package in owners.items():
+        assert (package["name"] == "linchpin") == (".so" not in name), name
+    for package in document["packages"]:
+        if package["name"] == "linchpin":
+            continue
+        held = subprocess.run(["dpkg-query", "-W", "-f=${Version}", package["name"]],
+                              capture_output=True, text=True, check=True).stdout
+        assert package["versionInfo"] == held
+    assert {"libc6", "libssl3", "libgrpc++1.51", "libcurl4"} <= {
+        package["name"] for package in document["packages"]}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes chroot")

@@ -198,6 +198,14 @@ TEST_F(WatchTest, AWatchThatEndsAsItBeginsIsAFailure) {
   EXPECT_THAT(recorder_.seen, ElementsAre("[", "+a", "]", "!"));
 }
 
+TEST_F(WatchTest, ListsAgainAtTheWatchsEndIfItIsToldTo) {
+  api_.lists = {List({"a"}, 7), List({"a", "b"}, 9)};
+  api_.watches = {{{Event("ADDED", "c", 8)}, absl::OkStatus()}};
+  Watch watch(api_, {.path = "/api/v1/pods"}, recorder_);
+  watch.ListAgain();
+  EXPECT_THAT(api_.WaitUntilQuiet().back(), HasSubstr("resourceVersion=9"));
+}
+
 TEST_F(WatchTest, NonsenseMakesItListAgain) {
   api_.lists = {List({"a"}, 7), List({"a"}, 9)};
   api_.watches = {{{"no JSON at all"}, absl::OkStatus()}};

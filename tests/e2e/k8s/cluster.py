@@ -19,11 +19,23 @@ BUILT = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
 BUILT = BUILT / "linchpin-k8s"
 ADMIN = "/var/lib/linchpin-ca/data/admin.sock"
 NODE = "spiffe://example.org/linchpin/node/k8s.prod."
+VOLUME = "/var/lib/containerd/volume"  # the CA's, on the first node
 SERVE = ["linchpin-demo-service", "--serve", "8443", "--listen", "0.0.0.0"]
 
 
 def spiffe_id(account, namespace="shop"):
     return f"spiffe://example.org/ns/{namespace}/sa/{account}"
+
+
+def ours(kind, name, spec, namespace=None):
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "linchpin.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def calls_api(address, *more, interval_ms=50):
+    """Calls `api` again and again."""
+    return ["linchpin-demo-service", "--call", f"{address}:8443", "--expect", spiffe_id("api"),
+            "--interval-ms", str(interval_ms), *more]
 
 
 def pod(name, account, node, command, namespace="shop", **spec):
@@ -81,6 +93,7 @@ class Cluster:
                       "metadata": {"name": name, "namespace": namespace}} for name in names))
 
     def pod(self, name, account, node, command, **spec):
+        self.delete_pod(name)  # a pod is not changed
         self.apply(pod(name, account, node, command, **spec))
 
     def delete_pod(self, *names, namespace="shop"):
@@ -122,6 +135,20 @@ class Cluster:
     def wait_attested(self):
         wait_for("both nodes", lambda: self.attested() == {NODE + "node1", NODE + "node2"}, 180)
 
+    def standing(self, kind, name, namespace="default"):
+        """Status and message of an object's condition; empty before it has one."""
+        told = self.kubectl("-n", namespace, "get", kind, name, "-o", "json", check=False)
+        for one in json.loads(told or "{}").get("status", {}).get("conditions", []):
+            return one["status"], one["message"]
+        return "", ""
+
+    def at_the_ca(self, *args, check=True):
+        """The operator's command with this machine's files, as a process of the CA's pod: of
+        others the kernel does not tell the CA which they are."""
+        pid = self.on("node1", "pgrep", "-x", "linchpin-ca").split()[0]
+        return self.script("in.sh", "nsenter", "-t", pid, "-p", BIN / "linchpin", "--admin-socket",
+                           VOLUME + "/data/admin.sock", *args, check=check)
+
     def rules(self):
         return self.linchpin("policy", "list").get("rules", [])
 
@@ -133,11 +160,17 @@ class Cluster:
     def rollout(self, what):
         self.kubectl("-n", "linchpin", "rollout", "status", what, "--timeout=180s")
 
+    def audited(self):
+        """What the CA and the agents asked of the API server until now."""
+        lines = (self.folder / "cluster/audit.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
     def begin(self):
         self.script("up.sh")
         self.kubectl("apply", "-k", ROOT / "k8s/crds")
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s",
-                     "crd/workloadidentities.linchpin.dev", "crd/peerpolicies.linchpin.dev")
+                     "crd/workloadidentities.linchpin.dev", "crd/peerpolicies.linchpin.dev",
+                     "crd/pinsets.linchpin.dev")
         self.kubectl("apply", "-k", ROOT / "k8s")
         self.kubectl("create", "namespace", "shop")
         self.kubectl("label", "namespace", "shop", "linchpin.dev/mesh=enabled")
@@ -158,6 +191,36 @@ def metrics_of(text):
     for name, value in re.findall(r"^([a-z_]+(?:\{.*\})?) ([0-9.e+-]+)$", text, re.M):
         found[name] = found.get(name, 0) + float(value)
     return found
+
+
+class Traffic:
+    """`web` on node2 calls `api` on node1 all the while."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        cluster.wait_attested()
+        cluster.account("api", "web")
+        cluster.allow("api", "web")
+        cluster.pod("api", "api", "node1", SERVE)
+        self.address = cluster.address("api")
+        cluster.pod("web", "web", "node2", calls_api(self.address))
+        wait_for("traffic", lambda: self.counts().get("ok", 0) > 20, 120)
+
+    def counts(self):
+        return self.cluster.last("web", "counts")
+
+    def goes_on(self, deadline=180):
+        """Waits for more of it; what has failed until then."""
+        before = self.counts()["ok"]
+        wait_for("more traffic", lambda: self.counts().get("ok", 0) > before + 40, deadline)
+        return self.counts()["failed"]
+
+    def serial(self, name):
+        return self.cluster.last(name, "identity").get("serial")
+
+    def end(self):
+        self.cluster.delete_pod("api", "web")
+        self.cluster.kubectl("-n", "shop", "delete", "peerpolicy", "api", "--ignore-not-found")
 
 
 class Stopwatch:

@@ -25,7 +25,8 @@ if [ "$INDEX" = 1 ]; then
     --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \
     --requestheader-extra-headers-prefix=X-Remote-Extra- \
     --proxy-client-cert-file="$PKI/front-proxy-client.crt" \
-    --proxy-client-key-file="$PKI/front-proxy-client.key" $APISERVER_EXTRA
+    --proxy-client-key-file="$PKI/front-proxy-client.key" \
+    --audit-policy-file="$STATE/audit.yaml" --audit-log-path="$STATE/audit.log" $APISERVER_EXTRA
   start kube-controller-manager "$BIN/kube-controller-manager" \
     --kubeconfig="$KCFG/kube-controller-manager.conf" --use-service-account-credentials=true \
     --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \

@@ -24,3 +24,10 @@ def cluster(tmp_path_factory):
         yield made
     finally:
         made.script("down.sh", check=False)
+
+
+@pytest.fixture(scope="module")
+def traffic(cluster):
+    made = k8s.Traffic(cluster)
+    yield made
+    made.end()

@@ -3,11 +3,11 @@
 # Copyright The Linchpin Authors
 
 # Ends each node's first process, and with it all that runs there; removes control groups and state
-# (KEEP=1 leaves the state).
+# (KEEP=1 leaves the state). down.sh NODE: that node alone, whose disk stays.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/settings.sh"
-for node in "$STATE"/nodes/*/; do
+for node in "$STATE/nodes/${1:-}"*/; do
   node=${node%/}
   [[ -e $node/pid ]] || continue
   first=$(cat "$node/pid") outside=$(cat "$node/pid-unshare")
@@ -25,4 +25,4 @@ for node in "$STATE"/nodes/*/; do
     [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} \;
   done <"$node/cgroups"
 done
-[[ -n ${KEEP:-} ]] || rm -rf --one-file-system "$STATE"
+[[ -n ${KEEP:-}${1:-} ]] || rm -rf --one-file-system "$STATE"

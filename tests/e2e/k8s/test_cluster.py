@@ -2,8 +2,6 @@
 # Copyright The Linchpin Authors
 """The manifests on a real cluster of two nodes: nodes, identities, calls, policy, schemas."""
 
-import json
-
 import pytest
 from cluster import NODE, SERVE, spiffe_id, Stopwatch
 from deployment import wait_for
@@ -80,78 +78,3 @@ def test_an_object_says_how_it_stands_with_it(cluster, api):
     assert wait_for("its status", ready)["registrations"] >= 1
     shown = cluster.kubectl("get", "workloadidentities,peerpolicies", "-A")
     assert "{serviceaccount}" in shown and "enforce" in shown
-
-
-BAD = [
-    ("WorkloadIdentity", {"spiffeIDTemplate": "spiffe://{trustdomain}/linchpin/ca"}, "reserved"),
-    ("WorkloadIdentity", {"spiffeIDTemplate": "https://example.org/web"},
-     "it begins with spiffe://{trustdomain}/"),
-    ("WorkloadIdentity", {"spiffeIDTemplate": "spiffe://{trustdomain}/ns/{pod}"},
-     "letters, digits, dots"),
-    ("WorkloadIdentity", {"ttl": "soon"}, "spec.ttl"),
-    ("WorkloadIdentity", {"podSelector": {"matchLabels": {"app": 1}}}, "must be of type string"),
-    ("PeerPolicy", {"to": {}, "from": [{"serviceAccount": "web"}]}, "spec.to.serviceAccount"),
-    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": []}, "spec.from"),
-    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": [{"namespace": "x"}]},
-     "name either a serviceAccount"),
-    ("PeerPolicy", {"to": {"serviceAccount": "api"}, "mode": "maybe",
-                    "from": [{"serviceAccount": "web"}]}, "Unsupported value"),
-]
-
-
-@pytest.mark.parametrize("validate", ["strict", "ignore"])
-def test_the_schemas_refuse_nonsense_readably(cluster, validate):
-    for kind, spec, reason in BAD:
-        done = cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": kind,
-                              "metadata": {"name": "bad", "namespace": "shop"}, "spec": spec},
-                             check=False, args=[f"--validate={validate}"])
-        assert done.returncode != 0 and reason in done.stderr, (kind, spec, done.stderr)
-
-
-def test_a_misspelt_selector_selects_nobody_and_the_object_says_why(cluster):
-    """The API server removes no field here, also where nobody asks it to validate."""
-    for name, spec, word in [
-            ("typo", {"podSelecter": {"matchLabels": {"app": "payments"}}}, "spec.podSelecter"),
-            ("expressions", {"podSelector": {"matchExpressions": [
-                {"key": "app", "operator": "In", "values": ["payments"]}]}}, "matchExpressions")]:
-        cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": "WorkloadIdentity",
-                       "metadata": {"name": name},
-                       "spec": {"spiffeIDTemplate": "spiffe://{trustdomain}/payments", **spec}},
-                      args=["--validate=ignore"])
-
-        def refused():
-            conditions = cluster.get("workloadidentity", name).get("status", {}).get("conditions")
-            return conditions and conditions[0]["status"] == "False" and conditions[0]["message"]
-        assert word in wait_for("its condition", refused)
-        cluster.kubectl("delete", "workloadidentity", name)
-    text = json.dumps(cluster.linchpin("identity", "list"))
-    assert "/payments" not in text
-
-
-def test_of_two_objects_that_claim_one_id_one_has_it_and_the_other_is_told(cluster, api):
-    claim = {"spiffeIDTemplate": "spiffe://{trustdomain}/the-api",
-             "namespaceSelector": {"matchLabels": {"linchpin.dev/mesh": "enabled"}},
-             "podSelector": {"matchLabels": {"app": "api"}}}
-    for name in ("first", "second"):
-        cluster.apply({"apiVersion": "linchpin.dev/v1alpha1", "kind": "WorkloadIdentity",
-                       "metadata": {"name": name}, "spec": claim})
-
-    def standing():
-        found = {}
-        for name in ("first", "second"):
-            told = cluster.kubectl("get", "workloadidentity", name, "-o", "json", check=False)
-            for one in json.loads(told or "{}").get("status", {}).get("conditions", []):
-                found[name] = (one["status"], one["message"])
-        return found
-
-    def settled():
-        found = standing()
-        return sorted(status for status, _ in found.values()) == ["False", "True"] and found
-    found = wait_for("one to be refused", settled)
-    has, lacks = sorted(found, key=lambda name: found[name][0], reverse=True)
-    assert "/the-api" in found[lacks][1]
-    assert len([i for i in cluster.linchpin("identity", "list")["identities"]
-                if i["spiffeId"].endswith("/the-api")]) == 1
-    cluster.kubectl("delete", "workloadidentity", has)
-    wait_for("the other to have it", lambda: standing().get(lacks, ("",))[0] == "True")
-    cluster.kubectl("delete", "workloadidentity", lacks)

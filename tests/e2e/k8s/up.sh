@@ -26,6 +26,9 @@ wait_for() { # WHAT COMMAND...
   say "$what"
 }
 
+# shellcheck source=tests/e2e/k8s/machine.sh
+. "$HERE/machine.sh"
+
 # --- keys and certificates ------------------------------------------------------------------------
 readonly KEY=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
@@ -101,6 +104,8 @@ imageGCLowThresholdPercent: 99
 evictionHard:
   {memory.available: "1%", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
 nodeStatusUpdateFrequency: 5s
+staticPodPath: $NODEDIR/static
+fileCheckFrequency: 2s
 YAML
 }
 
@@ -144,27 +149,10 @@ write_env() {
   printf 'LOG=%q\n' "$LOG/$NODE"
 }
 
-# A control group of its own in each hierarchy, below the one that this shell is in.
-make_control_groups() {
-  local controllers path root group file
-  while IFS=: read -r _ controllers path; do
-    case $controllers in
-      '') root=/sys/fs/cgroup/unified ;;
-      *) root=/sys/fs/cgroup/${controllers#name=} ;;
-    esac
-    group=$root${path%/}/e2e-$(basename "$STATE")-$NODE
-    mkdir -p "$group"
-    echo "$group" >>"$NODEDIR/cgroups"
-    [[ $controllers != cpuset ]] || for file in cpuset.cpus cpuset.mems; do
-      cat "$root${path%/}/$file" >"$group/$file"
-    done
-  done </proc/self/cgroup
-}
-
 start_node() { # NODE INDEX
+  # shellcheck disable=SC2034  # machine.sh's, too
   NODE=$1 INDEX=$2 NODE_IP=10.99.0.$2 POD_CIDR=10.98.$2.0/24 NODEDIR=$STATE/nodes/$1
-  local outside first=''
-  mkdir -p "$NODEDIR/cni" "$LOG/$NODE"
+  mkdir -p "$NODEDIR/cni" "$NODEDIR/static" "$LOG/$NODE"
   certificate "kubelet-$NODE" ca "/O=system:nodes/CN=system:node:$NODE" clientAuth
   kubeconfig "kubelet-$NODE"
   certificate "kubelet-server-$NODE" ca "/O=system:nodes/CN=system:node:$NODE" serverAuth \
@@ -172,40 +160,34 @@ start_node() { # NODE INDEX
   write_kubelet_config
   write_runtime_config
   write_env >"$NODEDIR/env"
-  make_control_groups
-  # shellcheck disable=SC2016  # the shell inside expands it
-  setsid bash -c 'while read -r group; do echo $$ >"$group/cgroup.procs"; done <"$1/cgroups"
-    exec unshare --cgroup --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
-      "$2/node.sh" "$1"' _ "$NODEDIR" "$HERE" </dev/null >"$LOG/$NODE/unshare.log" 2>&1 &
-  outside=$!
-  for _ in $(seq 100); do
-    first=$(cat "/proc/$outside/task/$outside/children" 2>/dev/null || true)
-    first=${first%% *}
-    [[ -n $first && -e $NODEDIR/netns-ready ]] && break
-    sleep 0.05
-  done
-  echo "$outside" >"$NODEDIR/pid-unshare"
-  echo "$first" >"$NODEDIR/pid"
-  [[ -e $NODEDIR/netns-ready ]] || die "$NODE has no name spaces"
-  if ((INDEX == 1)); then
-    router=$first
-  else
-    ip link add "port$INDEX" netns "$router" type veth peer name eth0 netns "$first"
-    nsenter -t "$router" -n sh -c "ip link set port$INDEX up &&
-      ip route add $NODE_IP dev port$INDEX src $API_IP &&
-      ip route add $POD_CIDR via $NODE_IP dev port$INDEX src $API_IP"
-  fi
-  say "$NODE: its first process is $first"
+  boot_node
+  say "$NODE: its first process is $(cat "$NODEDIR/pid")"
 }
 
 on() { # NODE COMMAND...
   ON=$1 "$HERE/in.sh" "${@:2}"
 }
 
+# What our own accounts ask of the API server, and how it answers: tests read it.
+write_audit_policy() {
+  cat >"$STATE/audit.yaml" <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users:
+  - system:serviceaccount:linchpin:linchpin-ca
+  - system:serviceaccount:linchpin:linchpin-agent
+- level: None
+YAML
+}
+
 mkdir -p "$LOG" "$PKI" "$KCFG" "$STATE/nodes"
 chmod 700 "$STATE"
+write_audit_policy
 make_pki
-index=0 router=
+index=0
 for node in $NODES; do
   index=$((index + 1))
   start_node "$node" "$index"
