@@ -120,6 +120,10 @@ struct Objects {
   std::unique_ptr<PinSetObjects> pin_sets;
 };
 
+std::string ObjectsSource(const config::v1::CaKubernetesConfig& config) {
+  return config.objects() == "on" ? SourcePrefix(config.cluster()) : "";
+}
+
 absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& server,
                                       const base::Clock& clock) {
   const config::v1::CaKubernetesConfig& config = settings.kubernetes;
@@ -210,14 +214,12 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   Metered metered;
   DescribeMetrics(metered.metrics);
   metered.metrics.Set("linchpin_ca_sandboxed", confined.sandbox.entered ? 1 : 0);
-  ServerOptions options{.core = {.profile = settings.setup.profile},
+  ServerOptions options{.core = {.profile = settings.setup.profile,
+                                 .objects_source = ObjectsSource(settings.kubernetes)},
                         .listen = settings.listen,
                         .admin_socket = settings.admin_socket,
                         .admin_listen = settings.admin_listen,
                         .verifiers = {}};
-  if (settings.kubernetes.objects() == "on") {
-    options.core.objects_source = SourcePrefix(settings.kubernetes.cluster());
-  }
   options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
   options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
   if (!settings.kubernetes.cluster().empty()) {
