@@ -93,6 +93,9 @@ TEST(AgentFailover, RenewsWhatCameBeforeTheFailoverThoughTheNodesClockIsAhead) {
   Fleet agent;
   agent.ca_clock_ahead = -absl::Seconds(40);
   agent.Register("i2", "/late", {"unix:uid:1"}, 3);
+  agent.Advance(absl::Seconds(1));
+  ASSERT_EQ(agent.core->model().certificates.count("i2"), 1u)
+      << ::testing::PrintToString(agent.alarms) << ::testing::PrintToString(agent.notes);
   const agent::Certified& held = *agent.core->model().certificates.at("i2");
   const absl::Time ca_now = agent.now + agent.ca_clock_ahead;
   const absl::Time from = ca_now + absl::Seconds(2);
