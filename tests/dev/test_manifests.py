@@ -93,7 +93,10 @@ def test_containers_are_confined():
         assert {one[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} \
             <= ports
     for pod in pods():
-        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+        context = pod["securityContext"]
+        assert context["seccompProfile"]["type"] == "RuntimeDefault"
+        if "fsGroup" in context:  # keys stay 0600 when the pod is made anew
+            assert context["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
 def test_no_right_is_for_everything():
