@@ -263,8 +263,9 @@ std::string AgentCore::NotReady(absl::Time now) const {
 }
 
 void AgentCore::SetTimer(absl::Time now, Actions* out) {
-  absl::Time next = consumers_.NextExpiry();
+  absl::Time next = consumers_.NextSettling();
   const auto consider = [&next](absl::Time at) { next = std::min(next, at); };
+  consider(now + (consumers_.NextExpiry() - time_.times(now).agreed));
   if (!seal_.under_way && kept_ != changes_) consider(seal_.at);
   if (MustAttest(now)) {
     for (const Attempts* attempts : {&node_key_, &contact_, &attest_}) {

@@ -43,14 +43,10 @@ void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
 void ConsumerTable::Restarted(std::map<std::string, std::string> identities, absl::Time settled) {
   missing_ = std::move(identities);
   settled_ = settled;
-  if (!missing_.empty()) MayExpire(settled_);
   touched_.insert(kMissing);
 }
 
-void ConsumerTable::SettleBy(absl::Time latest) {
-  settled_ = std::min(settled_, latest);
-  if (!missing_.empty()) MayExpire(settled_);
-}
+void ConsumerTable::SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
 
 const Selectors* ConsumerTable::Keep(const std::vector<std::string>& selectors) {
   const auto [it, fresh] = selectors_.try_emplace({selectors.begin(), selectors.end()}, 0);
@@ -149,18 +145,18 @@ void ConsumerTable::Exited(const ProcessId& process) {
   }
 }
 
-void ConsumerTable::ForgetExpired(absl::Time now) {
-  if (now < soonest_) return;
+void ConsumerTable::ForgetExpired(absl::Time now, absl::Time agreed) {
   if (settled_ <= now && !missing_.empty()) {
     missing_.clear();
     touched_.insert(kMissing);
   }
-  soonest_ = missing_.empty() ? absl::InfiniteFuture() : settled_;
+  if (agreed < soonest_) return;
+  soonest_ = absl::InfiniteFuture();
   for (auto it = consumers_.begin(); it != consumers_.end();) {
     const auto entry = it++;
     Consumer& consumer = entry->second;
     if (!CanExpire(consumer)) continue;
-    if (consumer.expires_at > now) {
+    if (consumer.expires_at > agreed) {
       MayExpire(consumer.expires_at);
     } else if (!consumer.open) {
       Erase(entry);

@@ -86,9 +86,13 @@ class ConsumerTable {
   // What wrote files (RELOADED) is not what reads them: those count on until their leaf expires, or
   // until another has seen them read.
   void Exited(const ProcessId& process);
-  void ForgetExpired(absl::Time now);
-  // Of those whose stream ended, or have not come back: not before this.
+  // `agreed` is what both clocks have come to: where this node's is ahead for a while, processes go
+  // on with leaves that others still take.
+  void ForgetExpired(absl::Time now, absl::Time agreed);
+  // Of those whose stream ended: not before this is agreed.
   absl::Time NextExpiry() const { return soonest_; }
+  // Of those that have not come back: at this.
+  absl::Time NextSettling() const { return missing_.empty() ? absl::InfiniteFuture() : settled_; }
   // `identities` go on until `expires_at`; none: the process goes on with what it has.
   void Deliver(const ConsumerId& id, Delivered delivered,
                std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);

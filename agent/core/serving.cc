@@ -135,7 +135,7 @@ const Offer* AgentCore::OfferOf(const ca::v1::NodeIdentity& identity) {
 }
 
 void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
-  consumers_.ForgetExpired(now);
+  consumers_.ForgetExpired(now, time_.times(now).agreed);
   for (const ConsumerId& id : std::exchange(undelivered_, {})) {
     Consumer* consumer = consumers_.Find(id);
     if (consumer != nullptr && consumer->open) Deliver(now, id, consumer, out);

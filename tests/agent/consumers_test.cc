@@ -145,7 +145,7 @@ TEST(Consumers, AfterARestartNobodyWhoComesBackSpeaksForAllWhoWereServed) {
   const std::string missing = *table.TakeTouched().begin();
   table.Serve("first", 1);
   EXPECT_THAT(table.RowsOf(missing), SizeIs(1));
-  table.ForgetExpired(settled);
+  table.ForgetExpired(settled, settled);
   EXPECT_THAT(table.RowsOf(missing), IsEmpty());
   EXPECT_EQ(table.epoch(), 1u);
 }
@@ -166,7 +166,9 @@ TEST(Consumers, WhatReadsFilesIsWaitedForWhenTheirWriterExitsUntilAnotherHasSeen
   EXPECT_THAT(table.RowsOf("<files i1>"), IsEmpty());
   table.Exited("q");
   EXPECT_THAT(table.RowsOf("<files i1>"), SizeIs(1));
-  table.ForgetExpired(kExpiry);
+  table.ForgetExpired(kExpiry, kExpiry - absl::Seconds(1));
+  EXPECT_THAT(table.all(), Not(IsEmpty())) << "only this clock says so";
+  table.ForgetExpired(kExpiry, kExpiry);
   EXPECT_THAT(table.all(), IsEmpty());
 }
 
