@@ -4,6 +4,7 @@
 
 import base64
 import hashlib
+import json
 import subprocess
 import threading
 
@@ -97,6 +98,10 @@ def test_a_first_start_waits_for_the_company_and_then_services_talk(mesh):
     assert "Example Corp Root" in shown[0]
     anchors = mesh.deployment.json("bundle", "show")["anchors"]
     assert [base64.b64decode(anchor) for anchor in anchors] == [der_of(mesh.offline.company.root)]
+    first = json.loads(mesh.deployment.out("log", "tail", "--changes", "-o", "json")
+                       .splitlines()[0])
+    assert "ImportCertificates" in json.dumps(first) and "unix:" in json.dumps(first)
+    mesh.deployment.out("log", "verify")
     assert set(mesh.offline.key_files()) == {"issuer-1.pem", "issuer-2-backup.pem"}
 
 
