@@ -27,6 +27,31 @@ TEST(AgentClock, AClockThatIsSetBackStopsNoFirstContact) {
   EXPECT_EQ(agent.core->NotReady(agent.now), "");
 }
 
+TEST(AgentClock, AClockThatJumpsAheadLetsNoGateOverlookAServiceWhoseLeafIsValid) {
+  AgentHarness agent;
+  agent.uptime = absl::Hours(1);
+  agent.Join();
+  agent.Register("i1", "/web", kWeb, 2);
+  agent.Open("c", kWeb);
+  agent.Advance(absl::Minutes(1));
+  agent.Unregister("i1", 3);  // the service goes on with what it has
+  agent.Advance(absl::Minutes(1));
+  agent.acks.clear();
+  agent.now += absl::Hours(3);
+  agent.ca_clock_ahead = -absl::Hours(3);
+  agent.Do(agent::event::TimerFired{});
+  agent.now -= absl::Hours(3);
+  agent.ca_clock_ahead = absl::ZeroDuration();
+  agent.Do(agent::event::TimerFired{});
+  agent.Advance(absl::Minutes(1));
+  for (const ca::v1::Ack& ack : agent.acks) EXPECT_THAT(ack.gone(), SizeIs(0));
+  agent.acks.clear();
+  agent.Advance(absl::Hours(2));
+  size_t gone = 0;
+  for (const ca::v1::Ack& ack : agent.acks) gone += ack.gone_size();
+  EXPECT_EQ(gone, 1u) << "its leaf has expired by both clocks";
+}
+
 TEST(AgentClock, AClockThatIsSetBackStopsNoRetry) {
   AgentHarness agent;
   agent.Join();

@@ -84,8 +84,9 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
   const auto answer =
       ca_.history().Allowed(pair, caller.in_force()->made_at, callee.in_force()->made_at);
   const auto revoked = [&](const trust::MtlsContext& one) {
-    return ca_.history().Revoked(*one.id(), one.chain(), caller.in_force()->epoch(),
-                                 callee.in_force()->epoch());
+    return ca_.history().Revoked(*one.id(), one.chain(),
+                                 evil_.TrueEpoch(caller.in_force()->epoch()),
+                                 evil_.TrueEpoch(callee.in_force()->epoch()));
   };
   const std::string what = absl::StrCat(
       pair.first, " (revision ", caller.in_force()->made_at, ") -> ", pair.second, " (revision ",
@@ -101,6 +102,7 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
     return world_.Broken("pins that expired with fail_closed admit nobody", what);
   }
   if (!passed && (IsRightlyClosed(caller) || IsRightlyClosed(callee))) return;
+  if (!passed && (WasDenied(*to->id(), out) || WasDenied(*from->id(), in))) return;
   const bool valid = ValidFor(*from, world_.now(), caller.clock(), callee.clock()) &&
                      ValidFor(*to, world_.now(), caller.clock(), callee.clock());
   // Who lost his identity is told nothing by an agent that does not know him from before.
@@ -118,6 +120,11 @@ void Audit::Handshake(SimService& caller, SimService& callee) {
   connections_[id] = {&caller, &callee};
   caller.Opened(out_live);
   if (connections_.contains(id)) callee.Opened(in_live);
+}
+
+// Whoever has the CA's keys can deny what he likes, for as long as he has its place.
+bool Audit::WasDenied(const trust::SpiffeId& id, const trust::Verdict& verdict) const {
+  return !settled_ && verdict.reason() == trust::v1::REVOKED && evil_.Denied(id);
 }
 
 bool Audit::IsRightlySoftened(const SimService& service) const {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/sim/evil_ca.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/rogue.h"
 #include "tests/sim/sim_ca.h"
@@ -20,7 +21,8 @@ namespace linchpin::sim {
 
 class Audit {
  public:
-  Audit(World& world, SimCa& ca) : world_(world), ca_(ca), rogue_(world, ca) {}
+  Audit(World& world, SimCa& ca, const EvilCa& evil)
+      : world_(world), ca_(ca), evil_(evil), rogue_(world, ca) {}
 
   // A handshake as both ends would judge it now. A pair allowed at every state between its two
   // ends' must pass, one forbidden at each must not; a live connection comes of it if it passed.
@@ -35,6 +37,8 @@ class Audit {
   // dropped.
   void CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
                      const ca::v1::Rotation& rotation);
+  // Nobody lies any more, and everybody has heard it: from now on no lie excuses anything.
+  void set_settled() { settled_ = true; }
   // Nothing fails any more and time has passed: everybody has what he should.
   void CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, const Operator& oper);
 
@@ -46,17 +50,20 @@ class Audit {
   // Nobody who counts is behind this epoch; `why` says what it was taken for.
   void CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
                  const std::string& why);
+  bool WasDenied(const trust::SpiffeId& id, const trust::Verdict& verdict) const;
   bool IsRightlySoftened(const SimService& service) const;
   void CheckSettledService(const SimService& service, const Operator& oper);
 
   World& world_;
   SimCa& ca_;
+  const EvilCa& evil_;
   Rogue rogue_;
   std::map<tls::ConnectionId, std::pair<SimService*, SimService*>> connections_;
   tls::ConnectionId last_connection_ = 0;
   size_t passed_ = 0;
   size_t refused_ = 0;
   size_t softened_ = 0;
+  bool settled_ = false;
 };
 
 }  // namespace linchpin::sim

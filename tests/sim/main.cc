@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
     total.passed += outcome.passed;
     total.refused += outcome.refused;
     total.softened += outcome.softened;
+    total.lies += outcome.lies;
     total.rotations += outcome.rotations;
     if ((seed - first + 1) % 100 == 0) {
       std::fprintf(stderr, "%lu seeds, %zu events\n", seed - first + 1, total.steps);
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
   }
   std::printf(
       "%lu seeds clean: %zu events, %zu rotations, %zu handshakes passed, %zu refused as they "
-      "should be, %zu forged ones let through by pins that were rightly softened\n",
-      seeds, total.steps, total.rotations, total.passed, total.refused, total.softened);
+      "should be, %zu forged ones let through by pins that were rightly softened, %zu lies told\n",
+      seeds, total.steps, total.rotations, total.passed, total.refused, total.softened, total.lies);
   return 0;
 }

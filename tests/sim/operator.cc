@@ -74,7 +74,11 @@ void Operator::Register(const std::string& service) {
   ca::CreateIdentity create;
   create.identity.set_spiffe_id(SpiffeId(service));
   create.identity.add_selectors(absl::StrCat("sim:service:", service));
-  create.identity.set_any_node(true);
+  if (node_of_) {
+    create.identity.add_node_ids(node_of_(service));
+  } else {
+    create.identity.set_any_node(true);
+  }
   Ask(absl::StrCat("identity ", service), Known::kPresent, create,
       [this, service](const SimCa::Message& message) {
         identity_ids_[service] = static_cast<const ca::v1::Identity&>(*message).identity_id();
@@ -113,6 +117,11 @@ void Operator::PublishPins(bool new_board) {
   const std::string key = absl::StrCat("pins ", PublishedVersion() + 1);
   const auto set = signers_.Next(ca_, new_board);
   if (set.has_value()) Ask(key, Known::kPresent, ca::PublishPinSet{*set});
+}
+
+void Operator::DeclareRestored(std::function<void()> done) {
+  Ask(absl::StrCat("restored ", ++documents_), Known::kPresent, ca::v1::DeclareRestoredRequest(),
+      [done](const SimCa::Message&) { done(); });
 }
 
 void Operator::PlayRelax() {

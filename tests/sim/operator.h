@@ -29,8 +29,13 @@ class Operator {
   // One change; the next waits for its answer or for the CA's death.
   void Act();
   void Register(const std::string& service);
+  // Only this node may issue what a service is registered with; otherwise any may.
+  using NodeOf = std::function<std::string(const std::string& service)>;
+  void set_node_of(NodeOf node_of) { node_of_ = std::move(node_of); }
   void Allow(const History::Pair& pair);
   void PublishPins(bool new_board = false);
+  // Says that what nodes were told meanwhile does not count; `done` once the CA has answered.
+  void DeclareRestored(std::function<void()> done);
   void PlayRelax();
   void PublishFreshness();
   void Revoke();
@@ -55,6 +60,7 @@ class Operator {
   SimCa& ca_;
   const std::vector<std::string> services_;
   PinSigners& signers_;
+  NodeOf node_of_;
   bool busy_ = false;
   uint64_t asked_ = 0;
   uint64_t revoked_ = 0;

@@ -144,6 +144,10 @@ std::optional<trust::v1::SignedFreshness> PinSigners::Fresh(const SimCa& ca) {
   return trust::SignFreshness(statement, freshness_keys_.at(set->freshness_key()));
 }
 
+trust::v1::Signature PinSigners::OneSignature(const std::string& payload, const SimCa& ca) const {
+  return trust::SignPinSet(payload, BoardOf(*InForce(ca)).front());
+}
+
 bool PinSigners::Vouch(const trust::v1::EffectivePins& pins) const {
   const auto sets = sets_.find(pins.version());
   if (sets == sets_.end()) return false;

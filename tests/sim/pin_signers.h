@@ -34,6 +34,9 @@ class PinSigners {
   std::optional<trust::v1::SignedRelax> Relax(const SimCa& ca);
   std::optional<trust::v1::SignedFreshness> Fresh(const SimCa& ca);
 
+  // One of the board in force lends his key to somebody: that is below the threshold.
+  trust::v1::Signature OneSignature(const std::string& payload, const SimCa& ca) const;
+
   static std::optional<trust::v1::PinSet> InForce(const SimCa& ca);
   // Has the set in force an expiry within a day?
   static bool RunsOut(const SimCa& ca);

@@ -24,6 +24,7 @@ bool Holds(const Pins& pins, const std::string& pin) {
 void PinWitness::Started(bool rebooted) {
   last_ahead_ = -absl::InfiniteDuration();
   expired_ = {0, absl::InfiniteFuture()};
+  unsaid_ = absl::InfiniteFuture();
   looked_at_ = nullptr;
   // A machine that was started again knows less of the time that has passed, which a relax may be
   // lengthened by (docs/decisions/0025).
@@ -113,11 +114,14 @@ bool PinWitness::MayBeRelaxed(uint64_t version, int64_t until, absl::Duration gr
 }
 
 void PinWitness::CheckFreshness(const trust::TrustHeld& trust,
-                                const std::vector<trust::PinConcern>& concerns) const {
+                                const std::vector<trust::PinConcern>& concerns) {
   const bool said = std::any_of(concerns.begin(), concerns.end(),
                                 [](const auto& concern) { return concern.kind == "withheld"; });
   const uint64_t version = trust.cursor.version;
-  if (trust.freshness.has_value() && trust.freshness->version() > version && !said) {
+  // Alarms are of what is held already, although it may have to be sealed before it is served.
+  const bool due = trust.freshness.has_value() && trust.freshness->version() > version && !said;
+  unsaid_ = due ? std::min(unsaid_, world_.now()) : absl::InfiniteFuture();
+  if (world_.now() - unsaid_ > kToSeal) {
     return world_.Broken("what is withheld is an alarm", node_);
   }
   if (!said) return;

@@ -49,7 +49,7 @@ class PinWitness {
   void CheckKeys(const trust::TrustHeld& trust) const;
   void CheckRelaxed(const trust::v1::EffectivePins& pins);
   void CheckFreshness(const trust::TrustHeld& trust,
-                      const std::vector<trust::PinConcern>& concerns) const;
+                      const std::vector<trust::PinConcern>& concerns);
 
   World& world_;
   const SimCa& ca_;
@@ -63,6 +63,7 @@ class PinWitness {
   std::pair<uint64_t, absl::Time> expired_{0, absl::InfiniteFuture()};  // version, since when
   std::map<std::pair<uint64_t, int64_t>, Run> runs_;                    // of version and end
   size_t lost_ = 0;
+  absl::Time unsaid_ = absl::InfiniteFuture();  // since then an alarm is due that is not given
 };
 
 }  // namespace linchpin::sim

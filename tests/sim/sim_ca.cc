@@ -4,6 +4,7 @@
 #include "tests/sim/sim_ca.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -61,6 +62,13 @@ ca::Outstanding SimCa::ReadLog() {
   return outstanding;
 }
 
+std::optional<std::string> SimCa::AnyServiceId() {
+  if (stored_.identities().empty()) return std::nullopt;
+  auto it = stored_.identities().begin();
+  std::advance(it, world_.random().Below(stored_.identities().size()));
+  return it->second.record.identity().spiffe_id();
+}
+
 std::optional<std::string> SimCa::AnySerial() {
   if (log_.empty()) return std::nullopt;
   const ca::v1::LogEntry& entry = log_[world_.random().Below(log_.size())];
@@ -102,7 +110,7 @@ void SimCa::Crash() {
 trust::RawChain SimCa::shown() const {
   trust::RawChain shown;
   for (const x509::Certificate& certificate : serving_chain_) shown.push_back(certificate.der());
-  return shown;
+  return liar_ == nullptr ? shown : liar_->Shown(shown);
 }
 
 void SimCa::Call(const std::function<ca::Event(ca::CallId)>& make, Reply reply) {
@@ -115,7 +123,8 @@ ca::SessionId SimCa::OpenSession(const ca::NodeCaller& node, const ca::v1::Hello
                                  Session session) {
   const ca::SessionId id = ++last_id_;
   sessions_[id] = std::move(session);
-  Step(ca::event::NodeHello{id, node, hello});
+  // Who wants to lie says all that he can.
+  Step(ca::event::NodeHello{id, node, lies() ? ca::v1::Hello() : hello});
   return id;
 }
 
@@ -204,12 +213,14 @@ void SimCa::Do(const ca::action::Reload&) {
 void SimCa::Do(const ca::action::Reply& action) {
   auto call = calls_.extract(action.call);
   if (call.empty()) return world_.Broken("a call is answered once", absl::StrCat(action.call));
-  call.mapped()(action.status, action.message);
+  call.mapped()(action.status, lies() ? liar_->Distort(action.message) : action.message);
 }
 
 void SimCa::Do(const ca::action::Push& action) {
   if (auto it = sessions_.find(action.session); it != sessions_.end())
-    it->second.push(action.message);
+    it->second.push(
+        lies() ? std::static_pointer_cast<const ca::v1::CaMessage>(liar_->Distort(action.message))
+               : action.message);
 }
 
 void SimCa::Do(const ca::action::CloseSession& action) {

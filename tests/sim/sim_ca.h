@@ -24,9 +24,18 @@
 
 namespace linchpin::sim {
 
+// Who stands in the CA's place and tells nodes something else.
+class Liar {
+ public:
+  virtual ~Liar() = default;
+  virtual trust::RawChain Shown(const trust::RawChain& true_chain) = 0;
+  using Message = std::shared_ptr<const google::protobuf::Message>;
+  virtual Message Distort(const Message& message) = 0;
+};
+
 class SimCa {
  public:
-  using Message = std::shared_ptr<const google::protobuf::Message>;
+  using Message = Liar::Message;
   using Reply = std::function<void(const absl::Status&, const Message&)>;
   struct Session {
     std::function<void(std::shared_ptr<const ca::v1::CaMessage>)> push;
@@ -40,6 +49,9 @@ class SimCa {
   bool up() const { return core_ != nullptr; }
   // Does this CA fail at storing and signing now and then?
   void set_faulty(bool faulty) { faulty_ = faulty; }
+
+  void set_liar(Liar* liar) { liar_ = liar; }  // null: nobody lies
+  bool lies() const { return liar_ != nullptr; }
 
   // What it shows in a handshake (DER, leaf first) and judges nodes with; empty before there is
   // one.
@@ -62,6 +74,7 @@ class SimCa {
   }
   // Of a service's certificate that is valid, if one is found at once.
   std::optional<std::string> AnySerial();
+  std::optional<std::string> AnyServiceId();
   // Is anything valid that was issued through this node, or to it?
   bool HasValidThrough(const std::string& node_id) const;
   const trust::TrustDomain& trust_domain() const { return options_.profile.trust_domain; }
@@ -98,6 +111,7 @@ class SimCa {
   ca::CoreOptions options_;
   test::SeededRandom core_random_;
   bool faulty_ = true;
+  Liar* liar_ = nullptr;
 
   // What survives.
   ca::MemoryStore store_;

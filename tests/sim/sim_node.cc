@@ -175,8 +175,13 @@ void SimNode::Later(absl::Duration most, std::function<void()> work) {
   });
 }
 
+bool SimNode::Reaches() const {
+  if (!ca_.up() || partitioned_) return false;
+  return !ca_.lies() || signers_.has_value() || core_->model().pin_set_version() > 0;
+}
+
 absl::Status SimNode::Handshake(const trust::MtlsContext& context) const {
-  if (!ca_.up() || partitioned_) return absl::UnavailableError("cannot connect");
+  if (!Reaches()) return absl::UnavailableError("cannot connect");
   const trust::RawChain shown = ca_.shown();
   if (ca_.context() == nullptr) return absl::UnavailableError("the CA has no certificate yet");
   const trust::Verdict of_ca = trust::Judge(shown, context, trust::Direction::kOutbound,
@@ -226,7 +231,7 @@ void SimNode::Do(const agent::action::MakeNodeKey&) {
 
 void SimNode::Do(const agent::action::FirstContact& action) {
   Later(absl::Milliseconds(20), [this, request = action.request] {
-    if (!ca_.up() || partitioned_ || ca_.shown().empty()) {
+    if (!Reaches() || ca_.shown().empty()) {
       return Step(agent::event::FirstContactDone{absl::UnavailableError("cannot connect")});
     }
     ca_.Call(
@@ -305,6 +310,7 @@ void SimNode::Do(const agent::action::Seal& action) {
       return Step(agent::event::Sealed{action.ticket, absl::ResourceExhaustedError("disk full")});
     }
     disk_ = *action.state;  // from here on it survives a crash
+    most_sealed_ = std::max(most_sealed_, sealed_epoch());
     Later(absl::Milliseconds(5), [this, action] {
       Step(agent::event::Sealed{action.ticket, absl::OkStatus()});
     });

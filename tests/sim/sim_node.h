@@ -69,6 +69,9 @@ class SimNode {
   void Step(const agent::Event& event);
   agent::Instant instant() const { return {clock(), world_.now() - booted_at_}; }
   void ReadCaPins();
+  void FollowIncarnation();
+  // Set 0 does not protect from whoever has the CA: no promise is made, so no lie is told.
+  bool Reaches() const;
   void CheckCertificatesStay(const agent::Model& before) const;
   void Later(absl::Duration most, std::function<void()> work);
   // One RPC over a judged connection; nothing comes back but through `done`, which comes once.
@@ -113,6 +116,8 @@ class SimNode {
   // What survives.
   std::optional<state::v1::AgentState> disk_;
   uint64_t acknowledged_epoch_ = 0;
+  std::string incarnation_;   // that it belongs to
+  uint64_t most_sealed_ = 0;  // epoch, ever
   std::string token_;
   std::vector<x509::SpkiPin> pins_;
   std::optional<trust::v1::SignersFile> signers_;

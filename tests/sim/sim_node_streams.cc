@@ -61,13 +61,27 @@ void SimNode::Do(const agent::action::CloseSync& action) {
   StreamBroke(action.stream, absl::CancelledError("closed by the agent"));
 }
 
+// Epochs go back only where the CA says that its store begins another life.
+void SimNode::FollowIncarnation() {
+  const auto& trust = core_->model().trust;
+  if (trust == nullptr || trust->incarnation == incarnation_) return;
+  incarnation_ = trust->incarnation;
+  acknowledged_epoch_ = 0;
+}
+
 void SimNode::Do(const agent::action::SendAck& action) {
   const uint64_t epoch = action.ack.trust_epoch();
-  if (sealed_epoch() < epoch) {
+  // Until what another life of the CA's store says is in use, what was sealed before is named, with
+  // its digest: by that the CA knows that it is not its own.
+  if (most_sealed_ < epoch) {
     world_.Broken("what is acknowledged is sealed",
-                  absl::StrCat(name(), " acknowledged epoch ", epoch, ", sealed ", sealed_epoch()));
+                  absl::StrCat(name(), " acknowledged epoch ", epoch, ", sealed ", most_sealed_));
   }
-  acknowledged_epoch_ = std::max(acknowledged_epoch_, epoch);
+  FollowIncarnation();
+  const bool of_this_life = disk_.has_value() && disk_->trust_incarnation() == incarnation_;
+  if (of_this_life && epoch <= sealed_epoch()) {
+    acknowledged_epoch_ = std::max(acknowledged_epoch_, epoch);
+  }
   const int copies = faulty_ && world_.OneIn(20) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     Later(absl::Milliseconds(20), [this, session = session_, ack = action.ack] {
@@ -85,6 +99,7 @@ void SimNode::Do(const agent::action::SendVerdicts& action) {
 void SimNode::Do(const agent::action::Deliver& action) {
   auto consumer = consumers_.find(action.consumer);
   if (consumer == consumers_.end()) return;
+  FollowIncarnation();
   if (action.contexts->identities_size() > 0 &&
       action.contexts->trust_epoch() < acknowledged_epoch_) {
     world_.Broken("a holder of an epoch delivers nothing older",

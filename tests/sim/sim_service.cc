@@ -3,6 +3,7 @@
 
 #include "tests/sim/sim_service.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -31,6 +32,7 @@ void SimService::Crash() {
   core_.reset();
   stream_ = 0;
   in_force_.reset();
+  most_in_force_ = 0;
   live_.clear();
   made_at_.clear();
 }
@@ -95,6 +97,7 @@ void SimService::Do(const tls::action::Swap& action) {
   Later(busy ? absl::Seconds(20) : absl::Milliseconds(30), [this, contexts = action.contexts] {
     if (in_force_ && in_force_->contexts->generation >= contexts->generation) return;
     in_force_ = Swapped{contexts, made_at_[contexts->generation]};
+    most_in_force_ = std::max(most_in_force_, in_force_->epoch());
     made_at_.erase(made_at_.begin(), made_at_.upper_bound(contexts->generation));
     Step(tls::event::Swapped{contexts->generation});
   });
@@ -103,15 +106,11 @@ void SimService::Do(const tls::action::Swap& action) {
 void SimService::Do(const tls::action::Report& action) {
   Later(absl::Milliseconds(2), [this, request = action.request] {
     const absl::Status status = node_.Reported(request);
-    if (status.ok() &&
-        (!in_force_ || in_force_->contexts->decoded.trust_digest != request.trust_digest() ||
-         in_force_->contexts->decoded.trust_epoch != request.trust_epoch())) {
-      // A newer context may be in force by now; an older one must not.
-      if (!in_force_ || in_force_->contexts->decoded.trust_epoch < request.trust_epoch()) {
-        return world_.Broken("acknowledged after the swap",
-                             absl::StrCat(process(), " acknowledged epoch ", request.trust_epoch(),
-                                          " before it was in force"));
-      }
+    // A newer context may be in force by now.
+    if (status.ok() && most_in_force_ < request.trust_epoch()) {
+      return world_.Broken("acknowledged after the swap",
+                           absl::StrCat(process(), " acknowledged epoch ", request.trust_epoch(),
+                                        " before it was in force"));
     }
     Step(tls::event::ReportDone{status});
   });
@@ -126,7 +125,9 @@ void SimService::Do(const tls::action::RefusedMessage& action) {
   world_.Broken("the agent's messages are well-formed", action.status.ToString());
 }
 
-void SimService::Do(const tls::action::NoIdentity&) {}
+void SimService::Do(const tls::action::NoIdentity&) {
+  world_.Say(absl::StrCat(process(), ": no identity"));
+}
 
 void SimService::Do(const tls::action::SetTimer& action) {
   const absl::Duration wait = std::max(absl::ZeroDuration(), action.at - clock());

@@ -73,6 +73,7 @@ class SimService {
   std::map<uint64_t, ca::Revision> made_at_;  // by generation
   ca::Revision receiving_ = 0;
   std::optional<Swapped> in_force_;
+  uint64_t most_in_force_ = 0;  // epoch, in this life
   std::map<tls::ConnectionId, tls::event::ConnectionOpened> live_;
 };
 

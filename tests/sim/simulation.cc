@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/sim/audit.h"
+#include "tests/sim/evil_ca.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/rotator.h"
 #include "tests/sim/sim_ca.h"
@@ -28,9 +29,14 @@ constexpr uint64_t kLongAwayOneIn = 6;
 constexpr absl::Duration kToComeBack = absl::Minutes(3);
 constexpr int kMostRenewals = 3;
 constexpr uint64_t kImpersonatedOneIn = 4;
+constexpr absl::Duration kTakenOver = absl::Minutes(3);
 constexpr uint64_t kRebootOneIn = 4;
 constexpr uint64_t kJumpOneIn = 5;
 constexpr absl::Duration kLongestJump = absl::Hours(3);
+// The stories of more nodes are shorter.
+constexpr double kNodesForLength = 100;
+constexpr absl::Duration kShortest = absl::Minutes(12);
+constexpr size_t kSetUp = 300;      // services of a large fleet
 constexpr size_t kFew = 4;          // nodes at most, unless more are asked for
 constexpr size_t kSampled = 10000;  // handshakes at the end, where all pairs would be too many
 
@@ -40,7 +46,7 @@ class Fleet {
       : world_(story.seed),
         node_count_(story.nodes > 0 ? story.nodes : 1 + world_.random().Below(kFew)),
         ca_(world_, Offset()),
-        audit_(world_, ca_),
+        audit_(world_, ca_, evil_),
         operator_(world_, ca_, signers_, Names()) {
     for (size_t i = 0; i < node_count_; ++i) {
       nodes_.push_back(std::make_unique<SimNode>(
@@ -52,6 +58,7 @@ class Fleet {
               .signers = signers_}));
     }
     const std::vector<std::string> names = Names();
+    if (is_large()) operator_.set_node_of([this](const std::string& name) { return NodeOf(name); });
     for (size_t i = 0; i < names.size(); ++i) {
       services_.push_back(
           nodes_[i % node_count_]->AddService(absl::StrCat("sim:service:", names[i])));
@@ -62,8 +69,15 @@ class Fleet {
     ca_.Start();
     for (auto& node : nodes_) Invite(*node);
     for (SimService* service : services_) service->Start();
-    Every(absl::Seconds(6), [this] { operator_.Act(); });
-    Every(absl::Seconds(8), [this] { rotator_.Act(); });
+    if (is_large()) SetUp(0);
+    // Nobody asks anything of a CA of which he knows that it was taken over.
+    Every(absl::Seconds(6), [this] {
+      if (!taken_over_) operator_.Act();
+    });
+    Every(absl::Seconds(8), [this] {
+      if (!taken_over_) rotator_.Act();
+    });
+    Every(absl::Minutes(10), [this] { TakeOver(); });
     Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
     Every(absl::Seconds(10), [this] { audit_.CheckCoverage(nodes_); });
     Every(absl::Minutes(5), [this] { CrashCa(); });
@@ -72,7 +86,7 @@ class Fleet {
     EachOf(absl::Minutes(3), [this] { CutOff(); });
     EachOf(absl::Minutes(6), [this] { SetClock(); });
     EachOf(absl::Minutes(4), [this] { PutFiles(); });
-    world_.RunUntil(world_.now() + kLength);
+    world_.RunUntil(world_.now() + Length());
     Settle();
     return {.clean = !world_.broken(),
             .report = world_.report(),
@@ -80,6 +94,7 @@ class Fleet {
             .passed = audit_.passed(),
             .refused = audit_.refused(),
             .softened = audit_.softened(),
+            .lies = evil_.lies(),
             .rotations = rotator_.done()};
   }
 
@@ -91,6 +106,30 @@ class Fleet {
     std::vector<std::string> names;
     for (size_t i = 0; i < 2 * node_count_; ++i) names.push_back(absl::StrCat("service", i));
     return names;
+  }
+
+  bool is_large() const { return node_count_ > kFew; }
+
+  absl::Duration Length() const {
+    return std::max(kShortest, kLength * std::min(1.0, kNodesForLength / double(node_count_)));
+  }
+
+  // Of a large fleet: some services, each on its node, of which each may call the next.
+  void SetUp(size_t done) {
+    const size_t step = done / 2;
+    if (step + 1 >= std::min(services_.size(), kSetUp)) return;
+    world_.After(absl::Milliseconds(20), [this, done, step] {
+      if (settling_) return;
+      const bool ready = ca_.up() && !operator_.busy() && !taken_over_;
+      if (!ready) return SetUp(done);
+      const std::vector<std::string> names = Names();
+      if (done % 2 == 0) {
+        operator_.Register(names[step]);
+      } else {
+        operator_.Allow({names[step], names[step + 1]});
+      }
+      SetUp(done + 1);
+    });
   }
 
   // At random intervals around `period`, until the end of the story.
@@ -119,6 +158,11 @@ class Fleet {
   void AnyHandshake() {
     SimService* caller = services_[world_.random().Below(services_.size())];
     SimService* callee = services_[world_.random().Below(services_.size())];
+    if (is_large() && !world_.OneIn(4)) {
+      const size_t first = world_.random().Below(std::min(services_.size(), kSetUp) - 1);
+      caller = services_[first];
+      callee = services_[first + 1];
+    }
     audit_.Handshake(*caller, *callee);
     if (world_.OneIn(kImpersonatedOneIn)) audit_.Impersonate(*caller, *callee);
   }
@@ -134,6 +178,36 @@ class Fleet {
     if (ca_.up()) return;
     ca_.Start();
     operator_.CheckKept();
+  }
+
+  void RestartCa() {
+    if (ca_.up()) ca_.Crash();
+    operator_.CaDied();
+    ReviveCa();
+  }
+
+  void TakeOver() {
+    if (taken_over_ || !ca_.up() || !PinSigners::InForce(ca_).has_value()) return;
+    world_.Say("somebody takes the CA's place");
+    taken_over_ = true;
+    evil_.Begin(static_cast<EvilCa::Means>(world_.random().Below(3)));
+    RestartCa();
+    world_.After(world_.UpTo(kTakenOver), [this] { DriveOut(); });
+  }
+
+  void DriveOut() {
+    if (!ca_.lies()) return;
+    world_.Say("the true CA is back");
+    ca_.set_liar(nullptr);
+    RestartCa();
+    DeclareRestored();
+  }
+
+  // Until the CA says that it has done so.
+  void DeclareRestored() {
+    if (!taken_over_) return;
+    if (!operator_.busy()) operator_.DeclareRestored([this] { taken_over_ = false; });
+    world_.After(absl::Seconds(3), [this] { DeclareRestored(); });
   }
 
   void CrashAgent() {
@@ -164,6 +238,15 @@ class Fleet {
     world_.After(world_.UpTo(absl::Seconds(5)), [service] {
       if (!service->running()) service->Start();
     });
+  }
+
+  std::string NodeOf(const std::string& name) const {
+    for (const auto& node : nodes_) {
+      for (const auto& service : node->services()) {
+        if (service->selector() == absl::StrCat("sim:service:", name)) return node->node_id();
+      }
+    }
+    return "";
   }
 
   SimNode& NodeOf(const SimService* service) {
@@ -219,6 +302,7 @@ class Fleet {
       node->set_partitioned(false);
     }
     ReviveCa();
+    DriveOut();
     for (auto& node : nodes_) ReviveAgent(*node);
     for (SimService* service : services_) {
       if (!service->running()) service->Start();
@@ -230,6 +314,7 @@ class Fleet {
     }
     world_.RunUntil(world_.now() + kSettling);
     if (world_.broken()) return;
+    audit_.set_settled();
     operator_.CheckKept();
     audit_.CheckSettled(nodes_, operator_);
     if (services_.size() > 2 * kFew) {
@@ -245,6 +330,7 @@ class Fleet {
   const size_t node_count_;
   SimCa ca_;
   PinSigners signers_{world_};
+  EvilCa evil_{world_, ca_, signers_};
   Audit audit_;
   Operator operator_;
   Rotator rotator_{world_, ca_, operator_, [this](const ca::v1::Rotation& rotation) {
@@ -254,6 +340,7 @@ class Fleet {
   std::vector<SimService*> services_;
   std::set<std::string> settled_invitations_;
   bool settling_ = false;
+  bool taken_over_ = false;  // and not said to be restored yet
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ struct Outcome {
   size_t passed = 0;  // handshakes
   size_t refused = 0;
   size_t softened = 0;   // forged ones that passed because the pins were rightly softened
+  size_t lies = 0;       // of who took the CA's place
   size_t rotations = 0;  // that went through
 };
 

@@ -10,6 +10,11 @@
 #include "absl/strings/str_join.h"
 
 namespace linchpin::sim {
+namespace {
+
+constexpr size_t kKeptLines = 60;
+
+}  // namespace
 
 void World::RunUntil(absl::Time end) {
   while (!broken() && !queue_.empty() && queue_.begin()->first <= end) {

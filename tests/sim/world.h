@@ -42,7 +42,6 @@ class World {
   const std::string& report() const { return broken_; }
 
  private:
-  static constexpr size_t kKeptLines = 60;
   absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
   test::SeededRandom random_;
   std::multimap<absl::Time, std::function<void()>> queue_;
