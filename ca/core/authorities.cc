@@ -143,15 +143,17 @@ trust::v1::TrustState TrustMessage(const Registry& registry, const Authorities& 
   trust::v1::TrustState message;
   message.set_trust_domain(registry.meta().trust_domain());
   message.set_epoch(registry.trust().record.epoch());
-  for (const Authority& authority : authorities.all()) {
-    if (authority.withheld) continue;
-    if (authority.is_root) {
-      message.add_anchors(authority.certificate.der());
+  // In the order of their keys: which of them signs is not a part of what is trusted.
+  for (const auto& [key, row] : registry.authorities()) {
+    const Authority* authority = authorities.Find(key);
+    if (authority == nullptr || authority->withheld) continue;
+    if (authority->is_root) {
+      message.add_anchors(authority->certificate.der());
     } else {
-      message.add_issuers(authority.certificate.der());
-      message.add_declared_issuers(authority.certificate.public_key().pin().bytes());
-      if (authority.twin.has_value()) message.add_twins(authority.twin->der());
-      AddCanaryAndReplacement(authority, &message);
+      message.add_issuers(authority->certificate.der());
+      message.add_declared_issuers(authority->certificate.public_key().pin().bytes());
+      if (authority->twin.has_value()) message.add_twins(authority->twin->der());
+      AddCanaryAndReplacement(*authority, &message);
     }
   }
   const auto& sets = registry.trust().record.pin_sets();

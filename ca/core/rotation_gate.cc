@@ -96,7 +96,8 @@ absl::Status AddExcept(const Tables& tables,
     }
     except.insert(std::move(node_id));
   }
-  if (except.size() > kMaxExcept) {
+  // Not those of a failover that waited for nobody: however many, they are recorded.
+  if (!names.empty() && except.size() > kMaxExcept) {
     return absl::InvalidArgumentError(
         absl::StrCat("--except names ", except.size(), " nodes; at most ", kMaxExcept,
                      " are allowed: ban or forget those that are gone"));

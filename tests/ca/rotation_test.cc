@@ -4,10 +4,14 @@
 // Rotations, a step at a time: what opens a gate, what a step changes, and what taking it back
 // leaves.
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
+#include "ca/core/authorities.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/ca/rotation_world.h"
+#include "trust/trust_acceptance.h"
 
 namespace linchpin::test {
 namespace {
@@ -354,6 +358,25 @@ TEST_F(IssuerRotation, StaysTakenBackAfterItHadProceeded) {
 }
 
 // Whatever step it has come to, a CA that is killed goes on from there.
+// Nodes are known to hold an epoch by the digest of what was said of it.
+TEST_F(IssuerRotation, SaysTheSameOfAnEpochAtEveryStepAndAfterEveryStart) {
+  std::map<uint64_t, std::string> said;
+  const auto say = [&](Request::Action action) {
+    const auto offer = ca::TrustMessage(world.core->registry(), world.core->authorities(), 0);
+    const std::string digest = trust::OfferDigest(offer);
+    EXPECT_EQ(said.emplace(offer.epoch(), digest).first->second, digest) << action;
+  };
+  for (const Request::Action action :
+       {Request::PREPARE, Request::DISTRIBUTE, Request::ACTIVATE, Request::ABORT, Request::ACTIVATE,
+        Request::DRAIN, Request::DROP}) {
+    Do({action});
+    say(action);
+    world.CrashAndRestart();
+    say(action);
+  }
+  EXPECT_GE(said.size(), 2u);
+}
+
 TEST_F(IssuerRotation, GoesOnAfterACrashAtEveryStep) {
   const std::vector<Request::Action> all = {Request::PREPARE, Request::DISTRIBUTE,
                                             Request::ACTIVATE, Request::DRAIN, Request::DROP};
