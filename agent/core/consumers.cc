@@ -176,7 +176,10 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
   if (consumer->deliveries.size() > kMaxDeliveries) {
     consumer->deliveries.erase(consumer->deliveries.begin());
   }
-  if (consumer->evidence == ca::v1::DELIVERED) {
+  // Epochs count anew, and what it enforces is what this one says: it need not say so again.
+  const bool enforced =
+      consumer->shown && consumer->epoch == 0 && consumer->digest == delivered.trust_digest;
+  if (consumer->evidence == ca::v1::DELIVERED || enforced) {
     consumer->Show(delivered.epoch, delivered.trust_digest);
   }
   consumer->delivered = std::move(delivered);
