@@ -56,7 +56,7 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
   }
   for (const auto& [node_id, row] : tables.registry.nodes()) {
     if (row.record.state() != "attested" || !Counts(view, row.record, now)) continue;
-    if (tables.coverage.CoveredEpoch(node_id, now) < epoch) continue;
+    if (!Covers(view, node_id, epoch, now)) continue;
     v1::NodeCoverage* node = answer.add_nodes();
     *node = OfNode(view, node_id);
     node->set_covered(true);

@@ -97,7 +97,7 @@ std::optional<uint64_t> EpochAfter(const Registry& registry, const std::vector<W
 bool IsMissing(const CoverageView& view, const state::v1::NodeRecord& node, uint64_t epoch,
                absl::Time now) {
   if (node.state() != "attested") return false;
-  if (view.coverage.CoveredEpoch(node.node_id(), now) >= epoch) return false;
+  if (Covers(view, node.node_id(), epoch, now)) return false;
   return Counts(view, node, now);
 }
 
@@ -149,7 +149,7 @@ v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::
   for (const auto& [node_id, row] : view.registry.nodes()) {
     if (row.record.state() != "attested" || !Counts(view, row.record, now)) continue;
     count.set_nodes(count.nodes() + 1);
-    if (view.coverage.CoveredEpoch(node_id, now) >= epoch) {
+    if (Covers(view, node_id, epoch, now)) {
       count.set_nodes_covered(count.nodes_covered() + 1);
     }
     const NodeHolds* node = view.coverage.Find(node_id);

@@ -183,6 +183,10 @@ TEST_F(IssuerRotation, BelievesNoNodeThatRefusesOrHoldsAnEpochOfAnotherPast) {
   EXPECT_THAT(say(99, ""), StatusIs(StatusCode::kFailedPrecondition, "does not know"));
   EXPECT_THAT(say(2, "it goes back"), StatusIs(StatusCode::kFailedPrecondition, "it goes back"));
   EXPECT_EQ(world.Status().gate().covered(), 1u);
+  const auto coverage = world.Admin<ca::v1::Coverage>(ca::v1::CoverageRequest());
+  ASSERT_OK(coverage);
+  EXPECT_EQ(coverage->nodes_size(), 2) << "it is late, and not covered as well";
+  EXPECT_EQ(coverage->count().nodes_covered(), 1u);
   EXPECT_OK(say(2, ""));
 }
 
