@@ -121,7 +121,10 @@ void PinFiles(absl::string_view bytes) {
   agent::PinFiles files(file.path(), *trust::TrustDomain::FromName("example.org"));
   const auto read = files.Look();
   Require(read.has_value() && !files.Look().has_value(), "a file is told of once");
-  if (read->ok()) Require((*read)->trust_domain() == "example.org", "it is of our domain");
+  if (!read->ok()) return;
+  for (const trust::v1::PinDocuments& file : **read) {
+    Require(file.trust_domain() == "example.org", "it is of our domain");
+  }
 }
 
 void LocalTexts(absl::string_view bytes) {
