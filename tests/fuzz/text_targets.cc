@@ -122,8 +122,8 @@ void PinFiles(absl::string_view bytes) {
   const auto read = files.Look();
   Require(read.has_value() && !files.Look().has_value(), "a file is told of once");
   if (!read->ok()) return;
-  for (const trust::v1::PinDocuments& file : **read) {
-    Require(file.trust_domain() == "example.org", "it is of our domain");
+  for (const trust::v1::PinDocuments& documents : **read) {
+    Require(documents.trust_domain() == "example.org", "it is of our domain");
   }
 }
 
