@@ -95,6 +95,7 @@ std::string HinderingExtension(const Certificate& ca) {
     if (nid == NID_name_constraints) return "name constraints";
     if (nid == NID_policy_constraints) return "policy constraints";
     const bool critical = X509_EXTENSION_get_critical(extension) == 1;
+    if (nid == NID_basic_constraints && !critical) return "basic constraints that are not critical";
     if (critical && X509_supported_extension(extension) != 1) {
       return "the critical extension " + NameOf(extension) + ", which is not known";
     }

@@ -58,9 +58,9 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AddB
   return DescribedAs(std::move(batch), key.pin().bytes());
 }
 
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time,
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,
                                 const v1::FinishBackupRequest& asked) {
-  ASSIGN_OR_RETURN(std::vector<Write> batch, FinishBackup(tables, asked));
+  ASSIGN_OR_RETURN(std::vector<Write> batch, FinishBackup(tables, asked, now));
   ASSIGN_OR_RETURN(const x509::Certificate certificate,
                    x509::Certificate::FromDer(asked.certificate()));
   return DescribedAs(std::move(batch), certificate.public_key().pin().bytes());

@@ -5,7 +5,6 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
 #include "ca/core/offline_root.h"
@@ -13,12 +12,9 @@
 namespace linchpin::ca {
 namespace {
 
-Decision Described(std::vector<Write> batch) {
-  std::vector<std::string> record_keys, next;
-  for (const Write& write : batch) {
-    if (!write.value.has_value() || !absl::StartsWith(write.key, kAuthorityPrefix)) continue;
-    if (write.expected == 0) record_keys.push_back(write.key);
-  }
+Decision Described(std::vector<Write> batch, const std::vector<Write>& made) {
+  std::vector<std::string> record_keys;
+  for (const Write& write : made) record_keys.push_back(write.key);
   Decision decision;
   decision.batch = std::move(batch);
   decision.answer = [record_keys = std::move(record_keys)](const Tables& then, absl::Time now) {
@@ -55,13 +51,13 @@ ImportMade WithMade(v1::ImportCertificatesRequest asked, std::vector<Write> made
 
 // All are here: an answer was lost.
 absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const v1::ImportCertificatesRequest&) {
-  return Described({});
+  return Described({}, {});
 }
 
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const ImportMade& asked,
                                 const std::string& by) {
   ASSIGN_OR_RETURN(std::vector<Write> batch, DecideImport(tables, asked, by, now));
-  return Described(std::move(batch));
+  return Described(std::move(batch), asked.made);
 }
 
 }  // namespace linchpin::ca

@@ -121,7 +121,8 @@ absl::StatusOr<AuthorityPlan> PlanBackup(const Tables& tables, const x509::Publi
 }
 
 absl::StatusOr<std::vector<Write>> FinishBackup(const Tables& tables,
-                                                const v1::FinishBackupRequest& asked) {
+                                                const v1::FinishBackupRequest& asked,
+                                                absl::Time now) {
   const Authority* backup = nullptr;
   for (const Authority& authority : tables.authorities.all()) {
     if (IsBackup(authority) && authority.certificate.der() == asked.certificate()) {
@@ -141,6 +142,13 @@ absl::StatusOr<std::vector<Write>> FinishBackup(const Tables& tables,
   }
   RETURN_IF_ERROR(
       trust::CheckCanary(tables.options.profile.trust_domain, backup->certificate, asked.canary()));
+  // Before it replaces one that is good.
+  const Authority* root = tables.authorities.RootOf(*backup);
+  ASSIGN_OR_RETURN(const x509::Certificate canary, x509::Certificate::FromDer(asked.canary()));
+  if (root != nullptr) {
+    RETURN_IF_ERROR(JudgeUnderRoot(tables.options.profile, root->certificate, backup->certificate,
+                                   canary, now));
+  }
   const bool told = IsNamed(SetInForce(tables.registry), tables.authorities, *backup);
   const uint64_t epoch = tables.registry.trust().record.epoch() + 1;
   std::vector<Write> batch;

@@ -27,7 +27,8 @@ absl::StatusOr<AuthorityPlan> PlanBackup(const Tables& tables, const x509::Publi
 const Authority* FindBackup(const Authorities& authorities, absl::string_view pin_bytes);
 // INVALID_ARGUMENT: it is no twin; NOT_FOUND: no such backup. Empty: it is finished already.
 absl::StatusOr<std::vector<Write>> FinishBackup(const Tables& tables,
-                                                const v1::FinishBackupRequest& asked);
+                                                const v1::FinishBackupRequest& asked,
+                                                absl::Time now);
 
 // What publishing `set` makes of the backups that `batch` does not write yet: those that it names
 // are told to the nodes from `epoch` on, of the others those go that one of them replaces.

@@ -131,7 +131,11 @@ absl::Status CheckIssuer(const ImportRules& rules, const x509::Certificate& issu
                "is expected");
   }
   if (!fields.has_key_usage) return Bad(issuer, "it has no key usage; keyCertSign is expected");
-  if (!fields.authority_key_id.empty() && fields.authority_key_id != root.fields().subject_key_id) {
+  if (fields.authority_key_id.empty()) {
+    return Bad(issuer,
+               "it has no authority key identifier; authorityKeyIdentifier=keyid is expected");
+  }
+  if (fields.authority_key_id != root.fields().subject_key_id) {
     return Bad(issuer, "its authority key identifier is not the root's subject key identifier");
   }
   if (fields.not_after > root.fields().not_after) {

@@ -59,30 +59,6 @@ absl::StatusOr<Write> AskFor(const AuthorityPlan& plan, const NewAuthority& want
   return Write{.key = AwaitedKey(pin), .value = record.SerializeAsString(), .expected = 0};
 }
 
-// What agents will think of what this issuer signs, before any is given it.
-absl::Status JudgeUnderRoot(const Profile& profile, const x509::Certificate& root,
-                            const x509::Certificate& issuer, const x509::Certificate& canary,
-                            absl::Time now) {
-  trust::TrustStateParts parts{
-      .trust_domain = profile.trust_domain,
-      .epoch = 1,
-      .anchors = {root},
-      .issuers = {issuer},
-      .pins = trust::SetZero({root.public_key().pin()}, {issuer.public_key().pin()}),
-      .revocations = {}};
-  ASSIGN_OR_RETURN(const auto state, trust::TrustState::Make(std::move(parts)));
-  google::protobuf::RepeatedPtrField<trust::v1::Canary> canaries;
-  trust::v1::Canary* one = canaries.Add();
-  one->set_issuer_key_sha256(issuer.public_key().pin().bytes());
-  one->set_leaf(canary.der());
-  const std::vector<trust::v1::CanaryVerdict> verdicts = trust::JudgeCanaries(state, canaries, now);
-  if (verdicts.size() == 1 && verdicts[0].good()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the certificate ", trust::Quoted(issuer.fields().subject),
-                   " is not taken: agents would refuse what it signs: ",
-                   verdicts.empty() ? "" : verdicts[0].why(), "; nothing was imported"));
-}
-
 // Certificates and what is made while the key is at hand.
 struct Made {
   x509::Certificate certificate;
@@ -158,6 +134,29 @@ class Maker {
 };
 
 }  // namespace
+
+absl::Status JudgeUnderRoot(const Profile& profile, const x509::Certificate& root,
+                            const x509::Certificate& issuer, const x509::Certificate& canary,
+                            absl::Time now) {
+  trust::TrustStateParts parts{
+      .trust_domain = profile.trust_domain,
+      .epoch = 1,
+      .anchors = {root},
+      .issuers = {issuer},
+      .pins = trust::SetZero({root.public_key().pin()}, {issuer.public_key().pin()}),
+      .revocations = {}};
+  ASSIGN_OR_RETURN(const auto state, trust::TrustState::Make(std::move(parts)));
+  google::protobuf::RepeatedPtrField<trust::v1::Canary> canaries;
+  trust::v1::Canary* one = canaries.Add();
+  one->set_issuer_key_sha256(issuer.public_key().pin().bytes());
+  one->set_leaf(canary.der());
+  const std::vector<trust::v1::CanaryVerdict> verdicts = trust::JudgeCanaries(state, canaries, now);
+  if (verdicts.size() == 1 && verdicts[0].good()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the certificate ", trust::Quoted(issuer.fields().subject),
+                   " is not taken: agents would refuse what it signs: ",
+                   verdicts.empty() ? "" : verdicts[0].why(), "; nothing was imported"));
+}
 
 absl::StatusOr<std::vector<Write>> MakeAuthorities(const AuthorityPlan& plan,
                                                    const KeysByName& keys, absl::Time now,

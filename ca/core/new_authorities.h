@@ -45,6 +45,12 @@ struct AuthorityPlan {
   uint64_t rotation = 0;  // that requests are for
 };
 
+// What agents will think of what an issuer under `root` signs, before any is given it.
+// INVALID_ARGUMENT: they would refuse it, and why.
+absl::Status JudgeUnderRoot(const Profile& profile, const x509::Certificate& root,
+                            const x509::Certificate& issuer, const x509::Certificate& canary,
+                            absl::Time now);
+
 using KeysByName = std::map<std::string, x509::PrivateKey>;
 
 // Their records, which expect that there are none of these keys yet. Each issuer comes with its

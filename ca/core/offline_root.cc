@@ -182,8 +182,13 @@ absl::StatusOr<std::vector<Write>> DecideImport(const Tables& tables, const Impo
   ASSIGN_OR_RETURN(const Meant meant, Check(tables, asked.asked, now));  // again: it took its time
   const uint64_t rotation = meant.awaited.begin()->second.record.rotation();
   std::vector<Write> batch = asked.made;
+  for (Write& write : batch) {  // a root that was retired, or given up, may come again
+    const Authority* before = tables.authorities.Find(write.key);
+    if (before == nullptr || before->state != kRetired) continue;
+    write.expected = tables.registry.authorities().at(write.key).revision;
+  }
   if (rotation > 0) {
-    ASSIGN_OR_RETURN(batch, ContinueRotation(tables, by, asked.made, now));
+    ASSIGN_OR_RETURN(batch, ContinueRotation(tables, by, std::move(batch), now));
   }
   for (const auto& [key, row] : meant.awaited) {
     batch.push_back({.key = key, .value = std::nullopt, .expected = row.revision});

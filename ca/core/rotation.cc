@@ -109,6 +109,11 @@ Batch Activate(const Deciding& on, RotationDraft draft) {
     return absl::FailedPreconditionError(
         "the prepared issuer has expired; linchpin rotate abort, and prepare another");
   }
+  if (IsDenied(on.tables.registry, *issuer)) {
+    return absl::FailedPreconditionError(
+        "the prepared issuer's key is revoked, so everybody would refuse what it signs; linchpin "
+        "rotate abort, and prepare another");
+  }
   const auto set = SetInForce(on.tables.registry);
   if (set.has_value() && !NamesAll(*set, on.tables.authorities, before.new_keys())) {
     return absl::FailedPreconditionError(

@@ -144,6 +144,12 @@ BAD = {
     "an issuer without a key identifier":
         (lambda d: d.with_active(d.certify("active", extensions={
             "subjectKeyIdentifier": "none"})), "no subject key identifier"),
+    "an issuer without its root's key identifier":
+        (lambda d: d.with_active(d.certify("active", extensions={
+            "authorityKeyIdentifier": "none"})), "no authority key identifier"),
+    "an issuer whose basic constraints are not critical":
+        (lambda d: d.with_active(d.certify("active", extensions={
+            "basicConstraints": "CA:TRUE,pathlen:0"})), "not critical"),
     "an issuer that is constrained to names":
         (lambda d: d.with_active(d.certify("active", extensions={
             "nameConstraints": "critical,permitted;URI:example.com"})), "name constraints"),

@@ -234,6 +234,12 @@ def test_a_backup_kept_apart_is_certified_by_the_company_and_takes_over(mesh):
     asked = deployment.run(*create).stdout
     assert "linchpin ca csr" in asked and "linchpin ca import" in asked
     assert deployment.run(*create).stdout == asked
+    folder = deployment.folder / "backup"
+    mesh.offline.csr("--out", folder)
+    bad = mesh.offline.company.certify(folder / "backup.csr", folder / "bad.pem",
+                                       extensions={"authorityKeyIdentifier": "none"})
+    refused = mesh.offline.import_(bad, check=False)
+    assert refused.returncode == 1 and "authority key identifier" in refused.stderr
     [certificate] = mesh.offline.certify("backup")
     mesh.offline.import_(certificate)
     assert "next: linchpin failover --check" in deployment.run(*create).stdout
@@ -263,6 +269,10 @@ def test_a_root_comes_by_import_under_traffic(deployment, first):
     refused = offline.import_(*files, check=False)
     assert refused.returncode == 1 and "root's own certificate" in refused.stderr
     offline.import_(*files, company.root)
+    mesh.rotate("abort")  # and the same root again, whose record is there as retired
+    mesh.rotate("prepare", "--what", "root")
+    offline.import_(*offline.certify("again", company), company.root)
+    assert mesh.status()["step"] == "PREPARED"
     sign_and_publish(mesh, key)
     assert len(deployment.json("bundle", "show")["anchors"]) == 2
     mesh.rotate("activate", "--wait")
