@@ -225,6 +225,7 @@ void Audit::CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
 
 void Audit::CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, const Operator& oper) {
   for (const auto& node : nodes) {
+    if (!node->up()) return world_.Broken("every node comes back", node->name() + " never joined");
     if (!node->core().connected()) {
       return world_.Broken("every node comes back",
                            absl::StrCat(node->name(), ": ", node->core().NotReady(node->clock())));

@@ -148,6 +148,10 @@ class Fleet {
 
   void Invite(SimNode& node) {
     if (settled_invitations_.contains(node.name())) return;
+    if (is_large() && operator_.busy()) {  // he makes one token after another
+      world_.After(world_.UpTo(absl::Seconds(2)), [this, &node] { Invite(node); });
+      return;
+    }
     operator_.MakeToken(node.name(), [this, &node](const std::string& token) {
       settled_invitations_.insert(node.name());
       node.Start(token);
