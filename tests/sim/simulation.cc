@@ -209,7 +209,7 @@ class Fleet {
 
   // Until the CA says that it has done so.
   void DeclareRestored() {
-    if (!taken_over_) return;
+    if (!taken_over_ || ca_.lies()) return;  // or again by somebody else
     if (!operator_.busy()) operator_.DeclareRestored([this] { taken_over_ = false; });
     world_.After(absl::Seconds(3), [this] { DeclareRestored(); });
   }
