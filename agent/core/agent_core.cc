@@ -225,6 +225,10 @@ void AgentCore::TryAllNow(absl::Time now) {
   consumers_.SettleBy(now + kSettling);
   refusals_at_ = std::min(refusals_at_, now);
   rows_at_ = std::min(rows_at_, now);
+  // What had expired by the clock that was ahead is good again.
+  for (const auto& [id, consumer] : consumers_.all()) {
+    if (consumer.open) undelivered_.insert(id);
+  }
 }
 
 bool AgentCore::HasValidNode(absl::Time now) const {

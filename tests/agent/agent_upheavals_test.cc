@@ -70,6 +70,24 @@ TEST(AgentClock, AClockThatIsSetBackStopsNoRetry) {
   EXPECT_EQ(agent.Last("c")->identities_size(), 1);
 }
 
+TEST(AgentClock, AServiceThatCameWhileTheClockWasAheadIsServedOnceItIsSetRight) {
+  AgentHarness agent;
+  agent.uptime = absl::Hours(1);
+  agent.Join();
+  agent.Register("i1", "/web", kWeb, 2);
+  agent.Open("before", kWeb);
+  agent.Advance(absl::Minutes(1));
+  agent.ca_up = false;
+  agent.now += absl::Hours(3);
+  agent.Do(agent::event::TimerFired{});
+  agent.Open("c", kWeb);
+  ASSERT_NE(agent.Last("c"), nullptr);
+  EXPECT_EQ(agent.Last("c")->identities_size(), 0) << "all has expired by this clock";
+  agent.now -= absl::Hours(3);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_EQ(agent.Last("c")->identities_size(), 1);
+}
+
 // Served, and the agent restarted with the service still away.
 struct Restarted : AgentHarness {
   Restarted() {
