@@ -69,6 +69,14 @@ void SimNode::Start(const std::string& token) {
   if (files_) Step(agent::event::PinFilesRead{trust::Carriers{*files_}});
 }
 
+void SimNode::Empty() {
+  world_.Say(absl::StrCat(name(), ": a person empties its data directory"));
+  Crash();
+  disk_.reset();
+  pins_.clear();
+  acknowledged_epoch_ = 0;
+}
+
 void SimNode::Reboot() {
   Crash();
   rebooted_ = true;

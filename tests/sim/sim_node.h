@@ -36,6 +36,9 @@ class SimNode {
   // who signs.
   void Start(const std::string& token);
   void Crash();
+  // The agent's data directory is emptied: it begins again once it is given a token.
+  bool IsUnderSetZero() const { return !signers_ && core_->model().pin_set_version() == 0; }
+  void Empty();
   void Reboot();  // the machine: the time since its start begins again
   // What lies in the files that the agent reads.
   void PutFiles(const trust::v1::PinDocuments& documents);

@@ -317,6 +317,7 @@ class Fleet {
       world_.RunUntil(world_.now() + kToComeBack);
     }
     world_.RunUntil(world_.now() + kSettling);
+    LendAHand();
     if (world_.broken()) return;
     audit_.set_settled();
     operator_.CheckKept();
@@ -328,6 +329,21 @@ class Fleet {
     for (SimService* caller : services_) {
       for (SimService* callee : services_) audit_.Handshake(*caller, *callee);
     }
+  }
+
+  // Under set 0 nobody signed which issuer and root come next: who was away until then needs a
+  // person (docs/decisions/0026), who in the end always gives it an empty data directory and a
+  // token.
+  void LendAHand() {
+    bool lent = false;
+    for (auto& node : nodes_) {
+      if (!node->up() || node->core().connected() || !node->IsUnderSetZero()) continue;
+      node->Empty();
+      settled_invitations_.erase(node->name());
+      Invite(*node);
+      lent = true;
+    }
+    if (lent) world_.RunUntil(world_.now() + kSettling);
   }
 
   World world_;
