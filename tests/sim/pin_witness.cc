@@ -12,6 +12,8 @@ namespace {
 
 // Sealing what changed may take several attempts on a disk that is full now and then.
 constexpr absl::Duration kToSeal = absl::Seconds(60);
+// An agent seals times in milliseconds, and may be restarted often.
+constexpr absl::Duration kRounding = absl::Milliseconds(50);
 constexpr absl::Duration kSkew = absl::Seconds(60);
 
 template <typename Pins>
@@ -77,7 +79,7 @@ void PinWitness::CheckKeys(const trust::TrustHeld& trust) const {
 }
 
 bool PinWitness::MayHaveExpired(int64_t expires_at) const {
-  return agreed_ >= absl::FromUnixSeconds(expires_at);
+  return agreed_ + kRounding >= absl::FromUnixSeconds(expires_at);
 }
 
 bool PinWitness::KnowsOfExpiry(uint64_t version, absl::Duration since) const {
