@@ -176,10 +176,7 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
   if (consumer->deliveries.size() > kMaxDeliveries) {
     consumer->deliveries.erase(consumer->deliveries.begin());
   }
-  // Epochs count anew, and what it enforces is what this one says: it need not say so again.
-  const bool enforced =
-      consumer->shown && consumer->epoch == 0 && consumer->digest == delivered.trust_digest;
-  if (consumer->evidence == ca::v1::DELIVERED || enforced) {
+  if (consumer->evidence == ca::v1::DELIVERED) {
     consumer->Show(delivered.epoch, delivered.trust_digest);
   }
   consumer->delivered = std::move(delivered);

@@ -75,20 +75,6 @@ TEST(Consumers, ShowNothingOfEpochsThatCountAnewUntilTheyEnforceOneOfThem) {
   EXPECT_EQ(table.epoch(), 5u);
 }
 
-TEST(Consumers, ShowAnEpochThatCountsAnewIfItSaysWhatTheyEnforce) {
-  Table table;
-  const auto deliver = [&](const std::string& digest) {
-    table.Deliver("a", {.epoch = 3, .trust_digest = digest, .contents = "", .has_identities = true},
-                  {{"i1", "spiffe://example.org/web"}}, kExpiry);
-  };
-  table.Serve("a", 5, ca::v1::IN_FORCE);
-  table.CountAnew();
-  deliver("another");
-  EXPECT_EQ(table.epoch(), 0u) << "it has not said anything of this one";
-  deliver("d");
-  EXPECT_EQ(table.epoch(), 3u);
-}
-
 TEST(Consumers, OneStreamThatComesBackSpeaksForNoOther) {
   Table table;
   table.Serve("a", 5);
