@@ -27,13 +27,19 @@ TEST(AgentClock, AClockThatIsSetBackStopsNoFirstContact) {
   EXPECT_EQ(agent.core->NotReady(agent.now), "");
 }
 
+// A machine that has been up for an hour, and a service on it.
+struct ServedForAMinute : AgentHarness {
+  ServedForAMinute() {
+    uptime = absl::Hours(1);
+    Join();
+    Register("i1", "/web", kWeb, 2);
+    Open("served", kWeb);
+    Advance(absl::Minutes(1));
+  }
+};
+
 TEST(AgentClock, AClockThatJumpsAheadLetsNoGateOverlookAServiceWhoseLeafIsValid) {
-  AgentHarness agent;
-  agent.uptime = absl::Hours(1);
-  agent.Join();
-  agent.Register("i1", "/web", kWeb, 2);
-  agent.Open("c", kWeb);
-  agent.Advance(absl::Minutes(1));
+  ServedForAMinute agent;
   agent.Unregister("i1", 3);  // the service goes on with what it has
   agent.Advance(absl::Minutes(1));
   agent.acks.clear();
@@ -71,12 +77,7 @@ TEST(AgentClock, AClockThatIsSetBackStopsNoRetry) {
 }
 
 TEST(AgentClock, AServiceThatCameWhileTheClockWasAheadIsServedOnceItIsSetRight) {
-  AgentHarness agent;
-  agent.uptime = absl::Hours(1);
-  agent.Join();
-  agent.Register("i1", "/web", kWeb, 2);
-  agent.Open("before", kWeb);
-  agent.Advance(absl::Minutes(1));
+  ServedForAMinute agent;
   agent.ca_up = false;
   agent.now += absl::Hours(3);
   agent.Do(agent::event::TimerFired{});
