@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/evil_ca.h"
@@ -28,6 +29,7 @@ constexpr uint64_t kLongAwayOneIn = 6;
 // From when on who was shut out by pins that expired looks for a newer set, and longer.
 constexpr absl::Duration kToComeBack = absl::Minutes(3);
 constexpr int kMostRenewals = 3;
+constexpr absl::Duration kToOpenAStream = absl::Seconds(1);
 constexpr uint64_t kImpersonatedOneIn = 4;
 constexpr absl::Duration kTakenOver = absl::Minutes(3);
 constexpr uint64_t kRebootOneIn = 4;
@@ -317,6 +319,7 @@ class Fleet {
       world_.RunUntil(world_.now() + kToComeBack);
     }
     world_.RunUntil(world_.now() + kSettling);
+    AwaitStreams();
     LendAHand();
     if (world_.broken()) return;
     audit_.set_settled();
@@ -343,7 +346,15 @@ class Fleet {
       Invite(*node);
       lent = true;
     }
-    if (lent) world_.RunUntil(world_.now() + kSettling);
+    if (!lent) return;
+    world_.RunUntil(world_.now() + kSettling);
+    AwaitStreams();
+  }
+
+  // Who has renewed in this very moment opens its stream anew: no story ends in between.
+  void AwaitStreams() {
+    const auto away = [](const auto& node) { return node->up() && !node->core().connected(); };
+    if (absl::c_any_of(nodes_, away)) world_.RunUntil(world_.now() + kToOpenAStream);
   }
 
   World world_;
