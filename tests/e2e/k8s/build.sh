@@ -3,7 +3,7 @@
 # Copyright The Linchpin Authors
 
 # Builds etcd and Kubernetes as one program under many names, and the image of the pause container.
-# Does nothing where that was done for this version and this Go.
+# Does nothing where that was done for this version and this Go. Exits 3 where Go has no modules.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/settings.sh"
@@ -13,12 +13,17 @@ version=$(sed -n 's/^\tk8s.io\/kubernetes //p' "$HERE/kubernetes/go.mod")
 sources=$(cat "$HERE"/kubernetes/{main.go,go.mod,go.sum} | sha256sum | cut -c1-16)
 stamp="$version $sources $(go version)"
 if [[ $(cat "$BIN/kubeall.stamp" 2>/dev/null) != "$stamp" ]]; then
+  rm -f "$BIN/kubeall.stamp"
   minor=${version#v1.}
   flags="-s -w"
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     flags+=" -X $package.gitVersion=$version -X $package.gitMajor=1"
     flags+=" -X $package.gitMinor=${minor%%.*}"
   done
+  (cd "$HERE/kubernetes" && GOTOOLCHAIN=local go list -mod=readonly -deps . >/dev/null) || {
+    echo "build: the modules of Kubernetes cannot be loaded (no network, or Go is too old)" >&2
+    exit 3
+  }
   (cd "$HERE/kubernetes" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-buildvcs=false ${GOFLAGS:-}" \
     go build -mod=readonly -trimpath -ldflags "$flags" -o "$BIN/kubeall.new" .)
   mv "$BIN/kubeall.new" "$BIN/kubeall"

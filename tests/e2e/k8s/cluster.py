@@ -165,6 +165,18 @@ class Cluster:
         lines = (self.folder / "cluster/audit.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]
 
+    def control_groups(self):
+        return [pathlib.Path(line) for file in (self.folder / "cluster/nodes").glob("*/cgroups")
+                for line in file.read_text().splitlines()]
+
+    def describe(self):
+        """For who reads a failure."""
+        asked = [("get", "pods", "-A", "-o", "wide")]
+        asked += [("-n", "linchpin", "logs", what, "--prefix", "--tail=40")
+                  for what in ("-lapp=linchpin-ca", "-lapp=linchpin-agent")]
+        return "\n".join(self.kubectl("--request-timeout=10s", *one, check=False)
+                         for one in asked)
+
     def begin(self):
         self.script("up.sh")
         self.kubectl("apply", "-k", ROOT / "k8s/crds")

@@ -7,22 +7,28 @@
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/settings.sh"
+# What is beginning ends first.
+if up=$(cat "$STATE/up.pid" 2>/dev/null) && grep -qsF up.sh "/proc/$up/cmdline"; then
+  kill -KILL "$up"
+fi
 for node in "$STATE/nodes/${1:-}"*/; do
   node=${node%/}
-  [[ -e $node/pid ]] || continue
-  first=$(cat "$node/pid") outside=$(cat "$node/pid-unshare")
-  # By what it was started as: a number alone may be another's by now.
-  if tr '\0' ' ' <"/proc/$first/cmdline" 2>/dev/null | grep -qF "node.sh $node"; then
-    kill -KILL "$first"
-  fi
-  for _ in $(seq 200); do
-    [[ -e /proc/$outside ]] || break
-    sleep 0.05
+  for file in "$node/pid" "$node/pid-unshare"; do
+    process=$(cat "$file" 2>/dev/null) || continue
+    # By what it was started as: a number alone may be another's by now.
+    if tr '\0' ' ' 2>/dev/null <"/proc/$process/cmdline" | grep -F "$node" >/dev/null; then
+      kill -KILL "$process"
+    fi
+    for _ in $(seq 200); do
+      [[ -e /proc/$process ]] || break
+      sleep 0.05
+    done
+    rm "$file"
   done
-  rm -f "$node/pid"
   [[ -e $node/cgroups ]] || continue
   while read -r group; do
     [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} \;
   done <"$node/cgroups"
+  rm "$node/cgroups"
 done
 [[ -n ${KEEP:-}${1:-} ]] || rm -rf --one-file-system "$STATE"

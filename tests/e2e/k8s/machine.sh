@@ -24,20 +24,20 @@ make_control_groups() {
 # Of NODE, whose files are in NODEDIR.
 boot_node() {
   local outside first='' router
-  rm -f "$NODEDIR/cgroups" "$NODEDIR/netns-ready"
+  rm -f "$NODEDIR/"{cgroups,netns-ready,pid,pid-unshare}
   make_control_groups
   # shellcheck disable=SC2016  # the shell inside expands it
   setsid bash -c 'while read -r group; do echo $$ >"$group/cgroup.procs"; done <"$1/cgroups"
     exec unshare --cgroup --mount --net --pid --ipc --uts --fork --kill-child --mount-proc \
       "$2/node.sh" "$1"' _ "$NODEDIR" "$HERE" </dev/null >"$LOG/$NODE/unshare.log" 2>&1 &
   outside=$!
+  echo "$outside" >"$NODEDIR/pid-unshare"
   for _ in $(seq 100); do
     first=$(cat "/proc/$outside/task/$outside/children" 2>/dev/null || true)
     first=${first%% *}
     [[ -n $first && -e $NODEDIR/netns-ready ]] && break
     sleep 0.05
   done
-  echo "$outside" >"$NODEDIR/pid-unshare"
   echo "$first" >"$NODEDIR/pid"
   [[ -e $NODEDIR/netns-ready ]] || die "$NODE has no name spaces"
   if ((INDEX > 1)); then

@@ -184,6 +184,7 @@ YAML
 }
 
 mkdir -p "$LOG" "$PKI" "$KCFG" "$STATE/nodes"
+echo $$ >"$STATE/up.pid"
 chmod 700 "$STATE"
 write_audit_policy
 make_pki
@@ -223,3 +224,4 @@ spec:
       - {matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: ["${NODES%% *}"]}]}
 YAML
 wait_for "the controllers" on "${NODES%% *}" kubectl -n default get sa default
+rm "$STATE/up.pid"
