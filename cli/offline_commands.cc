@@ -4,11 +4,15 @@
 // ca csr, ca import: a root that is kept offline.
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/durable_file.h"
@@ -45,26 +49,37 @@ std::string Extensions(const ca::v1::AwaitedList& list) {
       list.trust_domain(), "\n");
 }
 
-// active.csr; where there are several of a kind, backup.csr and backup-2.csr.
-std::vector<std::string> NamesOf(const ca::v1::AwaitedList& list) {
-  std::map<std::string, int> seen;
-  std::vector<std::string> names;
-  for (const ca::v1::AwaitedCertificate& one : list.certificates()) {
-    const int count = ++seen[one.state()];
-    names.push_back(count == 1 ? absl::StrCat(one.state(), ".csr")
-                               : absl::StrCat(one.state(), "-", count, ".csr"));
+// rotation-prepared-1a2b3c4d.csr: what waits for it, what it is to be, and the pin's first bytes.
+std::string NameOf(const ca::v1::AwaitedCertificate& one) {
+  const std::string pin = absl::BytesToHexString(one.spki_sha256().substr(0, 4));
+  if (one.purpose() == one.state()) return absl::StrCat(one.state(), "-", pin, ".csr");
+  return absl::StrCat(one.purpose(), "-", one.state(), "-", pin, ".csr");
+}
+
+// Whoever certifies a whole directory is not to certify what was asked for some other time.
+absl::Status HasNoOtherRequests(const ca::v1::AwaitedList& list, const std::string& directory) {
+  std::set<std::string> names;
+  for (const ca::v1::AwaitedCertificate& one : list.certificates()) names.insert(NameOf(one));
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!absl::EndsWith(name, ".csr") || names.count(name) > 0) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(directory, " has ", Printable(name),
+                     ", which is not awaited (any more): name a directory that does not exist; "
+                     "nothing was written"));
   }
-  return names;
+  return absl::OkStatus();
 }
 
 absl::Status WriteRequests(Session& session, const ca::v1::AwaitedList& list,
                            const std::string& directory) {
   RETURN_IF_ERROR(base::EnsureDirectory(directory, 0755));
-  const std::vector<std::string> names = NamesOf(list);
-  for (size_t i = 0; i < names.size(); ++i) {
-    const std::string path = absl::StrCat(directory, "/", names[i]);
-    RETURN_IF_ERROR(
-        base::WriteFileDurably(path, PemOf(list.certificates(static_cast<int>(i))), 0644));
+  RETURN_IF_ERROR(HasNoOtherRequests(list, directory));
+  for (const ca::v1::AwaitedCertificate& one : list.certificates()) {
+    const std::string path = absl::StrCat(directory, "/", NameOf(one));
+    RETURN_IF_ERROR(base::WriteFileDurably(path, PemOf(one), 0644));
     session.out << path << "\n";
   }
   const std::string path = absl::StrCat(directory, "/issuer.cnf");
@@ -73,13 +88,32 @@ absl::Status WriteRequests(Session& session, const ca::v1::AwaitedList& list,
   return absl::OkStatus();
 }
 
-// Who is to certify them.
-std::string RootText(const ca::v1::AwaitedList& list) {
-  if (list.root_sha256().empty()) {
-    return "by a self-signed root, whose own certificate comes with them";
+// Who is to certify it.
+std::string RootText(const ca::v1::AwaitedCertificate& one) {
+  if (one.root_sha256().empty()) {
+    return "by a self-signed root, whose own certificate comes with it";
   }
-  return absl::StrCat("by the root ", PinText(list.root_sha256()), " ",
-                      Printable(list.root_subject()));
+  return absl::StrCat("by the root ", PinText(one.root_sha256()), " ",
+                      Printable(one.root_subject()));
+}
+
+// What waits for the same is certified by the same root and imported in one command.
+void SayWhatNext(Session& session, const ca::v1::AwaitedList& list) {
+  std::map<std::string, std::vector<const ca::v1::AwaitedCertificate*>> by_purpose;
+  for (const ca::v1::AwaitedCertificate& one : list.certificates()) {
+    by_purpose[one.purpose()].push_back(&one);
+  }
+  for (const auto& [purpose, all] : by_purpose) {
+    session.err << "linchpin: " << all.size() << " for "
+                << (purpose == "first-start" ? "the first start"
+                    : purpose == "backup"    ? "a backup kept apart"
+                                             : "the rotation")
+                << ", to be certified " << RootText(*all.front())
+                << ": CA:TRUE, pathlen:0, keyCertSign, subject and authority key identifiers\n"
+                << "linchpin: next: linchpin ca import FILE..."
+                << (all.front()->root_sha256().empty() ? ", with the root's certificate" : "")
+                << (by_purpose.size() > 1 ? ", these alone" : "") << "\n";
+  }
 }
 
 absl::Status ShowRequests(Session& session, const std::string& directory) {
@@ -91,8 +125,6 @@ absl::Status ShowRequests(Session& session, const std::string& directory) {
         "no certificate is awaited: linchpin rotate prepare, or linchpin ca backup create, asks "
         "for one under a root that is kept offline");
   }
-  session.err << "linchpin: to be certified " << RootText(list)
-              << ": CA:TRUE, pathlen:0, keyCertSign, a subject key identifier\n";
   if (!directory.empty()) {
     RETURN_IF_ERROR(WriteRequests(session, list, directory));
   } else {
@@ -102,8 +134,7 @@ absl::Status ShowRequests(Session& session, const std::string& directory) {
                   << PemOf(one);
     }
   }
-  session.err << "linchpin: next: linchpin ca import FILE..."
-              << (list.root_sha256().empty() ? ", with the root's certificate" : "") << "\n";
+  SayWhatNext(session, list);
   return absl::OkStatus();
 }
 
@@ -184,8 +215,9 @@ void AddOfflineCommands(CLI::App& group, Session& session) {
                   "A directory for one file each, and issuer.cnf with the extensions for openssl");
   SetExamples(csr,
               "linchpin ca csr --out requests\n"
-              "openssl x509 -req -in requests/active.csr -CA root.pem -CAkey root.key -days 90 "
-              "-extfile requests/issuer.cnf -extensions linchpin_issuer -out active.pem");
+              "openssl x509 -req -in requests/first-start-active-1a2b3c4d.csr -CA root.pem -CAkey "
+              "root.key -days 90 -extfile requests/issuer.cnf -extensions linchpin_issuer -out "
+              "active.pem");
   auto files = std::make_shared<std::vector<std::string>>();
   CLI::App* import = AddCommand(
       group, session, "import",

@@ -87,13 +87,22 @@ absl::Status NothingAwaited() {
       "backup create, asks for one under a root that is kept offline");
 }
 
-// Is it a new root that is to answer any of them?
-bool IsOfNewRoot(const Tables& tables, const AwaitedRows& awaited) {
+// Is it a new root that is to answer it?
+bool IsOfNewRoot(const Tables& tables, const state::v1::AwaitedRecord& awaited) {
   const auto* rotation = CurrentRotation(tables.registry);
-  if (rotation == nullptr || rotation->record.what() != kRoot) return false;
-  return std::any_of(awaited.begin(), awaited.end(), [&](const auto& entry) {
-    return entry.second.record.rotation() == rotation->record.number();
-  });
+  return rotation != nullptr && rotation->record.what() == kRoot &&
+         awaited.rotation() == rotation->record.number();
+}
+
+v1::AwaitedCertificate Shown(const state::v1::AwaitedRecord& record, absl::string_view purpose) {
+  v1::AwaitedCertificate shown;
+  const absl::StatusOr<x509::PublicKey> wanted = KeyOfAwaited(record);
+  shown.set_state(record.state());
+  if (wanted.ok()) shown.set_spki_sha256(wanted->pin().bytes());
+  shown.set_certificate_request(record.certificate_request());
+  shown.set_asked_at(record.asked_at());
+  shown.set_purpose(std::string(purpose));
+  return shown;
 }
 
 // What these certificates are for, and what is to be made of them.
@@ -111,7 +120,8 @@ absl::StatusOr<Meant> Check(const Tables& tables, const Asked& asked, absl::Time
   for (const Authority& authority : tables.authorities.all()) {
     if (authority.state != kRetired) rules.others.push_back(authority.certificate);
   }
-  const bool of_new_root = IsOfNewRoot(tables, awaited);
+  // Those that are meant are all of one rotation, or of none.
+  const bool of_new_root = IsOfNewRoot(tables, awaited.begin()->second.record);
   if (!of_new_root) {
     rules.root = tables.authorities.RootOf(tables.authorities.active())->certificate;
   }
@@ -143,27 +153,27 @@ absl::Status CheckRootLasts(const Profile& profile, const Authority& root, absl:
                    ", too soon for another issuer: linchpin rotate prepare --what root"));
 }
 
-void DescribeAwaited(const AwaitedRows& awaited,
-                     google::protobuf::RepeatedPtrField<v1::AwaitedCertificate>* shown) {
+v1::AwaitedList DescribeFirstAwaited(const Profile& profile, const AwaitedRows& awaited) {
+  v1::AwaitedList list;
+  list.set_trust_domain(profile.trust_domain.name());
+  list.set_first_start(true);
   for (const auto& [key, record] : InOrder(awaited)) {
-    const absl::StatusOr<x509::PublicKey> wanted = KeyOfAwaited(record);
-    v1::AwaitedCertificate* one = shown->Add();
-    one->set_state(record.state());
-    if (wanted.ok()) one->set_spki_sha256(wanted->pin().bytes());
-    one->set_certificate_request(record.certificate_request());
-    one->set_asked_at(record.asked_at());
+    *list.add_certificates() = Shown(record, kForFirstStart);
   }
+  return list;
 }
 
 v1::AwaitedList DescribeAwaited(const Tables& tables) {
   v1::AwaitedList list;
   list.set_trust_domain(tables.registry.meta().trust_domain());
-  const AwaitedRows& awaited = tables.registry.awaited();
-  DescribeAwaited(awaited, list.mutable_certificates());
-  if (awaited.empty() || IsOfNewRoot(tables, awaited)) return list;
   const Authority* root = tables.authorities.RootOf(tables.authorities.active());
-  list.set_root_sha256(root->certificate.public_key().pin().bytes());
-  list.set_root_subject(root->certificate.fields().subject);
+  for (const auto& [key, record] : InOrder(tables.registry.awaited())) {
+    v1::AwaitedCertificate* one = list.add_certificates();
+    *one = Shown(record, record.elsewhere() ? kForBackup : kForRotation);
+    if (IsOfNewRoot(tables, record)) continue;
+    one->set_root_sha256(root->certificate.public_key().pin().bytes());
+    one->set_root_subject(root->certificate.fields().subject);
+  }
   return list;
 }
 

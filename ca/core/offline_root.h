@@ -26,10 +26,12 @@ bool IsOffline(const Authority& root);
 // FAILED_PRECONDITION: another issuer under this root could not live long enough.
 absl::Status CheckRootLasts(const Profile& profile, const Authority& root, absl::Time now);
 
-// For operators, what is to sign first.
-void DescribeAwaited(const AwaitedRows& awaited,
-                     google::protobuf::RepeatedPtrField<v1::AwaitedCertificate>* shown);
+// For operators, what is to sign first: at a first start, and later.
+v1::AwaitedList DescribeFirstAwaited(const Profile& profile, const AwaitedRows& awaited);
 v1::AwaitedList DescribeAwaited(const Tables& tables);
+inline constexpr char kForFirstStart[] = "first-start";
+inline constexpr char kForRotation[] = "rotation";
+inline constexpr char kForBackup[] = "backup";
 
 // What is to be made of the certificates; nothing, if they are all here already. INVALID_ARGUMENT
 // and FAILED_PRECONDITION: imported.h; and where nothing is awaited.

@@ -44,11 +44,11 @@ Outlook AwaitsSignatures(const Tables& tables, absl::string_view what,
            absl::StrCat("linchpin pins publish ", file)}};
 }
 
-Outlook AwaitsCertificates(const Tables& tables, const v1::Rotation& shown) {
-  const std::string root = DescribeAwaited(tables).root_subject();
+Outlook AwaitsCertificates(const v1::Rotation& shown) {
+  const bool of_new_root = shown.awaited().empty() || shown.awaited(0).root_sha256().empty();
   return {absl::StrCat(shown.awaited_size(), " certificates by ",
-                       root.empty() ? "the new root, which comes with them"
-                                    : absl::StrCat("the root ", root),
+                       of_new_root ? "the new root, which comes with them"
+                                   : absl::StrCat("the root ", shown.awaited(0).root_subject()),
                        ", which is kept offline"),
           {"linchpin ca csr --out DIR", "linchpin ca import FILE...", "linchpin rotate abort"}};
 }
@@ -79,7 +79,7 @@ Outlook OutlookOf(const Tables& tables, const state::v1::RotationRecord& rotatio
   const bool of_signers = rotation.what() == kSigners;
   switch (rotation.step()) {
     case v1::AWAITING_CERTIFICATE:
-      return AwaitsCertificates(tables, shown);
+      return AwaitsCertificates(shown);
     case v1::PREPARED:
       return {"", {"linchpin rotate distribute"}};
     case v1::AWAITING_SIGNATURES_TO_DISTRIBUTE:
@@ -190,7 +190,10 @@ v1::Rotation DescribeRotation(const Tables& tables, absl::Time now) {
   AddPins(tables, rotation.new_keys(), shown.mutable_new_pins());
   AddPins(tables, rotation.old_keys(), shown.mutable_old_pins());
   if (rotation.step() == v1::AWAITING_CERTIFICATE) {
-    DescribeAwaited(tables.registry.awaited(), shown.mutable_awaited());
+    const v1::AwaitedList awaited = DescribeAwaited(tables);
+    for (const v1::AwaitedCertificate& one : awaited.certificates()) {
+      if (one.purpose() == kForRotation) *shown.add_awaited() = one;
+    }
   }
   const uint64_t epoch = AwaitedEpoch(rotation);
   if (epoch > 0) *shown.mutable_gate() = GateOf(tables, rotation, epoch, now);

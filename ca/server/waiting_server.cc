@@ -93,11 +93,7 @@ struct WaitingServer::Impl final : grpc::CallbackGenericService {
   absl::StatusOr<grpc::ByteBuffer> List() {
     base::MutexLock lock(mutex);
     ASSIGN_OR_RETURN(const AwaitedRows awaited, AwaitedAtStart(parts.store));
-    v1::AwaitedList list;
-    DescribeAwaited(awaited, list.mutable_certificates());
-    list.set_trust_domain(setup.profile.trust_domain.name());
-    list.set_first_start(true);
-    return Encode(list);
+    return Encode(DescribeFirstAwaited(setup.profile, awaited));
   }
 
   absl::StatusOr<grpc::ByteBuffer> Import(const Asker& who, v1::ImportCertificatesRequest asked) {

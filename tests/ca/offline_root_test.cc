@@ -67,6 +67,17 @@ struct Offline : test::RotationWorld {
     return Admin<ca::v1::Authority>(
         ca::CertifyBackup{*x509::CertificateRequest::FromDer(der), der});
   }
+  // A signed pin set, without which no root is rotated; who signed it is no matter here.
+  void PutSetInForce() {
+    state::v1::TrustRecord trust = core->registry().trust().record;
+    trust::v1::PinSet set;
+    set.set_version(1);
+    trust.add_pin_sets()->set_payload(set.SerializeAsString());
+    EXPECT_OK(store.Commit({{.key = ca::kTrustKey,
+                             .value = trust.SerializeAsString(),
+                             .expected = core->registry().trust().revision}}));
+    CrashAndRestart();
+  }
 
   x509::PrivateKey company;
   std::optional<x509::Certificate> root;
@@ -178,8 +189,26 @@ TEST(OfflineRoot, AnotherRequestForABackupReplacesTheOneThatWaits) {
   const auto second = *x509::PrivateKey::Generate(x509::KeyType::kP256);
   ASSERT_OK(world.AskForBackup(second));
   EXPECT_EQ(world.Asked().certificates_size(), 3);
+  EXPECT_EQ(world.Status().awaited_size(), 2) << "the backup kept apart is not the rotation's";
   EXPECT_THAT(world.Import(world.AllCertified()).status(),
               StatusIs(StatusCode::kInvalidArgument, "two commands"));
+}
+
+TEST(OfflineRoot, EachRequestSaysWhatItIsForAndWhichRootIsToCertifyIt) {
+  Offline world;
+  world.PutSetInForce();
+  ASSERT_OK(world.AskForBackup(*x509::PrivateKey::Generate(x509::KeyType::kP256)));
+  world.what = "root";
+  ASSERT_OK(world.Rotate(Request::PREPARE));
+  const std::string present = world.root->public_key().pin().bytes();
+  std::multiset<std::pair<std::string, std::string>> shown;
+  for (const auto& one : world.Asked().certificates()) {
+    shown.emplace(one.purpose() + " " + one.state(), one.root_sha256());
+  }
+  const std::multiset<std::pair<std::string, std::string>> expected = {
+      {"rotation prepared", ""}, {"rotation backup", ""}, {"backup backup", present}};
+  EXPECT_EQ(shown, expected);
+  EXPECT_THAT(world.Status().waits_for(), HasSubstr("2 certificates by the new root"));
 }
 
 TEST(OfflineRoot, ARootThatIsNotTheOneInForceIsRefusedInARotationOfTheIssuer) {

@@ -27,8 +27,12 @@ class Desk:
 
     def certify(self, state, company=None, **how):
         out = self.folder / f"{state}-{self.next()}.pem"
-        return (company or self.company).certify(self.folder / f"{state}.csr", out,
+        return (company or self.company).certify(self.request(state), out,
                                                  *how.pop("args", ()), **how)
+
+    def request(self, state):
+        [found] = self.folder.glob(f"first-start-{state}-*.csr")
+        return found
 
     def next(self):
         self.made = getattr(self, "made", 0) + 1
@@ -64,7 +68,7 @@ class Desk:
                       for h in (starts, ends)]
         openssl("ca", "-batch", "-notext", "-config", config, "-cert", self.company.root,
                 "-keyfile", self.company.key, "-startdate", start, "-enddate", end,
-                "-in", self.folder / "active.csr", "-out", out)
+                "-in", self.request("active"), "-out", out)
         return out
 
     def stranger(self):
@@ -191,7 +195,7 @@ BAD = {
     "no certificate":
         (lambda d: d.with_active(d.written("empty.pem", "")), "empty.pem"),
     "a request in place of its certificate":
-        (lambda d: d.with_active(d.folder / "active.csr"), "CERTIFICATE REQUEST"),
+        (lambda d: d.with_active(d.request("active")), "CERTIFICATE REQUEST"),
     "the root's key in the file":
         (lambda d: [d.active, d.backup, d.written(
             "both.pem", d.company.root.read_text() + d.company.key.read_text())], "private key"),

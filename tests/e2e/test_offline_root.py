@@ -236,7 +236,8 @@ def test_a_backup_kept_apart_is_certified_by_the_company_and_takes_over(mesh):
     assert deployment.run(*create).stdout == asked
     folder = deployment.folder / "backup"
     mesh.offline.csr("--out", folder)
-    bad = mesh.offline.company.certify(folder / "backup.csr", folder / "bad.pem",
+    [request] = folder.glob("backup-*.csr")
+    bad = mesh.offline.company.certify(request, folder / "bad.pem",
                                        extensions={"authorityKeyIdentifier": "none"})
     refused = mesh.offline.import_(bad, check=False)
     assert refused.returncode == 1 and "authority key identifier" in refused.stderr
@@ -296,29 +297,50 @@ def test_all_goes_as_the_runbook_says(deployment):
     offline = Offline(deployment)
     offline.company = CompanyCa(deployment.folder)
     offline.start()
-    first = {"FIRST": "active", "SECOND": "backup"}
+    first = {"DIR": "first-start", "PURPOSE": "first-start"}
     RUNBOOK.run("requests", deployment)
-    RUNBOOK.run("files", deployment)
+    RUNBOOK.run("files", deployment, **first)
     RUNBOOK.run("certify", deployment, **first)
     RUNBOOK.run("import with the root", deployment, **first)
     assert "key elsewhere" in RUNBOOK.run("see", deployment).stdout
     deployment.join("a")
     wait_for("the agent", lambda: "1 of 1" in deployment.run("coverage", check=False).stdout)
-    again = {"FIRST": "prepared", "SECOND": "backup"}
+    again = {"DIR": "rotation-1", "PURPOSE": "rotation"}
     assert "awaiting_certificate" in RUNBOOK.run("prepare", deployment).stdout
     RUNBOOK.run("give up", deployment)
     RUNBOOK.run("prepare", deployment)
-    RUNBOOK.run("files", deployment)
+    RUNBOOK.run("files", deployment, **again)
     RUNBOOK.run("certify", deployment, **again)
     RUNBOOK.run("import", deployment, **again)
     RUNBOOK.run("go on", deployment)
     wait_for("the end", lambda: deployment.json("rotate", "status")["step"] == "DONE")
+    apart = {"DIR": "backup", "PURPOSE": "backup"}
     RUNBOOK.run("backup", deployment)
-    offline.company.certify(deployment.folder / "requests/backup.csr",
-                            deployment.folder / "backup.pem")
+    RUNBOOK.run("files", deployment, **apart)
+    RUNBOOK.run("certify", deployment, **apart)
+    RUNBOOK.run("import", deployment, **apart)
     RUNBOOK.run("finish the backup", deployment)
     wait_for("all to trust the backup",
              lambda: deployment.run("failover", "--check", check=False).returncode == 0)
+
+
+def test_requests_of_another_time_are_not_certified_with_those_that_are_awaited(mesh):
+    folder = mesh.deployment.folder / "once"
+    mesh.rotate("prepare", "--what", "issuer")
+    mesh.offline.csr("--out", folder)
+    asked = sorted(path.name for path in folder.iterdir())
+    mesh.offline.csr("--out", folder)  # the same again is the same
+    mesh.rotate("abort")
+    mesh.rotate("prepare", "--what", "issuer")
+    refused = mesh.offline.csr("--out", folder, check=False)
+    assert refused.returncode == 1 and "a directory that does not exist" in refused.stderr
+    assert sorted(path.name for path in folder.iterdir()) == asked
+    apart = ("ca", "backup", "create", "--out", mesh.deployment.folder / "apart.key")
+    mesh.deployment.out(*apart)
+    said = mesh.offline.csr("--out", mesh.deployment.folder / "now")
+    names = sorted(path.split("/")[-1][:-13] for path in said.stdout.split() if ".csr" in path)
+    assert names == ["backup", "rotation-backup", "rotation-prepared"]
+    assert "2 for the rotation" in said.stderr and "1 for a backup kept apart" in said.stderr
 
 
 def test_each_command_of_the_runbook_was_run():
