@@ -6,8 +6,9 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <memory>
+#include <optional>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -26,27 +27,31 @@ std::string UserName(uid_t uid) {
   return absl::StrCat("unix:uid:", uid);
 }
 
+std::string Process(const rpc::AdminSocket::Caller& caller) {
+  if (caller.pid == 0) return "admin socket, a process of another pid namespace";
+  return absl::StrCat("admin socket, pid ", caller.pid);
+}
+
 }  // namespace
 
-AskerLookup AskersOnSocket(PeerLookup peer_of) {
+AskerLookup AskersOnSocket(const rpc::AdminSocket& socket) {
   // Asked once: a directory of users may be slow, and a call must not wait for it.
-  return
-      [peer_of = std::move(peer_of), own = geteuid(), own_name = UserName(geteuid()),
-       root_name = UserName(0)](const grpc::ServerContextBase& context) -> absl::StatusOr<Asker> {
-        const std::shared_ptr<const rpc::UnixPeer> peer = peer_of(context);
-        if (peer == nullptr) {
-          return absl::UnauthenticatedError("the kernel does not say who is calling");
-        }
-        if (peer->uid() != 0 && peer->uid() != own) {
-          return absl::PermissionDeniedError(
-              absl::StrCat("user ", peer->uid(), " may not use the admin socket; run as user ", own,
-                           " or as root, or ask for an operator's certificate"));
-        }
-        return Asker{.on_socket = true,
-                     .name = peer->uid() == own ? own_name : root_name,
-                     .key_sha256 = "",
-                     .from = absl::StrCat("admin socket, pid ", peer->pid())};
-      };
+  return [&socket, own = geteuid(), own_name = UserName(geteuid()), root_name = UserName(0)](
+             const grpc::ServerContextBase& context) -> absl::StatusOr<Asker> {
+    const std::optional<rpc::AdminSocket::Caller> caller = socket.CallerOf(context);
+    if (!caller.has_value()) {
+      return absl::UnauthenticatedError("the kernel does not say who is calling");
+    }
+    if (caller->uid != 0 && caller->uid != own) {
+      return absl::PermissionDeniedError(
+          absl::StrCat("user ", caller->uid, " may not use the admin socket; run as user ", own,
+                       " or as root, or ask for an operator's certificate"));
+    }
+    return Asker{.on_socket = true,
+                 .name = caller->uid == own ? own_name : root_name,
+                 .key_sha256 = "",
+                 .from = Process(*caller)};
+  };
 }
 
 AskerLookup AskersByCertificate() {

@@ -6,22 +6,17 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 
 #include "absl/status/statusor.h"
 #include "ca/core/events.h"
-#include "rpc/unix_listener.h"
+#include "rpc/admin_socket.h"
 
 namespace linchpin::ca {
 
 // From gRPC's threads; must not block.
 using AskerLookup = std::function<absl::StatusOr<Asker>(const grpc::ServerContextBase&)>;
-// Who is at the other end of a call's Unix socket; null if unknown.
-using PeerLookup =
-    std::function<std::shared_ptr<const rpc::UnixPeer>(const grpc::ServerContextBase&)>;
-
-// The CA's own user, and root.
-AskerLookup AskersOnSocket(PeerLookup peer_of);
+// The CA's own user, and root. `socket` outlives the calls.
+AskerLookup AskersOnSocket(const rpc::AdminSocket& socket);
 // Whoever JudgedServerCredentials let through as an operator.
 AskerLookup AskersByCertificate();
 

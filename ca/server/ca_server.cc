@@ -93,7 +93,7 @@ absl::StatusOr<std::unique_ptr<CaServer>> CaServer::Start(ServerOptions options,
 
 absl::Status CaServer::Listen(ServerOptions options) {
   // First the socket: a second CA on the same directory must not disturb the first.
-  ASSIGN_OR_RETURN(admin_listener_, rpc::UnixListener::Bind(options.admin_socket, 0600));
+  ASSIGN_OR_RETURN(admin_socket_, rpc::AdminSocket::Bind(options.admin_socket));
   nodes_ = std::make_unique<NodeServiceImpl>(*driver_, std::move(options.verifiers));
   ASSIGN_OR_RETURN(nodes_port_, rpc::TcpListener::Bind(options.listen));
   std::unique_ptr<rpc::TcpListener::Acceptor> acceptor;
@@ -105,17 +105,14 @@ absl::Status CaServer::Listen(ServerOptions options) {
                      &acceptor);
   if (node_server_ == nullptr) return absl::InternalError("the node API cannot be started");
   nodes_port_->Start(std::move(acceptor));
-  admin_ = std::make_unique<AdminServiceImpl>(
-      *driver_, AskersOnSocket([this](const grpc::ServerContextBase& context) {
-        return admin_listener_->PeerOf(context);
-      }));
+  admin_ = std::make_unique<AdminServiceImpl>(*driver_, AskersOnSocket(*admin_socket_));
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.RegisterService(admin_.get());
   admin_server_ = builder.BuildAndStart();
   if (admin_server_ == nullptr) return absl::InternalError("the admin API cannot be started");
-  admin_listener_->Start(admin_server_.get());
+  admin_socket_->Start(admin_server_.get());
   return options.admin_listen.empty() ? absl::OkStatus() : ListenForOperators(options.admin_listen);
 }
 
@@ -150,7 +147,7 @@ void CaServer::Ask(Asker who, AdminRequest request, CoreDriver::Answer answer) {
 
 void CaServer::Stop() {
   if (std::exchange(stopped_, true)) return;
-  if (admin_listener_ != nullptr) admin_listener_->Stop();
+  if (admin_socket_ != nullptr) admin_socket_->Stop();
   if (driver_ != nullptr) driver_->Drain(kDrain);
   if (nodes_port_ != nullptr) nodes_port_->Stop();
   if (operators_port_ != nullptr) operators_port_->Stop();
@@ -162,7 +159,7 @@ void CaServer::Stop() {
 
 CaServer::~CaServer() {
   Stop();
-  admin_listener_.reset();
+  admin_socket_.reset();
   nodes_port_.reset();
   operators_port_.reset();
   operator_server_.reset();

@@ -17,8 +17,8 @@
 #include "ca/server/admin_service.h"
 #include "ca/server/core_driver.h"
 #include "ca/server/node_service.h"
+#include "rpc/admin_socket.h"
 #include "rpc/tcp_listener.h"
-#include "rpc/unix_listener.h"
 
 namespace linchpin::ca {
 
@@ -63,7 +63,7 @@ class CaServer {
   std::unique_ptr<grpc::Server> node_server_;
   std::unique_ptr<grpc::Server> admin_server_;
   std::unique_ptr<grpc::Server> operator_server_;
-  std::unique_ptr<rpc::UnixListener> admin_listener_;
+  std::unique_ptr<rpc::AdminSocket> admin_socket_;
   bool stopped_ = false;
 };
 

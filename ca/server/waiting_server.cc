@@ -14,8 +14,8 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "ca/server/askers.h"
+#include "rpc/admin_socket.h"
 #include "rpc/status.h"
-#include "rpc/unix_listener.h"
 
 namespace linchpin::ca {
 namespace {
@@ -115,7 +115,7 @@ struct WaitingServer::Impl final : grpc::CallbackGenericService {
   const WaitingParts parts;
   const std::function<void()> imported;
   base::Mutex mutex;  // one at a time
-  std::unique_ptr<rpc::UnixListener> listener;
+  std::unique_ptr<rpc::AdminSocket> socket;
   AskerLookup asker_of;
   std::unique_ptr<grpc::Server> server;
 };
@@ -123,9 +123,9 @@ struct WaitingServer::Impl final : grpc::CallbackGenericService {
 WaitingServer::WaitingServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 WaitingServer::~WaitingServer() {
-  impl_->listener->Stop();
+  impl_->socket->Stop();
   impl_->server->Shutdown(absl::ToChronoTime(impl_->parts.clock.Now() + kShutdown));
-  impl_->listener.reset();
+  impl_->socket.reset();
   impl_->server.reset();
 }
 
@@ -135,18 +135,15 @@ absl::StatusOr<std::unique_ptr<WaitingServer>> WaitingServer::Start(
     const std::string& admin_socket, const AuthoritySetup& setup, WaitingParts parts,
     std::function<void()> imported) {
   auto impl = std::make_unique<Impl>(setup, parts, std::move(imported));
-  ASSIGN_OR_RETURN(impl->listener, rpc::UnixListener::Bind(admin_socket, 0600));
-  impl->asker_of =
-      AskersOnSocket([listener = impl->listener.get()](const grpc::ServerContextBase& context) {
-        return listener->PeerOf(context);
-      });
+  ASSIGN_OR_RETURN(impl->socket, rpc::AdminSocket::Bind(admin_socket));
+  impl->asker_of = AskersOnSocket(*impl->socket);
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   builder.RegisterCallbackGenericService(impl.get());
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr) return absl::InternalError("the admin API cannot be started");
-  impl->listener->Start(impl->server.get());
+  impl->socket->Start(impl->server.get());
   return std::unique_ptr<WaitingServer>(new WaitingServer(std::move(impl)));
 }
 

@@ -3,13 +3,17 @@
 
 #include "rpc/unix_peer.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "rpc/unix_socket.h"
+#include "tests/rpc/callers.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace linchpin::rpc {
 namespace {
@@ -44,6 +48,23 @@ TEST(UnixPeer, IsThisProcessWhenItTalksToItself) {
   EXPECT_GT(peer->start_time(), 0u);
   close(pair[0]);
   close(pair[1]);
+}
+
+TEST(UnixPeer, IsNotAliveAsAZombie) {
+  test::TempDir dir;
+  ASSERT_OK_AND_ASSIGN(const auto socket, UnixSocket::Bind(dir.Join("s"), 0600));
+  Connector connector(dir.Join("s"));
+  pollfd called{socket->fd(), POLLIN, 0};
+  ASSERT_EQ(poll(&called, 1, 30'000), 1);
+  const int fd = accept4(socket->fd(), nullptr, nullptr, SOCK_CLOEXEC);
+  ASSERT_OK_AND_ASSIGN(const auto credentials, PeerCredentials::FromSocket(fd));
+  ASSERT_OK_AND_ASSIGN(const auto peer, UnixPeer::Hold(fd, credentials));
+  EXPECT_TRUE(peer->IsAlive());
+  kill(connector.pid(), SIGKILL);
+  pollfd exited{peer->pidfd(), POLLIN, 0};
+  ASSERT_EQ(poll(&exited, 1, 30'000), 1);
+  EXPECT_FALSE(peer->IsAlive());
+  close(fd);
 }
 
 TEST(UnixPeer, IsNotToldFromSomethingElse) {
