@@ -42,6 +42,8 @@ QUICK = How(rounds=1, calls=2, identities=5, connections=20, subscribers=20, man
             starts=1, agents=4, fleet=8, changes=2, rotation_life=8, idle=0.5, settle=0.1,
             micro_seconds=0.01)
 
+MOST_AGENTS = 2000  # of one process that holds a key, a connection and a stream for each
+
 
 def arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
@@ -50,10 +52,17 @@ def arguments():
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path,
                         help="write the figures there, too")
-    parser.add_argument("--only", metavar="NAME", help="one of: " + ", ".join(names()))
+    parser.add_argument("name", nargs="?", metavar="NAME",
+                        help="only this one of: " + ", ".join(names()))
+    parser.add_argument("--only", metavar="NAME", help="the same")
+    parser.add_argument("--agents", type=int, metavar="N",
+                        help="nodes in fleet and rotation (1000)")
     asked = parser.parse_args()
-    if asked.only and asked.only not in names():
-        parser.error(f"no measurement '{asked.only}' ({', '.join(names())})")
+    asked.name = asked.name or asked.only
+    if asked.name and asked.name not in names():
+        parser.error(f"no measurement '{asked.name}' ({', '.join(names())})")
+    if asked.agents is not None and not 1 <= asked.agents <= MOST_AGENTS:
+        parser.error(f"--agents: from 1 to {MOST_AGENTS}, and not {asked.agents}")
     return asked
 
 
@@ -64,13 +73,16 @@ def names():
 def measure(asked):
     """(rows, {the name of what could not be measured: why})."""
     rows, failed = [], {}
+    how = QUICK if asked.quick else FULL
+    if asked.agents is not None:
+        how = dataclasses.replace(how, fleet=asked.agents)
     for scenario in scenarios.ALL:
         name = scenario.__name__
-        if asked.only not in (None, name):
+        if asked.name not in (None, name):
             continue
         print(f"== {name}", file=sys.stderr, flush=True)
         try:
-            rows += scenario(QUICK if asked.quick else FULL)
+            rows += scenario(how)
         except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             failed[name] = str(error)
             print(f"dev bench: {name} is not measured: {error}", file=sys.stderr)

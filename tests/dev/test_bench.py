@@ -40,8 +40,21 @@ def test_a_quick_run_gives_a_table_and_json_with_every_row(tmp_path):
         assert row["verdict"] in ("ok", "MISS", "no target")
 
 
-def test_an_unknown_measurement_is_bad_usage():
-    done = subprocess.run([*RUN, "--only", "nonsense"], capture_output=True, text=True,
-                          check=False, stdin=subprocess.DEVNULL)
+@pytest.mark.skipif(not (BIN / "linchpin-bench-load").exists(), reason="it is not built")
+def test_one_measurement_has_as_many_agents_as_one_asks_for():
+    done = subprocess.run([*RUN, "fleet", "--agents", "3", "--quick", "-o", "json"],
+                          capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "LINCHPIN_BIN": str(BIN)})
+    assert done.returncode == 0, done.stderr
+    rows = {row["key"]: row for row in json.loads(done.stdout)["rows"]}
+    assert "rotation" not in rows
+    assert "3 nodes" in rows["fleet"]["what"]
+
+
+@pytest.mark.parametrize("wrong", [["--only", "nonsense"], ["nonsense"], ["fleet", "--agents", "0"],
+                                   ["fleet", "--agents", "many"]])
+def test_what_cannot_be_measured_is_bad_usage(wrong):
+    done = subprocess.run([*RUN, *wrong], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL)
     assert done.returncode == 2
-    assert "nonsense" in done.stderr
+    assert wrong[-1] in done.stderr

@@ -207,3 +207,30 @@ class Impostor:
 
     def close(self):
         self.listener.close()
+
+
+# What the CA's machine gives away. An issuer, or root, is a pair (PEM file, Key).
+def stolen_root(world):
+    record = next(k for k in world.store.keys("authority/root/"))
+    pem = world.ca.folder / "true-root.pem"
+    pem.write_bytes(run("openssl", "x509", "-inform", "DER",
+                        stdin=dict(fields(world.store.read(record)))[2]))
+    return pem, Key(world.ca.ca_dir / "keys" / "root-1.pem")
+
+
+def stolen_issuer(world):
+    """The active issuer."""
+    for name in world.store.keys("authority/issuer/"):
+        record = dict(fields(world.store.read(name)))
+        if record[1] == b"active":
+            pem = world.ca.folder / "stolen-issuer.pem"
+            pem.write_bytes(run("openssl", "x509", "-inform", "DER", stdin=record[2]))
+            return pem, Key(world.ca.ca_dir / "keys" / f"{record[3].decode()}.pem")
+    raise AssertionError("no active issuer")
+
+
+def issuer_under(world, name, root):
+    """One of the attacker's own, under a root."""
+    key = Key(world.ca.folder / f"{name}.key")
+    certificate(world.ca.folder, name, key, root)
+    return world.ca.folder / f"{name}.pem", key

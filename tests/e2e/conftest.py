@@ -6,8 +6,10 @@ import pathlib
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from attacker import Impostor, leaf  # noqa: E402
 from deployment import Deployment  # noqa: E402
 from kube_api import KubeApi  # noqa: E402
+from pinned_world import FOREIGN  # noqa: E402
 
 
 @pytest.fixture
@@ -30,3 +32,16 @@ def api(tmp_path):
     made = KubeApi(tmp_path)
     yield made
     made.stop()
+
+
+@pytest.fixture
+def impostors():
+    """Each answers as the other service, with a certificate under the issuer that it is given."""
+    made = []
+
+    def make(world, name, issuer):
+        made.append(Impostor(*leaf(world.ca.folder, name, FOREIGN, issuer)))
+        return made[-1].port
+    yield make
+    for impostor in made:
+        impostor.close()

@@ -4,7 +4,8 @@
 process, its store, the root's and the issuers' keys, and everything that was ever published."""
 
 import pytest
-from attacker import Impostor, Key, certificate, changed, fields, leaf, message, run, signed
+from attacker import (Key, certificate, changed, fields, issuer_under, message, run, signed,
+                      stolen_issuer, stolen_root)
 from deployment import wait_for
 from pinned_world import FOREIGN, UID, Files, World
 
@@ -100,12 +101,7 @@ def forge_root(world):
     folder = world.ca.folder
     root_key, issuer_key = Key(folder / "rogue-root.key"), Key(folder / "rogue-issuer.key")
     rogue_root = certificate(folder, "rogue-root", root_key)
-    record = next(k for k in world.store.keys("authority/root/"))
-    true_der = dict(fields(world.store.read(record)))[2]
-    true_pem = folder / "true-root.pem"
-    true_pem.write_bytes(run("openssl", "x509", "-inform", "DER", stdin=true_der))
-    stolen = Key(world.ca.ca_dir / "keys" / "root-1.pem")
-    rogue_issuer = certificate(folder, "rogue-issuer", issuer_key, (true_pem, stolen))
+    rogue_issuer = certificate(folder, "rogue-issuer", issuer_key, stolen_root(world))
     return root_key, rogue_root, issuer_key, rogue_issuer
 
 
@@ -167,36 +163,6 @@ def test_it_can_issue_under_the_key_it_has_and_withhold_and_deny(world):
     assert FOREIGN in ca.fetch("n").stdout
 
 
-def stolen_issuer(world):
-    """(PEM file, Key) of the active issuer, from the CA's own disk."""
-    for name in world.store.keys("authority/issuer/"):
-        record = dict(fields(world.store.read(name)))
-        if record[1] == b"active":
-            pem = world.ca.folder / "stolen-issuer.pem"
-            pem.write_bytes(run("openssl", "x509", "-inform", "DER", stdin=record[2]))
-            return pem, Key(world.ca.ca_dir / "keys" / f"{record[3].decode()}.pem")
-    raise AssertionError("no active issuer")
-
-
-def issuer_under(world, name, root):
-    """(PEM file, Key) of an issuer of the attacker's, under a root (PEM file, Key)."""
-    key = Key(world.ca.folder / f"{name}.key")
-    certificate(world.ca.folder, name, key, root)
-    return world.ca.folder / f"{name}.pem", key
-
-
-@pytest.fixture
-def impostors():
-    made = []
-
-    def make(world, name, issuer):
-        made.append(Impostor(*leaf(world.ca.folder, name, FOREIGN, issuer)))
-        return made[-1].port
-    yield make
-    for impostor in made:
-        impostor.close()
-
-
 def test_with_the_keys_it_has_it_can_be_any_service_until_the_signers_drop_them(ca, impostors):
     carrier = Files(ca)
     world = World(ca, signed_node=True, agent_args=("--pin-set-file", carrier.folder))
@@ -208,8 +174,8 @@ def test_with_the_keys_it_has_it_can_be_any_service_until_the_signers_drop_them(
 
     # Not with an issuer that no set names, although the true root certifies it; nor with a root.
     forge_root(world)
-    true_root = ca.folder / "true-root.pem", Key(ca.ca_dir / "keys" / "root-1.pem")
-    under_true = impostors(world, "under-true", issuer_under(world, "own-issuer", true_root))
+    under_true = impostors(world, "under-true",
+                           issuer_under(world, "own-issuer", stolen_root(world)))
     assert "ISSUER_NOT_PINNED" in world.call(under_true).stderr + world.call(under_true).stdout
     own_root = ca.folder / "rogue-root.pem", Key(ca.folder / "rogue-root.key")
     under_own = impostors(world, "under-own", issuer_under(world, "its-issuer", own_root))
