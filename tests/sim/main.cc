@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
       "%lu seeds clean: %zu events (%.0f a second of CPU), %zu rotations, %zu handshakes passed, "
       "%zu refused as they "
       "should be, %zu forged ones let through by pins that were rightly softened, %zu lies told\n",
-      seeds, total.steps, total.steps / cpu, total.rotations, total.passed, total.refused,
-      total.softened, total.lies);
+      seeds, total.steps, static_cast<double>(total.steps) / cpu, total.rotations, total.passed,
+      total.refused, total.softened, total.lies);
   return 0;
 }
