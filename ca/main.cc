@@ -190,10 +190,14 @@ absl::StatusOr<bool> WaitForCertificates(const CaSettings& settings, WaitingPart
   base::LogWarning(WaitingServer::WaitsFor(), {{"admin_socket", settings.admin_socket}});
   // It may take days, and a service manager is not to lose its patience.
   if (absl::Status told = base::NotifyReady(); !told.ok()) base::LogWarning(told.message());
-  return !stop.Wait();
+  const bool is_to_stop = stop.Wait();
+  if (is_to_stop) (void)base::NotifyStopping();
+  return !is_to_stop;
 }
 
 absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSignal& stop) {
+  base::LogSandbox(confined.sandbox);
+  if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
   RETURN_IF_ERROR(base::EnsureDirectory(settings.data_dir, 0700));
   ASSIGN_OR_RETURN(const base::DirectoryLock lock, base::DirectoryLock::Acquire(settings.data_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store,
@@ -219,7 +223,8 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                         .listen = settings.listen,
                         .admin_socket = settings.admin_socket,
                         .admin_listen = settings.admin_listen,
-                        .verifiers = {}};
+                        .verifiers = {},
+                        .accept_log_end = settings.accept_log_end};
   options.verifiers.push_back(std::make_unique<JoinTokenVerifier>());
   options.verifiers.push_back(std::make_unique<ExpiredCertificateVerifier>());
   if (!settings.kubernetes.cluster().empty()) {
@@ -244,8 +249,6 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
                      {{"error", std::string(started.status().message())}});
     }
   }
-  base::LogSandbox(confined.sandbox);
-  if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
   base::LogInfo("serving", {{"trust_domain", settings.setup.profile.trust_domain.name()},
                             {"listen", settings.listen},
                             {"port", absl::StrCat(server->port())},

@@ -42,7 +42,8 @@ absl::Status Verify(Session& session) {
     return absl::DataLossError("the log is damaged: " + log.problem());
   }
   session.out << "intact: " << log.entries() << " entries, head "
-              << absl::BytesToHexString(log.head()) << "\n"
+              << absl::BytesToHexString(log.head()) << ", " << log.anchored_entries()
+              << " of them anchored in the store\n"
               << "intact: " << log.changes() << " changes, head "
               << absl::BytesToHexString(log.changes_head()) << "\n";
   return absl::OkStatus();

@@ -93,7 +93,10 @@ std::string HinderingExtension(const Certificate& ca) {
     X509_EXTENSION* extension = X509_get_ext(ca.x509(), i);
     const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
     if (nid == NID_name_constraints) return "name constraints";
-    if (nid == NID_policy_constraints) return "policy constraints";
+    if (nid == NID_policy_constraints || nid == NID_inhibit_any_policy) {
+      return "policy constraints";
+    }
+    if (nid == NID_policy_mappings) return "policy mappings";
     const bool critical = X509_EXTENSION_get_critical(extension) == 1;
     if (nid == NID_basic_constraints && !critical) return "basic constraints that are not critical";
     if (critical && X509_supported_extension(extension) != 1) {
@@ -101,6 +104,10 @@ std::string HinderingExtension(const Certificate& ca) {
     }
   }
   return "";
+}
+
+bool HaveSameSubject(const Certificate& a, const Certificate& b) {
+  return X509_NAME_cmp(X509_get_subject_name(a.x509()), X509_get_subject_name(b.x509())) == 0;
 }
 
 }  // namespace linchpin::x509

@@ -26,4 +26,8 @@ absl::StatusOr<std::string> MakeIssuerRequest(const IssuerRequest& asked, const 
 // of names or policies, or a critical one that is not known. Its name; empty if there is none.
 std::string HinderingExtension(const Certificate& ca);
 
+// As path validation of any kind may compare names (RFC 5280 section 7.1): without regard to case,
+// white space and the type of string.
+bool HaveSameSubject(const Certificate& a, const Certificate& b);
+
 }  // namespace linchpin::x509

@@ -139,9 +139,10 @@ class Comparison {
       if (row != nullptr) RemoveIdentity(*row);
       return;
     }
-    const x509::CertificateFields& issuer = tables_.authorities.active().certificate.fields();
     const auto checked =
-        CheckIdentity(tables_.registry, *wish, issuer.not_after - issuer.not_before);
+        CheckIdentity(tables_.registry, *wish,
+                      tables_.authorities.LongestLeafOf(tables_.authorities.active(),
+                                                        tables_.options.profile.issuer_ttl));
     std::string fault(checked.status().message());
     // CheckIdentity() knows what is stored, not what is about to be.
     if (checked.ok() && !claimed_.insert(ClaimOf(*checked)).second) {

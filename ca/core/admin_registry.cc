@@ -16,9 +16,9 @@
 namespace linchpin::ca {
 namespace {
 
-absl::Duration IssuerLife(const Authorities& authorities) {
-  const x509::CertificateFields& fields = authorities.active().certificate.fields();
-  return fields.not_after - fields.not_before;
+absl::Duration LongestTtl(const Tables& tables) {
+  return tables.authorities.LongestLeafOf(tables.authorities.active(),
+                                          tables.options.profile.issuer_ttl);
 }
 
 Write IdentityWrite(const v1::Identity& identity, uint64_t order, Revision expected) {
@@ -85,7 +85,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const CreateId
   identity.clear_identity_id();
   identity.clear_source();
   ASSIGN_OR_RETURN(v1::Identity checked,
-                   CheckIdentity(tables.registry, identity, IssuerLife(tables.authorities)));
+                   CheckIdentity(tables.registry, identity, LongestTtl(tables)));
   checked.set_identity_id(absl::BytesToHexString(base::RandomBytes(tables.random, 8)));
   Decision decision;
   decision.batch.push_back(IdentityWrite(checked, tables.registry.next_order(), 0));
@@ -119,7 +119,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const UpdateId
   identity.set_identity_id(held.identity_id());
   identity.set_spiffe_id(held.spiffe_id());
   ASSIGN_OR_RETURN(const v1::Identity checked,
-                   CheckIdentity(tables.registry, identity, IssuerLife(tables.authorities)));
+                   CheckIdentity(tables.registry, identity, LongestTtl(tables)));
   Decision decision;
   decision.batch.push_back(IdentityWrite(checked, row->record.order(), row->revision));
   decision.answer = AnswerWithIdentity(checked.identity_id());

@@ -119,11 +119,18 @@ const Authority* Authorities::Find(absl::string_view record_key) const {
   return nullptr;
 }
 
-absl::Duration Authorities::LongestLife() const {
+absl::Duration Authorities::LongestLeafOf(const Authority& issuer,
+                                          absl::Duration issuer_ttl) const {
+  const x509::CertificateFields& fields = issuer.certificate.fields();
+  const absl::Duration life = fields.not_after - fields.not_before;
+  const Authority* root = RootOf(issuer);
+  return root != nullptr && root->key_name.empty() ? std::min(life, issuer_ttl) : life;
+}
+
+absl::Duration Authorities::LongestLeaf(absl::Duration issuer_ttl) const {
   absl::Duration longest = absl::ZeroDuration();
   for (const Authority& authority : all_) {
-    const x509::CertificateFields& fields = authority.certificate.fields();
-    if (!authority.is_root) longest = std::max(longest, fields.not_after - fields.not_before);
+    if (!authority.is_root) longest = std::max(longest, LongestLeafOf(authority, issuer_ttl));
   }
   return longest;
 }

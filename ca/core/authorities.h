@@ -54,7 +54,10 @@ class Authorities {
   const Authority* RootOf(const Authority& issuer) const;
   const Authority* FindIssuer(absl::string_view pin_bytes) const;  // null if none
   const Authority* Find(absl::string_view record_key) const;       // null if none
-  absl::Duration LongestLife() const;  // of an issuer: no leaf lives longer
+  // No leaf of an issuer lives longer. An issuer under an offline root may live for decades: its
+  // leaves live `issuer_ttl` at most.
+  absl::Duration LongestLeafOf(const Authority& issuer, absl::Duration issuer_ttl) const;
+  absl::Duration LongestLeaf(absl::Duration issuer_ttl) const;  // of any issuer
 
  private:
   std::vector<Authority> all_;

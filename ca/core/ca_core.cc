@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/core/log_head.h"
 #include "ca/core/reply.h"
 #include "trust/spiffe_id.h"
 #include "trust/text.h"
@@ -147,6 +148,7 @@ void CaCore::StartNext(absl::Time now, Actions* out) {
       if (change->then) change->then(now, out);
     } else {
       AddEpochRecord(registry_, now, &change->batch);
+      AddLogHead(registry_, last_tick_, now, &change->batch);
       const Ticket ticket = next_ticket_++;
       out->push_back(action::Commit{.ticket = ticket, .batch = change->batch});
       under_way_ =
@@ -261,7 +263,8 @@ void CaCore::On(absl::Time now, event::Issued event, Actions* out) {
   done(now, std::move(event.certificates), out);
 }
 
-void CaCore::On(absl::Time now, event::Tick, Actions* out) {
+void CaCore::On(absl::Time now, event::Tick event, Actions* out) {
+  last_tick_ = std::move(event);
   if (reload_due_) {
     reload_due_ = false;
     out->push_back(action::Reload{});

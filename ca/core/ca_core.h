@@ -187,12 +187,13 @@ class CaCore {
   std::map<Ticket, Done> issuing_;
   IssueQueue issue_queue_;
   Ticket next_ticket_ = 1;
-  std::set<std::string> keys_;  // names that the key manager has
+  std::set<std::string> keys_;             // names that the key manager has
   std::string serving_by_, cannot_serve_;  // pins: asked last for the CA's own, could not make it
   std::vector<std::string> warned_;        // of at the last look
   absl::Time serving_renew_at_ = absl::InfiniteFuture();
   absl::Time serving_expires_ = absl::InfinitePast();
   absl::Time prune_at_ = absl::InfinitePast(), lapse_at_ = absl::InfinitePast();  // not before
+  event::Tick last_tick_;
   bool history_queued_ = false, draining_ = false;
 };
 

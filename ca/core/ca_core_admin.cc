@@ -203,10 +203,11 @@ void CaCore::Admin(absl::Time now, CallId call, const Asker& who, const v1::Revo
                    Actions* out) {
   absl::StatusOr<v1::RevokeRequest> checked = CheckRevoke(TablesNow(), now, asked);
   if (!checked.ok()) return ReplyError(call, checked.status(), out);
-  out->push_back(action::FindIssued{.call = call,
-                                    .who = who,
-                                    .asked = *std::move(checked),
-                                    .since = now - authorities_.LongestLife()});
+  out->push_back(
+      action::FindIssued{.call = call,
+                         .who = who,
+                         .asked = *std::move(checked),
+                         .since = now - authorities_.LongestLeaf(options_.profile.issuer_ttl)});
 }
 
 void CaCore::On(absl::Time now, event::IssuedFound event, Actions* out) {

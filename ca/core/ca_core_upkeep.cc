@@ -8,6 +8,7 @@
 #include "ca/core/admin.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/change_log.h"
+#include "ca/core/log_head.h"
 
 namespace linchpin::ca {
 namespace {
@@ -47,6 +48,15 @@ std::vector<Write> UnwrittenSeen(const Registry& registry, const Coverage& cover
 void CaCore::KeepUp(absl::Time now, bool all, Actions* out) {
   if (draining_) return;
   const bool room = queue_.size() < kMaxQueued;
+  // With whatever is committed; alone where nothing is.
+  if (!under_way_.has_value() && queue_.empty() && IsLogAhead(registry_, last_tick_)) {
+    const auto prepare = [this](absl::Time then) -> absl::StatusOr<Change> {
+      Change change;
+      AddLogHead(registry_, last_tick_, then, &change.batch);
+      return change;
+    };
+    Enqueue(now, std::nullopt, prepare, out);
+  }
   if (room && !history_queued_ && !history_.Unwritten(registry_).empty()) {
     history_queued_ = true;
     const auto prepare = [this](absl::Time) -> absl::StatusOr<Change> {

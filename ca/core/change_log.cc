@@ -35,6 +35,7 @@ const google::protobuf::Message* Find(const Table& table, const typename Table::
 // The record as the tables have it; null: there is none.
 const google::protobuf::Message* Held(const Registry& registry, const std::string& key) {
   if (key == kMetaKey) return &registry.meta();
+  if (key == kLogHeadKey && registry.log_head().entries() > 0) return &registry.log_head();
   if (key == kTrustKey) return registry.trust().revision == 0 ? nullptr : &registry.trust().record;
   if (absl::StartsWith(key, "identity/")) {
     const auto* row = registry.FindIdentity(key.substr(sizeof("identity/") - 1));

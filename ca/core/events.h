@@ -144,7 +144,10 @@ struct IssuedFound {
 struct KeysSeen {
   std::set<std::string> key_names;  // that the key manager has now
 };
-struct Tick {};      // at least every few seconds
+struct Tick {                // at least every few seconds
+  uint64_t log_entries = 0;  // that are durable in the issuance log
+  std::string log_head;      // the hash of its chain up to there
+};
 struct Draining {};  // no new work; what is under way is finished
 
 }  // namespace event

@@ -19,6 +19,9 @@ using Issuers = std::map<std::string, x509::Certificate>;
 constexpr char kNotSelfSigned[] =
     "it is not self-signed; issuers are certified by a self-signed root itself, an intermediate "
     "between them is not supported";
+// Beyond this, leaf, issuer and root together may be more than anybody takes (kMaxChainBytes).
+constexpr size_t kMostBytes = 8192;
+constexpr absl::Duration kClocksLag = absl::Minutes(5);
 constexpr char kAsk[] = "linchpin ca csr prints what is asked for";
 
 std::string NameOf(const x509::Certificate& certificate) {
@@ -107,7 +110,7 @@ absl::Status CheckNames(const ImportRules& rules, const x509::Certificate& issue
                                     "; of URIs just ", own, ", or none, is expected"));
   }
   for (const x509::Certificate& other : rules.others) {
-    if (other.fields().subject_der != fields.subject_der) continue;
+    if (!x509::HaveSameSubject(other, issuer)) continue;
     return Bad(issuer, absl::StrCat("its subject is that of the authority ",
                                     other.public_key().pin().ToString(),
                                     "; each needs one of its own: take that of its request"));
@@ -137,6 +140,11 @@ absl::Status CheckIssuer(const ImportRules& rules, const x509::Certificate& issu
   }
   if (fields.authority_key_id != root.fields().subject_key_id) {
     return Bad(issuer, "its authority key identifier is not the root's subject key identifier");
+  }
+  if (issuer.der().size() + root.der().size() > kMostBytes) {
+    return Bad(issuer, absl::StrCat("it and its root have ", issuer.der().size(), " and ",
+                                    root.der().size(), " bytes, together more than the ",
+                                    kMostBytes, " that ends can be sent: leave texts out of them"));
   }
   if (fields.not_after > root.fields().not_after) {
     return Bad(issuer, absl::StrCat("it would expire at ", trust::TimeText(fields.not_after),
@@ -224,6 +232,25 @@ absl::StatusOr<Imported> CheckImport(const ImportRules& rules, const std::vector
         ") is missing; give all of them in one command, nothing was imported. ", kAsk));
   }
   return Imported{.root = std::move(root), .issuers = std::move(issuers)};
+}
+
+std::string ImportWarning(const Profile& profile, const x509::Certificate& issuer, absl::Time now) {
+  const x509::CertificateFields& fields = issuer.fields();
+  if (issuer.IsSignedBy(issuer.public_key())) return "";
+  const absl::Duration life = fields.not_after - fields.not_before;
+  std::string warning;
+  if (life > 2 * profile.issuer_ttl) {
+    warning = absl::StrCat("it lives ", absl::ToInt64Hours(life), "h, authority.issuer_ttl is ",
+                           absl::ToInt64Hours(profile.issuer_ttl),
+                           "h: whoever steals its key has it as long");
+  }
+  if (now - fields.not_before < kClocksLag) {
+    absl::StrAppend(&warning, warning.empty() ? "" : "; ", "it is valid from ",
+                    trust::TimeText(fields.not_before),
+                    " on: ends whose clocks are behind that refuse what it signs, so wait ",
+                    absl::FormatDuration(kClocksLag), " before it is activated");
+  }
+  return warning;
 }
 
 }  // namespace linchpin::ca

@@ -41,4 +41,7 @@ absl::StatusOr<x509::PublicKey> KeyOfAwaited(const state::v1::AwaitedRecord& awa
 absl::StatusOr<Imported> CheckImport(const ImportRules& rules, const std::vector<std::string>& ders,
                                      absl::Time now);
 
+// What an operator should know of a certificate that was taken; empty if nothing.
+std::string ImportWarning(const Profile& profile, const x509::Certificate& issuer, absl::Time now);
+
 }  // namespace linchpin::ca

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "ca/core/registry.h"
 #include "linchpin/state/v1/ca_state.pb.h"
 #include "trust/text.h"
 #include "x509/digest.h"
@@ -182,6 +183,7 @@ const std::vector<std::pair<absl::string_view, const Message*>>& RecordKinds() {
       {"rotation/", &s::RotationRecord::default_instance()},
       {"epoch/", &s::EpochRecord::default_instance()},
       {"seen/", &s::SeenRecord::default_instance()},
+      {kLogHeadKey, &s::LogHeadRecord::default_instance()},
   };
   return kinds;
 }

@@ -31,6 +31,14 @@ absl::StatusOr<T> Parse(const std::string& key, const std::string& value) {
                                           "; restore the store from a backup"));
 }
 
+template <typename T>
+absl::Status PutRow(const std::string& key, const std::string& value, Revision revision,
+                    std::map<std::string, Row<T>>* rows) {
+  ASSIGN_OR_RETURN(T record, Parse<T>(key, value));
+  (*rows)[key] = {std::move(record), revision};
+  return absl::OkStatus();
+}
+
 // Before anything is committed there may be no record of it.
 absl::Status CheckMeta(const state::v1::Meta& meta) {
   if (meta.format() == Registry::kFormat) return absl::OkStatus();
@@ -127,19 +135,17 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
   } else if (key == kTrustKey) {
     ASSIGN_OR_RETURN(trust_.record, Parse<state::v1::TrustRecord>(key, value));
     trust_.revision = revision;
+  } else if (key == kLogHeadKey) {
+    ASSIGN_OR_RETURN(log_head_, Parse<state::v1::LogHeadRecord>(key, value));
   } else if (absl::StartsWith(key, kAuthorityPrefix)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::AuthorityRecord>(key, value));
-    authorities_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &authorities_);
   } else if (absl::StartsWith(key, kAwaitedPrefix)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::AwaitedRecord>(key, value));
-    awaited_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &awaited_);
   } else if (absl::StartsWith(key, kNode)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::NodeRecord>(key, value));
-    const std::string node_id = record.node_id();
-    nodes_[node_id] = {std::move(record), revision};
+    nodes_[record.node_id()] = {record, revision};
   } else if (absl::StartsWith(key, kToken)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::TokenRecord>(key, value));
-    tokens_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &tokens_);
   } else if (absl::StartsWith(key, kIdentity)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::IdentityRecord>(key, value));
     PutIdentity(std::move(record), revision);
@@ -147,22 +153,18 @@ absl::Status Registry::Put(const std::string& key, const std::string& value, Rev
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::PolicyRecord>(key, value));
     PutRule(std::move(record), revision);
   } else if (absl::StartsWith(key, kRevocationPrefix)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::RevocationRecord>(key, value));
-    revocations_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &revocations_);
   } else if (absl::StartsWith(key, kOperator)) {
     ASSIGN_OR_RETURN(auto record, Parse<state::v1::OperatorRecord>(key, value));
     operators_[key.substr(kOperator.size())] = {std::move(record), revision};
   } else if (absl::StartsWith(key, kChangePrefix)) {
     RETURN_IF_ERROR(PutChange(key, value));
   } else if (absl::StartsWith(key, kRotation)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::RotationRecord>(key, value));
-    rotations_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &rotations_);
   } else if (absl::StartsWith(key, kEpochPrefix)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::EpochRecord>(key, value));
-    epochs_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &epochs_);
   } else if (absl::StartsWith(key, kSeenPrefix)) {
-    ASSIGN_OR_RETURN(auto record, Parse<state::v1::SeenRecord>(key, value));
-    seen_[key] = {std::move(record), revision};
+    return PutRow(key, value, revision, &seen_);
   } else {
     return absl::DataLossError(
         absl::StrCat("the store's record ", key, " is of no kind that this program knows"));

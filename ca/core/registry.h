@@ -27,6 +27,7 @@ namespace linchpin::ca {
 inline constexpr char kMetaKey[] = "meta";
 inline constexpr char kTrustKey[] = "trust";
 inline constexpr char kChangePrefix[] = "change/";
+inline constexpr char kLogHeadKey[] = "log/head";
 std::string AuthorityKey(bool is_root, absl::string_view pin_bytes);  // pin as hex
 std::string NodeKey(absl::string_view node_id);                       // its last segment
 std::string TokenKey(absl::string_view token_sha256);                 // hex of 32 bytes
@@ -105,6 +106,7 @@ class Registry {
     return operators_;  // by name
   }
   const ChangeHead& changes() const { return changes_; }
+  const state::v1::LogHeadRecord& log_head() const { return log_head_; }
   const std::map<std::string, Row<state::v1::EpochRecord>>& epochs() const {
     return epochs_;  // by key
   }
@@ -158,6 +160,7 @@ class Registry {
   std::map<std::string, Row<state::v1::RevocationRecord>> revocations_;
   std::map<std::string, Row<state::v1::OperatorRecord>> operators_;
   ChangeHead changes_;
+  state::v1::LogHeadRecord log_head_;
   std::map<std::string, Row<state::v1::RotationRecord>> rotations_;
   std::map<std::string, Row<state::v1::EpochRecord>> epochs_;
   std::map<std::string, Row<state::v1::SeenRecord>> seen_;

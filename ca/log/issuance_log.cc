@@ -184,6 +184,11 @@ void IssuanceLog::Append(std::vector<v1::LogEntry> entries, Done done) {
   if (!others_write) impl_->WriteQueued();
 }
 
+LogPosition IssuanceLog::end() const {
+  base::MutexLock lock(impl_->mutex);
+  return impl_->durable;
+}
+
 uint64_t IssuanceLog::size() const {
   base::MutexLock lock(impl_->mutex);
   return impl_->durable.next_index;

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "ca/log/log_format.h"
 #include "linchpin/ca/v1/admin.pb.h"
 
 namespace linchpin::ca {
@@ -40,7 +41,8 @@ class IssuanceLog {
   using Done = absl::AnyInvocable<void(absl::Status)>;
   void Append(std::vector<v1::LogEntry> entries, Done done);
 
-  uint64_t size() const;                                       // durable entries
+  LogPosition end() const;                                     // of the durable entries
+  uint64_t size() const;                                       // their number
   std::string head() const;                                    // hash of the chain
   const std::string& recovered() const { return recovered_; }  // empty: the log was whole
   absl::Status health() const;                                 // the error that ended it

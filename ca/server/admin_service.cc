@@ -15,6 +15,7 @@
 #include "ca/core/operators.h"
 #include "ca/server/answer.h"
 #include "ca/server/change_reader.h"
+#include "ca/server/log_at_start.h"
 #include "ca/server/log_stream.h"
 #include "x509/certificate_request.h"
 
@@ -68,12 +69,29 @@ std::function<void(CoreDriver::Answer)> Permission(CoreDriver& driver,
   };
 }
 
+// What the store vouches for of the issuance log.
+absl::StatusOr<state::v1::LogHeadRecord> HeadOf(Store& store) {
+  state::v1::LogHeadRecord head;
+  const absl::StatusOr<Record> record = store.Get(kLogHeadKey);
+  if (absl::IsNotFound(record.status())) return head;
+  RETURN_IF_ERROR(record.status());
+  if (head.ParseFromString(record->value)) return head;
+  return absl::DataLossError("the store's record log/head cannot be read");
+}
+
 // On the driver's slow thread.
 absl::Status VerifyBoth(CoreDriver& driver, const v1::ChangeSpan& span,
                         v1::LogVerification* response) {
   // First, while `span` is still what is kept.
   const absl::Status changes = VerifyChanges(driver.store(), span);
+  ASSIGN_OR_RETURN(const state::v1::LogHeadRecord head, HeadOf(driver.store()));
   ASSIGN_OR_RETURN(*response, driver.log().Verify());
+  response->set_anchored_entries(head.entries());
+  const absl::Status held = CheckLog(driver.log(), head);
+  if (response->intact() && !held.ok()) {
+    response->set_problem(std::string(held.message()));
+    response->set_intact(false);
+  }
   response->set_changes(span.next_index() - span.first_index());
   response->set_changes_head(span.head());
   if (!absl::IsDataLoss(changes)) return changes;

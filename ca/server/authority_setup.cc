@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "ca/core/authorities.h"
+#include "ca/core/imported.h"
 #include "ca/core/new_authorities.h"
 
 namespace linchpin::ca {
@@ -67,7 +68,18 @@ absl::StatusOr<x509::PrivateKey> KeyFor(KeyManager& keys, const NewAuthority& wa
           " cannot be used, so nothing was imported: ", std::string(key.status().message())));
 }
 
-v1::Authority Described(const NewAuthority& made) {
+// What the store has while it waits, so that the log of changes tells what was asked for.
+absl::StatusOr<Registry> TablesOf(const AwaitedRows& awaited) {
+  Registry registry;
+  for (const auto& [key, row] : awaited) {
+    RETURN_IF_ERROR(registry.Apply(
+        {{.key = key, .value = row.record.SerializeAsString(), .expected = std::nullopt}},
+        row.revision));
+  }
+  return registry;
+}
+
+v1::Authority Described(const Profile& profile, const NewAuthority& made, absl::Time now) {
   const x509::Certificate& certificate = *made.certified;
   const x509::CertificateFields& fields = certificate.fields();
   v1::Authority shown;
@@ -80,6 +92,7 @@ v1::Authority Described(const NewAuthority& made) {
   shown.set_not_after(absl::ToUnixSeconds(fields.not_after));
   shown.set_key_present(!made.is_root);
   shown.set_offline(made.is_root);
+  shown.set_warning(ImportWarning(profile, certificate, now));
   return shown;
 }
 
@@ -104,10 +117,13 @@ absl::StatusOr<v1::ImportedCertificates> ImportAtStart(Store& store, KeyManager&
   for (const auto& [key, row] : awaited) {
     batch.push_back({.key = key, .value = std::nullopt, .expected = row.revision});
   }
-  AddChangeRecord(Registry(), asked.by, now, &batch);
+  ASSIGN_OR_RETURN(const Registry before, TablesOf(awaited));
+  AddChangeRecord(before, asked.by, now, &batch);
   RETURN_IF_ERROR(store.Commit(batch).status());
   v1::ImportedCertificates answer;
-  for (const NewAuthority& one : plan.authorities) *answer.add_authorities() = Described(one);
+  for (const NewAuthority& one : plan.authorities) {
+    *answer.add_authorities() = Described(setup.profile, one, now);
+  }
   answer.set_first_start(true);
   answer.add_next("linchpin ca pins");
   answer.add_next("linchpin node token");

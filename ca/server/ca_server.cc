@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "ca/log/issued_since.h"
+#include "ca/server/log_at_start.h"
 #include "rpc/server_credentials.h"
 
 namespace linchpin::ca {
@@ -59,29 +59,27 @@ std::unique_ptr<grpc::Server> BuildTlsServer(
   return builder.BuildAndStart();
 }
 
-absl::StatusOr<Outstanding> OutstandingOf(const IssuanceLog& log, const CaCore& core,
-                                          absl::Time now) {
-  Outstanding outstanding;
-  const std::string own_id =
-      absl::StrCat("spiffe://", core.registry().meta().trust_domain(), "/linchpin/ca");
-  RETURN_IF_ERROR(ForEachIssuedSince(
-      log, now - core.authorities().LongestLife(), [&](const v1::LogEntry& entry) {
-        if (entry.spiffe_id() == own_id) return;
-        outstanding.Issued(entry.node_id(), entry.issuer_key_sha256(),
-                           absl::FromUnixSeconds(entry.not_after()));
-      }));
-  outstanding.ForgetExpired(now);
-  return outstanding;
+// What the store has, and a log that is held to it.
+absl::StatusOr<std::unique_ptr<CaCore>> MakeCore(const ServerOptions& options,
+                                                 const DriverParts& parts) {
+  while (true) {
+    ASSIGN_OR_RETURN(const Store::Listing listing, parts.store.List(""));
+    ASSIGN_OR_RETURN(std::unique_ptr<CaCore> core,
+                     CaCore::Make(options.core, listing, base::SystemRandom()));
+    ASSIGN_OR_RETURN(const bool changed,
+                     HoldLog(parts.store, parts.log, *core, options.core.profile,
+                             options.accept_log_end, parts.clock.Now()));
+    if (!changed) return core;
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CaServer>> CaServer::Start(ServerOptions options,
                                                           DriverParts parts) {
-  ASSIGN_OR_RETURN(const Store::Listing listing, parts.store.List(""));
-  ASSIGN_OR_RETURN(std::unique_ptr<CaCore> core,
-                   CaCore::Make(options.core, listing, base::SystemRandom()));
-  ASSIGN_OR_RETURN(Outstanding outstanding, OutstandingOf(parts.log, *core, parts.clock.Now()));
+  ASSIGN_OR_RETURN(std::unique_ptr<CaCore> core, MakeCore(options, parts));
+  ASSIGN_OR_RETURN(Outstanding outstanding,
+                   OutstandingOf(parts.log, *core, options.core.profile, parts.clock.Now()));
   std::unique_ptr<CaServer> server(new CaServer());
   server->clock_ = &parts.clock;
   server->driver_ = std::make_unique<CoreDriver>(std::move(core), parts);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -18,6 +19,7 @@
 #include "base/status_macros.h"
 #include "ca/core/kubernetes_nodes.h"
 #include "rpc/channel.h"
+#include "trust/text.h"
 
 namespace linchpin::ca {
 namespace {
@@ -135,6 +137,9 @@ CaFlags MakeCaFlags() {
       {"--metrics", "metrics", "HOST:PORT of /metrics and /healthz, or off [127.0.0.1:9464]", ""},
       {"--datastore", "datastore", "[sqlite://DATA_DIR/store.db]", ""},
       {"--log-level", "log_level", "debug, info, warning or error [info]", ""},
+      {"--accept-log-end", "accept_log_end",
+       "entries of an issuance log whose end is lost: go on with these (docs/runbooks/lost-log.md)",
+       ""},
       {"--sandbox", "sandbox",
        "give up capabilities and dangerous system calls: on, required or off [on]", ""},
       {"--authority-root", "authority.root",
@@ -185,6 +190,15 @@ absl::StatusOr<CaSettings> ReadSettings(const std::string& config_file, const Ca
   settings.admin_listen = config.admin_listen();
   settings.metrics = config.metrics().empty() ? "127.0.0.1:9464" : config.metrics();
   settings.log_level = config.log_level().empty() ? "info" : config.log_level();
+  if (!config.accept_log_end().empty()) {
+    uint64_t entries = 0;
+    if (!absl::SimpleAtoi(config.accept_log_end(), &entries)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("accept_log_end is ", trust::Quoted(config.accept_log_end()),
+                       "; a number of entries is expected, as the refusal to start names it"));
+    }
+    settings.accept_log_end = entries;
+  }
   ASSIGN_OR_RETURN(settings.sandbox, base::ParseSandboxMode(config.sandbox()));
   ASSIGN_OR_RETURN(settings.kubernetes, ReadKubernetes(config.kubernetes()));
   RETURN_IF_ERROR(rpc::CheckAddress(settings.listen));

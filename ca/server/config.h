@@ -5,6 +5,8 @@
 // touched.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,7 @@ struct CaSettings {
   std::string metrics;       // HOST:PORT or "off"
   std::string store_path;
   std::string log_level;
+  std::optional<uint64_t> accept_log_end;  // entries
   base::SandboxMode sandbox = base::SandboxMode::kOn;
   config::v1::CaKubernetesConfig kubernetes;  // complete; no cluster: none
   AuthoritySetup setup;

@@ -277,7 +277,8 @@ void CoreDriver::Do(action::Note action) {
 }
 
 void CoreDriver::Tick() {
-  Step(event::Tick{});
+  LogPosition log = parts_.log.end();
+  Step(event::Tick{.log_entries = log.next_index, .log_head = std::move(log.hash)});
   if (ticks_++ % kTicksBetweenKeyLooks == 0) LookForKeys();
   Measure(parts_.clock.Now());
   loop_.PostAfter(kTick, [this] { Tick(); });

@@ -207,7 +207,7 @@ void Audit::CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
   const bool of_signers = rotation.what() == "signers";
   if (rotation.step() == ca::v1::ACTIVATED && !of_signers && rotation.history_size() > 0) {
     const ca::v1::RotationEvent& last = *rotation.history().rbegin();
-    if (last.has_gate()) CheckHeld(nodes, last.gate().epoch(), "activated");
+    if (last.note() != "taken back") CheckHeld(nodes, last.gate().epoch(), "activated");
   }
   if (rotation.step() != ca::v1::DROPPED) return;
   const std::set<std::string> dropped(rotation.old_pins().begin(), rotation.old_pins().end());

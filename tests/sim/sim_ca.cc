@@ -42,6 +42,9 @@ void SimCa::Start() {
   auto core = ca::CaCore::Make(options_, *store_.List(""), core_random_);
   if (!core.ok()) return world_.Broken("the CA starts", core.status().ToString());
   core_ = *std::move(core);
+  if (core_->registry().log_head().entries() > logged_.size()) {
+    world_.Broken("what the store vouches for is in the log", "the log is shorter");
+  }
   world_.Say("CA up");
   ReadStore();
   Step(ca::event::Started{ReadLog()});
@@ -298,7 +301,8 @@ void SimCa::Do(const ca::action::Note& action) {
 }
 
 void SimCa::Tick() {
-  Step(ca::event::Tick{});
+  // The hash is another for each length, as that of a chain.
+  Step(ca::event::Tick{.log_entries = logged_.size(), .log_head = absl::StrCat(logged_.size())});
   world_.After(absl::Seconds(2), [this, life = life_] {
     if (life == life_) Tick();
   });
