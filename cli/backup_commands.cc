@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/key_files.h"
 #include "cli/output.h"
+#include "cli/table.h"
 #include "trust/canary.h"
 #include "trust/issuer_request.h"
 #include "x509/certificate_builder.h"
@@ -59,6 +60,9 @@ absl::Status Create(Session& session, const std::string& out) {
                    trust::MakeIssuerRequest(trust_domain, key));
   ASSIGN_OR_RETURN(const ca::v1::Authority certified,
                    CallCa(session, &AdminStub::CreateBackup, request));
+  if (!certified.warning().empty()) {
+    session.err << "linchpin: warning: " << Printable(certified.warning()) << "\n";
+  }
   if (certified.certificate().empty()) {
     if (session.json()) return PrintJson(session, certified);
     SayWhatIsAwaited(session, out);

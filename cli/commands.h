@@ -36,9 +36,6 @@ void AddCompletionCommand(CLI::App& app, Session& session);
 absl::Status DraftNextPins(Session& session, const std::string& out,
                            const std::vector<std::string>& backup_keys);
 
-// What nodes judge the backup issuers' canaries, for commands that show how far they are.
-absl::Status ShowCanaries(Session& session);
-
 // The whole command line but the program's name; returns the exit code.
 int RunCommand(std::vector<std::string> arguments, Session& session);
 

@@ -13,6 +13,7 @@
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/rotation_text.h"
 #include "cli/table.h"
 
 namespace linchpin::cli {
@@ -171,7 +172,8 @@ absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
   for (const NodeCoverage& node : coverage.nodes()) AddNode(node, true, &table);
   for (const NodeCoverage& node : coverage.left()) AddNode(node, false, &table);
   if (!table.empty()) session.out << table.ToString();
-  return options.epoch == 0 ? ShowCanaries(session) : absl::OkStatus();
+  session.out << CanaryText(coverage.backups());
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -54,13 +54,6 @@ absl::Status Failover(Session& session, const FailoverOptions& options) {
 
 }  // namespace
 
-absl::Status ShowCanaries(Session& session) {
-  ASSIGN_OR_RETURN(const ca::v1::FailoverOutlook outlook,
-                   CallCa(session, &AdminStub::GetFailover, ca::v1::GetFailoverRequest()));
-  session.out << CanaryText(outlook);
-  return absl::OkStatus();
-}
-
 void AddFailoverCommand(CLI::App& app, Session& session) {
   auto options = std::make_shared<FailoverOptions>();
   CLI::App* command = AddCommand(

@@ -199,6 +199,11 @@ absl::Status Import(Session& session, const std::vector<std::string>& files) {
                absl::StrCat("until ", TimeText(one.not_after())), one.subject()});
   }
   session.out << table.ToString();
+  for (const ca::v1::Authority& one : imported.authorities()) {
+    if (one.warning().empty()) continue;
+    session.err << "linchpin: warning: " << Printable(one.subject()) << ": "
+                << Printable(one.warning()) << "\n";
+  }
   for (const std::string& command : imported.next()) session.out << "next: " << command << "\n";
   return absl::OkStatus();
 }

@@ -45,7 +45,8 @@ absl::Status Show(Session& session, const Rotation& rotation) {
 absl::Status Status(Session& session) {
   ASSIGN_OR_RETURN(const Rotation rotation, GetRotation(session));
   RETURN_IF_ERROR(Show(session, rotation));
-  return session.json() ? absl::OkStatus() : ShowCanaries(session);
+  if (!session.json()) session.out << CanaryText(rotation.backups());
+  return absl::OkStatus();
 }
 
 // Says what is waited for, once each; DEADLINE_EXCEEDED when the time is over.
@@ -216,6 +217,19 @@ void AddDraft(CLI::App& group, Session& session) {
               "linchpin pins publish pins-2.json");
 }
 
+// Of the rotation that is under way, whose step stays.
+void AddOnDeadline(CLI::App& group, Session& session) {
+  auto options = std::make_shared<RotateOptions>();
+  CLI::App* command = AddCommand(
+      group, session, "on-deadline",
+      "Decide anew what happens when the old issuer's life ends and the gate is still closed",
+      [&session, options] { return Rotate(session, RotateRequest::ACTION_UNSPECIFIED, *options); });
+  command->add_option("THEN", options->on_deadline, "hold: wait on; proceed: activate all the same")
+      ->check(CLI::IsMember({"hold", "proceed"}))
+      ->required();
+  SetExamples(command, "linchpin rotate on-deadline hold && linchpin rotate status");
+}
+
 }  // namespace
 
 void AddRotateCommands(CLI::App& app, Session& session) {
@@ -259,6 +273,7 @@ void AddRotateCommands(CLI::App& app, Session& session) {
                "linchpin rotate abort && linchpin rotate status"},
               options);
   AddExcept(abort, *options);
+  AddOnDeadline(*group, session);
   CLI::App* status =
       AddCommand(*group, session, "status", "Where the rotation is, what it waits for, what to do",
                  [&session] { return Status(session); });

@@ -120,9 +120,9 @@ std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now) {
   return text;
 }
 
-std::string CanaryText(const ca::v1::FailoverOutlook& outlook) {
+std::string CanaryText(const google::protobuf::RepeatedPtrField<ca::v1::BackupIssuer>& backups) {
   std::string text;
-  for (const ca::v1::BackupIssuer& backup : outlook.backups()) {
+  for (const ca::v1::BackupIssuer& backup : backups) {
     absl::StrAppend(&text, "backup issuer ", Printable(backup.subject()),
                     ": its canary is good on ", backup.canary_good(), " nodes, bad on ",
                     backup.canary_bad(),

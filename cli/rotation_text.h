@@ -15,7 +15,7 @@ std::string StepText(ca::v1::RotationStep step);
 std::string RotationText(const ca::v1::Rotation& rotation, absl::Time now);
 
 // What nodes think of the backup issuers, a line each: what they judged their canaries.
-std::string CanaryText(const ca::v1::FailoverOutlook& outlook);
+std::string CanaryText(const google::protobuf::RepeatedPtrField<ca::v1::BackupIssuer>& backups);
 // What failover --check shows.
 std::string FailoverText(const ca::v1::FailoverOutlook& outlook);
 

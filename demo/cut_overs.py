@@ -42,7 +42,8 @@ class CutOvers:
         cli, say = self.stage.cli, self.stage.say
         cli("rotate", "prepare", "--what", "issuer")
         self.agent().popen.send_signal(signal.SIGSTOP)
-        say("CUT-OVER", "another issuer is prepared; the agent is stopped with SIGSTOP")
+        say("CUT-OVER", "another issuer is prepared; the agent is stopped with SIGSTOP, so that "
+                        "it cannot hear of it")
         self.publish()
         say("operator", f"signed pin set {self.sets}, which names the new issuer")
         refused = cli("rotate", "activate", check=False)

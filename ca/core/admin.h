@@ -110,7 +110,8 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Dele
 // admin_trust.cc
 absl::StatusOr<trust::v1::TrustState> Answer(const Tables&, absl::Time,
                                              const v1::GetTrustStateRequest&);
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked);
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked,
+                                const std::string& by);
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PlayRelax& asked);
 absl::StatusOr<Decision> Decide(const Tables&, absl::Time, const PublishFreshness& asked);
 

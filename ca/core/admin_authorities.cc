@@ -29,6 +29,8 @@ std::string WarningOf(const Authority& authority, const std::set<std::string>& k
   const x509::CertificateFields& fields = authority.certificate.fields();
   if (now >= fields.not_after) {
     absl::StrAppend(&warning, and_then, "expired at ", trust::TimeText(fields.not_after));
+  } else if (!authority.is_root && authority.state == kActive) {
+    // RotationWarning() tells of it, and what to do.
   } else if (fields.not_after - now < (fields.not_after - fields.not_before) / 4) {
     absl::StrAppend(&warning, and_then, "less than a quarter of its life is left, it expires at ",
                     trust::TimeText(fields.not_after));

@@ -7,6 +7,7 @@
 #include "ca/core/admin.h"
 #include "ca/core/coverage_gate.h"
 #include "ca/core/epoch_history.h"
+#include "ca/core/failover.h"
 
 namespace linchpin::ca {
 namespace {
@@ -64,6 +65,7 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
   }
   for (const Missing& missing : gate.left) *answer.add_left() = Late(view, missing);
   *answer.mutable_count() = CountCoverage(view, epoch, now);
+  if (epoch == current) *answer.mutable_backups() = DescribeBackups(tables, now);
   const auto record = tables.registry.epochs().find(EpochKey(epoch));
   if (record != tables.registry.epochs().end()) {
     *answer.mutable_history() = record->second.record.coverage();

@@ -9,6 +9,7 @@
 #include "ca/core/admin.h"
 #include "ca/core/backups.h"
 #include "ca/core/failover.h"
+#include "ca/core/imported.h"
 #include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 
@@ -30,13 +31,40 @@ Decision DescribedAs(std::vector<Write> batch, std::string pin_bytes) {
   return decision;
 }
 
+// Whose certificate may be in the making, and would be refused when it comes.
+std::string GivenUp(const Tables& tables, const x509::PublicKey& by) {
+  for (const auto& [key, row] : tables.registry.awaited()) {
+    const absl::StatusOr<x509::PublicKey> other = KeyOfAwaited(row.record);
+    if (row.record.rotation() != 0 || !other.ok() || *other == by) continue;
+    return absl::StrCat("the request for the key ", other->pin().ToString(),
+                        ", which waited for its certificate, is given up: should that one be made, "
+                        "it will not be taken");
+  }
+  return "";
+}
+
+Decision WithWarning(Decision decision, std::string warning) {
+  if (warning.empty()) return decision;
+  decision.answer = [answer = std::move(decision.answer), warning = std::move(warning)](
+                        const Tables& then, absl::Time now) {
+    auto said =
+        std::make_shared<v1::Authority>(dynamic_cast<const v1::Authority&>(*answer(then, now)));
+    said->set_warning(warning);
+    return said;
+  };
+  return decision;
+}
+
 }  // namespace
 
 absl::StatusOr<std::optional<AuthorityPlan>> PlanFor(const Tables& tables, absl::Time now,
                                                      const CertifyBackup& asked) {
   const x509::PublicKey& key = asked.request.public_key();
   if (FindBackup(tables.authorities, key.pin().bytes()) != nullptr) return std::nullopt;
-  if (tables.registry.awaited().count(AwaitedKey(key.pin().bytes())) > 0) return std::nullopt;
+  const Authority* root = tables.authorities.RootOf(tables.authorities.active());
+  const bool awaited = tables.registry.awaited().count(AwaitedKey(key.pin().bytes())) > 0;
+  // Unless a root of the CA's own has come since.
+  if (awaited && IsOffline(*root)) return std::nullopt;
   return PlanBackup(tables, key, asked.der, now);
 }
 
@@ -55,7 +83,8 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const AddB
   RETURN_IF_ERROR(PlanBackup(tables, key, asked.asked.der, now).status());
   std::vector<Write> batch = asked.made;
   DropAwaited(tables.registry.awaited(), 0, &batch);  // one before it that nobody has certified
-  return DescribedAs(std::move(batch), key.pin().bytes());
+  Decision decision = DescribedAs(std::move(batch), key.pin().bytes());
+  return WithWarning(std::move(decision), GivenUp(tables, key));
 }
 
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,

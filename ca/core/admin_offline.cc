@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
+#include "ca/core/imported.h"
 #include "ca/core/offline_root.h"
 
 namespace linchpin::ca {
@@ -24,8 +25,11 @@ Decision Described(std::vector<Write> batch, const std::vector<Write>& made) {
       const Authority* found = then.authorities.Find(key);
       if (found == nullptr) continue;
       unfinished = unfinished || (!found->is_root && !found->twin.has_value());
-      *answer->add_authorities() = Describe(then, now, *found);
+      v1::Authority* shown = answer->add_authorities();
+      *shown = Describe(then, now, *found);
+      shown->set_warning(ImportWarning(then.options.profile, found->certificate, now));
     }
+    if (!then.registry.awaited().empty()) answer->add_next("linchpin ca csr");
     answer->add_next(unfinished ? "linchpin ca backup create --out FILE"
                                 : "linchpin rotate status");
     return answer;

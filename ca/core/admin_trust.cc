@@ -42,7 +42,8 @@ absl::StatusOr<trust::v1::TrustState> Answer(const Tables& tables, absl::Time,
   return TrustMessage(tables.registry, tables.authorities, 0);
 }
 
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked) {
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const PublishPinSet& asked,
+                                const std::string& by) {
   const state::v1::TrustRecord& held = tables.registry.trust().record;
   const auto& sets = held.pin_sets();
   // Publishing what is in force already changes nothing.
@@ -53,7 +54,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Publ
                    WithPinSet(tables.options.profile.trust_domain, held, asked.set, now));
   trust::v1::PinSet set;
   set.ParseFromString(asked.set.payload());
-  PublishedMove move = MoveOfPublished(tables, set, held.epoch() + 1, now);
+  PublishedMove move = MoveOfPublished(tables, set, by, now);
   RETURN_IF_ERROR(CheckCovers(asked.set, tables.authorities, move.leaving, now));
   Decision decision = Publish(tables, std::move(record));
   for (Write& write : move.writes) decision.batch.push_back(std::move(write));

@@ -324,22 +324,32 @@ size_t UsableBackups(const Tables& tables, absl::Time now) {
   }));
 }
 
-v1::FailoverOutlook DescribeFailover(const Tables& tables, absl::Time now) {
-  v1::FailoverOutlook outlook;
-  bool key_here = false;
+google::protobuf::RepeatedPtrField<v1::BackupIssuer> DescribeBackups(const Tables& tables,
+                                                                     absl::Time now) {
+  google::protobuf::RepeatedPtrField<v1::BackupIssuer> backups;
   for (const Authority& authority : tables.authorities.all()) {
     if (authority.is_root || authority.state != kBackup) continue;
-    v1::BackupIssuer* backup = outlook.add_backups();
+    v1::BackupIssuer* backup = backups.Add();
     backup->set_spki_sha256(authority.certificate.public_key().pin().bytes());
     backup->set_subject(authority.certificate.fields().subject);
     backup->set_not_after(absl::ToUnixSeconds(authority.certificate.fields().not_after));
     backup->set_key_present(tables.keys.count(authority.key_name) > 0);
     backup->set_hindrance(HindranceOf(tables, authority, now));
-    *backup->mutable_gate() = GateOfBackup(tables, state::v1::RotationRecord(), authority, now);
     CountCanaries(tables, backup);
-    if (!backup->hindrance().empty()) continue;
-    key_here = key_here || backup->key_present();
-    if (backup->gate().open()) outlook.set_ready(true);
+  }
+  return backups;
+}
+
+v1::FailoverOutlook DescribeFailover(const Tables& tables, absl::Time now) {
+  v1::FailoverOutlook outlook;
+  bool key_here = false;
+  *outlook.mutable_backups() = DescribeBackups(tables, now);
+  for (v1::BackupIssuer& backup : *outlook.mutable_backups()) {
+    const Authority* authority = tables.authorities.FindIssuer(backup.spki_sha256());
+    *backup.mutable_gate() = GateOfBackup(tables, state::v1::RotationRecord(), *authority, now);
+    if (!backup.hindrance().empty()) continue;
+    key_here = key_here || backup.key_present();
+    if (backup.gate().open()) outlook.set_ready(true);
   }
   const std::string warning = BackupWarning(tables, now);
   const std::string command = absl::StrCat("linchpin failover", key_here ? "" : " --key FILE");

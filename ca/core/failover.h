@@ -26,6 +26,9 @@ absl::StatusOr<std::vector<Write>> DecideFailover(const Tables& tables, const Fa
                                                   const std::string& by, absl::Time now);
 // That could take over if all nodes have what they should.
 size_t UsableBackups(const Tables& tables, absl::Time now);
+// The backup issuers, and how nodes judged their canaries; without gates.
+google::protobuf::RepeatedPtrField<v1::BackupIssuer> DescribeBackups(const Tables& tables,
+                                                                     absl::Time now);
 // For operators: which backups there are, and what would hinder them.
 v1::FailoverOutlook DescribeFailover(const Tables& tables, absl::Time now);
 

@@ -81,6 +81,27 @@ bool IsHere(const Tables& tables, const std::string& der) {
                      [&](const Authority& one) { return one.certificate.der() == der; });
 }
 
+// Given again because an answer was lost: all that the rotation's last import brought, or a backup
+// that is not finished yet.
+bool IsLastImport(const Tables& tables, const Asked& asked) {
+  const std::set<std::string> given = KeysOf(asked);
+  const auto* rotation = CurrentRotation(tables.registry);
+  if (rotation != nullptr && rotation->record.awaited_keys_size() > 0) {
+    bool all = rotation->record.new_keys_size() > 0;
+    for (const std::string& key : rotation->record.new_keys()) {
+      const Authority* made = tables.authorities.Find(key);
+      if (made == nullptr || made->is_root) continue;
+      all = all && given.count(made->certificate.public_key().pin().bytes()) > 0;
+    }
+    if (all) return true;
+  }
+  const auto& authorities = tables.authorities.all();
+  return std::any_of(authorities.begin(), authorities.end(), [&](const Authority& one) {
+    return one.state == kBackup && !one.twin.has_value() &&
+           given.count(one.certificate.public_key().pin().bytes()) > 0;
+  });
+}
+
 absl::Status NothingAwaited() {
   return absl::FailedPreconditionError(
       "no certificate is awaited, so nothing was imported: linchpin rotate prepare, or linchpin ca "
@@ -168,6 +189,8 @@ v1::AwaitedList DescribeAwaited(const Tables& tables) {
   list.set_trust_domain(tables.registry.meta().trust_domain());
   const Authority* root = tables.authorities.RootOf(tables.authorities.active());
   for (const auto& [key, record] : InOrder(tables.registry.awaited())) {
+    // Its root was replaced by one of the CA's own, which certifies it when it is asked for again.
+    if (record.elsewhere() && !IsOffline(*root)) continue;
     v1::AwaitedCertificate* one = list.add_certificates();
     *one = Shown(record, record.elsewhere() ? kForBackup : kForRotation);
     if (IsOfNewRoot(tables, record)) continue;
@@ -182,7 +205,14 @@ absl::StatusOr<std::optional<AuthorityPlan>> PlanImport(const Tables& tables, co
   const auto& ders = asked.certificates();
   const bool all_here =
       std::all_of(ders.begin(), ders.end(), [&](const auto& der) { return IsHere(tables, der); });
-  if (!ders.empty() && all_here) return std::nullopt;
+  if (!ders.empty() && all_here) {
+    const size_t awaited = tables.registry.awaited().size();
+    if (awaited == 0 || IsLastImport(tables, asked)) return std::nullopt;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "these certificates are here already, and none of them is one of the ", awaited,
+        " that are still awaited: linchpin ca csr prints the requests for those; "
+        "nothing was imported"));
+  }
   ASSIGN_OR_RETURN(Meant meant, Check(tables, asked, now));
   return std::move(meant.plan);
 }

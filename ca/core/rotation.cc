@@ -23,6 +23,14 @@ const auto& kNoGate = *new v1::RotationGate;
 const auto& kUnasked = *new std::string(kItself);
 
 absl::Status NotItsTurn(absl::string_view asked, const state::v1::RotationRecord& rotation) {
+  if (rotation.what() == kSigners) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "signers change by a pin set, not by rotate ", asked, ": ",
+        rotation.step() == v1::DISTRIBUTED
+            ? "it is published, and this ends by itself when every node has it (linchpin coverage)"
+            : "linchpin pins draft --signer FILE... --threshold K --out FILE, then pins sign with "
+              "enough keys of the old signers and of the new, then pins publish FILE"));
+  }
   return absl::FailedPreconditionError(
       absl::StrCat("rotate ", asked, " does not follow: ", NameOf(rotation), " is ",
                    StepName(rotation.step()), "; see linchpin rotate status"));
@@ -259,6 +267,25 @@ Batch Abort(const Deciding& on, RotationDraft draft) {
       ": what is in force everywhere is taken back by another one (linchpin rotate prepare)"));
 }
 
+// While it still waits.
+Batch SetOnDeadline(const Deciding& on, const std::string& then, RotationDraft draft) {
+  if (then != kHold && then != kProceed) {
+    return absl::InvalidArgumentError(
+        "which step? prepare, distribute, activate, drain, drop or abort is expected, or hold or "
+        "proceed for its deadline");
+  }
+  const state::v1::RotationRecord& before = on.row.record;
+  const bool waits = before.step() < v1::ACTIVATED || before.step() == v1::AWAITING_CERTIFICATE;
+  if (before.what() == kSigners || !waits) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameOf(before), " is ", StepName(before.step()),
+                     ", which waits for no deadline; see linchpin rotate status"));
+  }
+  draft.rotation.set_on_deadline(then);
+  return draft.Reach(before.step(), on.by, absl::StrCat("on_deadline is ", then, " from now on"),
+                     kNoGate, on.now);
+}
+
 }  // namespace
 
 std::string RotationKey(uint64_t number) { return absl::StrFormat("rotation/%08d", number); }
@@ -283,6 +310,8 @@ absl::StatusOr<std::vector<Write>> DecideRotation(const Tables& tables,
   RotationDraft draft(tables, *row);
   RETURN_IF_ERROR(AddExcept(tables, request.except(), &draft.rotation));
   switch (request.action()) {
+    case v1::RotateRequest::ACTION_UNSPECIFIED:
+      return SetOnDeadline(on, request.on_deadline(), std::move(draft));
     case v1::RotateRequest::DISTRIBUTE:
       return Distribute(on, std::move(draft));
     case v1::RotateRequest::ACTIVATE:
@@ -294,21 +323,20 @@ absl::StatusOr<std::vector<Write>> DecideRotation(const Tables& tables,
     case v1::RotateRequest::ABORT:
       return Abort(on, std::move(draft));
     default:
-      return absl::InvalidArgumentError(
-          "which step? prepare, distribute, activate, drain, drop or "
-          "abort is expected");
+      return absl::InvalidArgumentError("prepare begins a rotation; one is under way");
   }
 }
 
-PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set, uint64_t epoch,
-                              absl::Time now) {
+PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set,
+                              const std::string& publisher, absl::Time now) {
+  const uint64_t epoch = tables.registry.trust().record.epoch() + 1;
   PublishedMove move;
   const RotationRow* row = CurrentRotation(tables.registry);
   if (row == nullptr || IsOver(row->record)) return move;
   const state::v1::RotationRecord& before = row->record;
   RotationDraft draft(tables, *row);
   draft.AtEpoch(epoch);
-  const std::string by = absl::StrCat("pin set version ", set.version());
+  const std::string by = absl::StrCat(publisher, ", by pin set version ", set.version());
   const v1::RotationStep step = before.step();
   if (step == v1::PREPARED || step == v1::AWAITING_SIGNATURES_TO_DISTRIBUTE) {
     if (before.what() == kSigners) {

@@ -53,14 +53,14 @@ absl::StatusOr<std::vector<Write>> DecideRotation(const Tables& tables,
                                                   const v1::RotateRequest& request,
                                                   const std::string& by, absl::Time now);
 
-// What publishing `set` does to the rotation: nothing, or a step of it. Committed with the set,
-// whose trust epoch will be `epoch`.
+// What it does to the rotation that `publisher` publishes `set`: nothing, or a step of it.
+// Committed with the set, whose trust epoch is the next one.
 struct PublishedMove {
   std::vector<Write> writes;
   std::set<std::string> leaving;  // record keys of authorities that the set need not name any more
 };
-PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set, uint64_t epoch,
-                              absl::Time now);
+PublishedMove MoveOfPublished(const Tables& tables, const trust::v1::PinSet& set,
+                              const std::string& publisher, absl::Time now);
 
 // What is due by itself: a dropped key is retired once nobody trusts it, and at the deadline a
 // rotation that is to proceed does. Empty: nothing.

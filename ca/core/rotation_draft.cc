@@ -80,11 +80,14 @@ std::vector<Write> RotationDraft::Reach(v1::RotationStep step, const std::string
   event->set_by(by);
   event->set_epoch(epoch_ > 0 ? epoch_ : tables_.registry.trust().record.epoch());
   event->set_note(note);
-  if (gate.epoch() > 0) *event->mutable_gate() = gate;
+  *event->mutable_gate() = gate;
+  if (gate.epoch() == 0) {  // the step has none: what was in force until now
+    *event->mutable_gate() =
+        GateOf(tables_, rotation, tables_.registry.trust().record.epoch(), now);
+  }
   Shorten(event->mutable_gate()->mutable_late());
   Shorten(event->mutable_gate()->mutable_excepted());
   Shorten(event->mutable_gate()->mutable_lapsed());
-  if (gate.epoch() == 0) event->clear_gate();
   if (rotation.history_size() > kMaxHistory) rotation.mutable_history()->DeleteSubrange(0, 1);
 
   std::vector<Write> batch;

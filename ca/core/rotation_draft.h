@@ -36,7 +36,8 @@ class RotationDraft {
   uint64_t RaiseEpoch();
   void AtEpoch(uint64_t epoch) { epoch_ = epoch; }  // which the same commit writes elsewhere
 
-  // All writes, with the step that they reach and its entry in the history.
+  // All writes, with the step that they reach and its entry in the history. No `gate`: the entry
+  // has the coverage of the trust epoch that was in force until then.
   std::vector<Write> Reach(v1::RotationStep step, const std::string& by, const std::string& note,
                            const v1::RotationGate& gate, absl::Time now);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/failover.h"
 #include "ca/core/offline_root.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
@@ -130,6 +131,32 @@ int LessLeftThan(const x509::CertificateFields& fields, absl::Time now) {
   return 0;
 }
 
+// "less than 25 % of the life of the issuer CN=x is left"; empty: there is time.
+std::string LittleLeft(const Authority& issuer, absl::Time now) {
+  const x509::CertificateFields& fields = issuer.certificate.fields();
+  const int percent = LessLeftThan(fields, now);
+  if (percent == 0 || now >= fields.not_after) return "";
+  return absl::StrCat("less than ", percent, " % of the life of the issuer ", fields.subject,
+                      " is left, it expires at ", trust::TimeText(fields.not_after));
+}
+
+std::string NotBegunWarning(const Tables& tables, absl::Time now) {
+  const std::string left = LittleLeft(tables.authorities.active(), now);
+  if (left.empty()) return "";
+  return absl::StrCat(left, ", and no rotation has begun: linchpin rotate prepare --what issuer");
+}
+
+// Nothing proceeds by itself here, whatever on_deadline says, and people may take days.
+std::string AwaitingWarning(const Tables& tables, const state::v1::RotationRecord& rotation,
+                            absl::Time now) {
+  const std::string left = LittleLeft(tables.authorities.active(), now);
+  if (left.empty()) return "";
+  return absl::StrCat(left, ", and its rotation waits for certificates since ",
+                      trust::TimeText(absl::FromUnixSeconds(rotation.started_at())),
+                      "; it cannot proceed without them: linchpin ca csr, then linchpin ca import "
+                      "FILE...");
+}
+
 bool OldStillSigns(v1::RotationStep step) {
   return step == v1::PREPARED || step == v1::AWAITING_SIGNATURES_TO_DISTRIBUTE ||
          step == v1::DISTRIBUTED;
@@ -156,9 +183,18 @@ bool IsLeaving(const Registry& registry, const Authority& authority) {
 
 std::string RotationWarning(const Tables& tables, absl::Time now) {
   const auto* row = CurrentRotation(tables.registry);
-  if (row == nullptr || !OldStillSigns(row->record.step())) return "";
+  if (row == nullptr || IsOver(row->record)) return NotBegunWarning(tables, now);
+  if (row->record.step() == v1::AWAITING_CERTIFICATE) {
+    return AwaitingWarning(tables, row->record, now);
+  }
   const Authority* old = SignerAmong(tables.authorities, row->record.old_keys());
-  if (old == nullptr) return "";
+  if (!OldStillSigns(row->record.step()) || old == nullptr) {
+    const std::string left = LittleLeft(tables.authorities.active(), now);
+    if (left.empty()) return "";
+    return absl::StrCat(left, ", and ", NameOf(row->record), " is only ",
+                        StepName(row->record.step()),
+                        "; end it, and begin another: linchpin rotate status says how");
+  }
   const int percent = LessLeftThan(old->certificate.fields(), now);
   if (percent == 0) return "";
   const absl::Time deadline = absl::FromUnixSeconds(row->record.deadline());
@@ -204,6 +240,7 @@ v1::Rotation DescribeRotation(const Tables& tables, absl::Time now) {
                                       absl::FromUnixSeconds(rotation.issued_until()));
     if (rotation.step() >= v1::ACTIVATED) shown.set_issued_until(absl::ToUnixSeconds(until));
   }
+  *shown.mutable_backups() = DescribeBackups(tables, now);
   Outlook outlook = OutlookOf(tables, rotation, shown, now);
   std::string warning = RotationWarning(tables, now);
   if (!warning.empty()) shown.add_warnings(std::move(warning));

@@ -255,6 +255,31 @@ TEST_F(FailoverTest, ABackupIsToldToNobodyBeforeItIsFinishedWhateverCrashes) {
   EXPECT_THAT(world.Declared(), Contains(PinOf(key)));
 }
 
+// As a company's template may make it, in a way that no check of ours knows.
+TEST_F(FailoverTest, ABackupThatAgentsWouldRefuseDoesNotReplaceTheOneBefore) {
+  const x509::PrivateKey key = NewKey();
+  ASSERT_OK_AND_ASSIGN(ca::v1::Authority certified, world.Certify(key));
+  const ca::Authority& root = *world.core->authorities().RootOf(world.core->authorities().active());
+  auto spec = ca::IssuerSpec(world.options.profile, key.public_key(), root.certificate, world.now,
+                             world.random);
+  spec.not_before = world.now + absl::Hours(1);  // so a canary, which begins with it, is refused
+  const auto bad = *x509::SignCertificate(spec, key.public_key(), root.certificate,
+                                          world.keys.at(ca::kRootKeyName));
+  const std::string record_key = ca::AuthorityKey(false, PinOf(key));
+  const auto row = world.core->registry().authorities().at(record_key);
+  state::v1::AuthorityRecord record = row.record;
+  record.set_certificate(bad.der());
+  ASSERT_OK(world.store.Commit(
+      {{.key = record_key, .value = record.SerializeAsString(), .expected = row.revision}}));
+  world.CrashAndRestart();
+  certified.set_certificate(bad.der());
+  EXPECT_THAT(world.Finish(certified, key),
+              StatusIs(StatusCode::kInvalidArgument, "agents would refuse what it signs"));
+  EXPECT_THAT(world.Declared(), Not(Contains(PinOf(key))));
+  EXPECT_EQ(world.StateOf(PinOf(world.backup)), "backup");
+  EXPECT_TRUE(world.Outlook().ready()) << "by the one before";
+}
+
 TEST_F(FailoverTest, ABackupNeedsAKeyOfItsOwn) {
   EXPECT_THAT(world.Certify(world.keys.at(ca::kActiveKeyName)),
               StatusIs(StatusCode::kAlreadyExists, "the active issuer"));

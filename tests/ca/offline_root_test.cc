@@ -67,6 +67,18 @@ struct Offline : test::RotationWorld {
     return Admin<ca::v1::Authority>(
         ca::CertifyBackup{*x509::CertificateRequest::FromDer(der), der});
   }
+  // The root is the CA's own again.
+  void BringRootHome() {
+    const std::string key = ca::AuthorityKey(true, root->public_key().pin().bytes());
+    const auto row = core->registry().authorities().at(key);
+    state::v1::AuthorityRecord record = row.record;
+    record.set_key_name(ca::kRootKeyName);
+    EXPECT_OK(store.Commit(
+        {{.key = key, .value = record.SerializeAsString(), .expected = row.revision}}));
+    keys.emplace(ca::kRootKeyName, company);
+    options.profile.external_root = false;
+    CrashAndRestart();
+  }
   // A signed pin set, without which no root is rotated; who signed it is no matter here.
   void PutSetInForce() {
     state::v1::TrustRecord trust = core->registry().trust().record;
@@ -184,14 +196,74 @@ TEST(OfflineRoot, ABackupKeptApartIsCertifiedByImportAndThenFinished) {
 
 TEST(OfflineRoot, AnotherRequestForABackupReplacesTheOneThatWaits) {
   Offline world;
-  ASSERT_OK(world.AskForBackup(*x509::PrivateKey::Generate(x509::KeyType::kP256)));
+  const auto first = *x509::PrivateKey::Generate(x509::KeyType::kP256);
+  ASSERT_OK(world.AskForBackup(first));
   ASSERT_OK(world.Rotate(Request::PREPARE));
   const auto second = *x509::PrivateKey::Generate(x509::KeyType::kP256);
-  ASSERT_OK(world.AskForBackup(second));
+  const auto asked = world.AskForBackup(second);
+  ASSERT_OK(asked);
+  EXPECT_THAT(asked->warning(), HasSubstr(first.public_key().pin().ToString()));
   EXPECT_EQ(world.Asked().certificates_size(), 3);
   EXPECT_EQ(world.Status().awaited_size(), 2) << "the backup kept apart is not the rotation's";
   EXPECT_THAT(world.Import(world.AllCertified()).status(),
               StatusIs(StatusCode::kInvalidArgument, "two commands"));
+}
+
+TEST(OfflineRoot, CertificatesOfAnotherTimeAreNoAnswerToWhatIsAwaitedNow) {
+  Offline world;
+  ASSERT_OK(world.Rotate(Request::PREPARE));
+  const auto first = world.AllCertified();
+  ASSERT_OK(world.Import(first));
+  ASSERT_OK(world.AskForBackup(*x509::PrivateKey::Generate(x509::KeyType::kP256)));
+  const auto again = world.Import(first);
+  ASSERT_OK(again) << "the answer of the last import was lost";
+  EXPECT_EQ(again->next(0), "linchpin ca csr") << "one is still awaited";
+  ca::v1::ImportCertificatesRequest root;
+  root.add_certificates(world.root->der());
+  EXPECT_THAT(world.Import(root).status(),
+              StatusIs(StatusCode::kFailedPrecondition, "still awaited"));
+  ASSERT_OK(world.Rotate(Request::ABORT));
+  ASSERT_OK(world.Rotate(Request::PREPARE));
+  EXPECT_THAT(world.Import(first).status(),
+              StatusIs(StatusCode::kFailedPrecondition, "3 that are still awaited"));
+}
+
+TEST(OfflineRoot, AWarningSaysThatARotationCannotProceedWithoutItsCertificates) {
+  Offline world;
+  world.on_deadline = "proceed";
+  ASSERT_OK(world.Rotate(Request::PREPARE));
+  EXPECT_EQ(world.Status().warnings_size(), 0);
+  world.now += absl::Hours(24 * 46);
+  ASSERT_EQ(world.Status().warnings_size(), 1);
+  EXPECT_THAT(world.Status().warnings(0), HasSubstr("waits for certificates since"));
+  EXPECT_THAT(world.Status().warnings(0), HasSubstr("50 %"));
+}
+
+TEST(OfflineRoot, ABackupThatWaitedIsCertifiedAtOnceWhereARootOfTheCasOwnHasCome) {
+  Offline world;
+  const auto key = *x509::PrivateKey::Generate(x509::KeyType::kP256);
+  ASSERT_OK(world.AskForBackup(key));
+  ASSERT_EQ(world.Asked().certificates_size(), 1);
+  world.BringRootHome();
+  EXPECT_EQ(world.Asked().certificates_size(), 0) << "nobody else could certify it";
+  const auto certified = world.AskForBackup(key);
+  ASSERT_OK(certified);
+  EXPECT_NE(certified->certificate(), "");
+  EXPECT_EQ(world.core->registry().awaited().size(), 0u);
+}
+
+TEST(OfflineRoot, AnIssuersLeavesLiveNoLongerThanIssuersDoHoweverLongItMayLive) {
+  Offline world;
+  EXPECT_EQ(world.core->authorities().LongestLeaf(absl::Hours(48)), absl::Hours(48));
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(test::Id("/web"));
+  identity.add_selectors("unix:uid:1000");
+  identity.set_any_node(true);
+  identity.set_ttl_seconds(absl::ToInt64Seconds(world.options.profile.issuer_ttl) + 1);
+  EXPECT_THAT(world.Admin<ca::v1::Identity>(ca::CreateIdentity{identity}).status(),
+              StatusIs(StatusCode::kInvalidArgument, "ttl"));
+  world.BringRootHome();
+  EXPECT_GT(world.core->authorities().LongestLeaf(absl::Hours(48)), absl::Hours(24 * 89));
 }
 
 TEST(OfflineRoot, EachRequestSaysWhatItIsForAndWhichRootIsToCertifyIt) {
@@ -202,7 +274,8 @@ TEST(OfflineRoot, EachRequestSaysWhatItIsForAndWhichRootIsToCertifyIt) {
   ASSERT_OK(world.Rotate(Request::PREPARE));
   const std::string present = world.root->public_key().pin().bytes();
   std::multiset<std::pair<std::string, std::string>> shown;
-  for (const auto& one : world.Asked().certificates()) {
+  const ca::v1::AwaitedList asked = world.Asked();
+  for (const auto& one : asked.certificates()) {
     shown.emplace(one.purpose() + " " + one.state(), one.root_sha256());
   }
   const std::multiset<std::pair<std::string, std::string>> expected = {

@@ -21,6 +21,7 @@ using ca::v1::RotationStep;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using Request = ca::v1::RotateRequest;
 
@@ -94,6 +95,71 @@ TEST_F(IssuerRotation, WarnsOfItsDeadlineAtHalfAQuarterAndATenthOfTheIssuersLife
     EXPECT_THAT(status.warnings(0), AllOf(HasSubstr(percent), HasSubstr("hold")));
     EXPECT_THAT(world.core->Warnings(world.now), Contains(status.warnings(0)));
   }
+}
+
+TEST_F(IssuerRotation, IsWarnedForAtHalfAQuarterAndATenthOfTheIssuersLifeWhereNoneHasBegun) {
+  const absl::Time begun = world.now;
+  EXPECT_THAT(world.core->Warnings(world.now), IsEmpty());
+  for (const auto& [days, percent] :
+       std::vector<std::pair<int, std::string>>{{46, "50 %"}, {68, "25 %"}, {82, "10 %"}}) {
+    world.now = begun + absl::Hours(24) * days;
+    const auto warned = AllOf(HasSubstr(percent), HasSubstr("linchpin rotate prepare"));
+    ASSERT_EQ(world.Status().warnings_size(), 1) << days;
+    EXPECT_THAT(world.Status().warnings(0), warned);
+    EXPECT_THAT(world.core->Warnings(world.now), Contains(warned));
+  }
+}
+
+TEST_F(IssuerRotation, RecordsOfEachStepWhoTookItAndWhatHadReachedWhomByThen) {
+  Do({Request::PREPARE});
+  world.Sleep(world.nodes[1]);
+  Do({Request::DISTRIBUTE});
+  const auto rotation = world.Rotate(Request::ACTIVATE, {"b"});
+  ASSERT_OK(rotation);
+  Do({Request::DRAIN, Request::DROP});
+  world.Tick();
+  const auto history = world.Status().history();
+  ASSERT_EQ(history.size(), 6);
+  const std::vector<std::string> by = {"unix:root", "unix:root", "unix:root",
+                                       "unix:root", "unix:root", "linchpin-ca"};
+  for (int i = 0; i < history.size(); ++i) {
+    EXPECT_EQ(history[i].by(), by[i]) << i;
+    EXPECT_GT(history[i].gate().epoch(), 0u) << i;
+    EXPECT_TRUE(history[i].gate().open()) << i << history[i].gate().ShortDebugString();
+  }
+  EXPECT_EQ(history[0].gate().covered(), 2u);
+  EXPECT_EQ(history[1].gate().covered(), 2u) << "of the epoch before, which both had";
+  EXPECT_EQ(history[2].gate().covered(), 1u);
+  EXPECT_THAT(history[2].gate().excepted(), Contains(world.nodes[1]));
+}
+
+TEST_F(IssuerRotation, DoesNotActivateAnIssuerWhoseKeyWasRevokedMeanwhile) {
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  ca::v1::RevokeRequest revoke;
+  revoke.set_key_sha256(world.Status().new_pins(0));
+  ASSERT_OK(world.Admin<ca::v1::Revoked>(revoke));
+  world.Acknowledge();
+  EXPECT_THAT(world.Rotate(Request::ACTIVATE),
+              StatusIs(StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("revoked"), HasSubstr("linchpin rotate abort"))));
+  EXPECT_EQ(world.Signer(), old);
+}
+
+TEST_F(IssuerRotation, MayBeToldAnewWhatToDoAtItsDeadlineWhileItWaits) {
+  const auto tell = [&](const std::string& then) {
+    Request request;
+    request.set_on_deadline(then);
+    return world.Admin<ca::v1::Rotation>(request);
+  };
+  EXPECT_THAT(tell("proceed"), StatusIs(StatusCode::kFailedPrecondition, "rotate prepare"));
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  EXPECT_THAT(tell("never"), StatusIs(StatusCode::kInvalidArgument, "hold or proceed"));
+  ASSERT_OK_AND_ASSIGN(const auto told, tell("proceed"));
+  EXPECT_EQ(told.on_deadline(), "proceed");
+  EXPECT_EQ(told.step(), ca::v1::DISTRIBUTED);
+  EXPECT_EQ(told.history().rbegin()->by(), "unix:root");
+  Do({Request::ACTIVATE});
+  EXPECT_THAT(tell("hold"), StatusIs(StatusCode::kFailedPrecondition, "no deadline"));
 }
 
 // A node that hears of the new issuer last is to be able to hear of it.

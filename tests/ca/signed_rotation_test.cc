@@ -107,6 +107,15 @@ TEST_F(SignedRotation, OfAnIssuerWaitsForASetThatNamesItAndForOneThatDoesNotName
   EXPECT_THAT(world.Declared(), Not(Contains(old)));
   world.Tick();
   EXPECT_EQ(step(), ca::v1::DONE);
+  const ca::v1::Rotation status = world.Status();
+  for (const ca::v1::RotationEvent& event : status.history()) {
+    const bool by_set = event.step() == ca::v1::DISTRIBUTED || event.step() == ca::v1::DROPPED;
+    const std::string who = by_set                         ? "unix:root, by pin set version "
+                            : event.step() == ca::v1::DONE ? "linchpin-ca"
+                                                           : "unix:root";
+    EXPECT_THAT(event.by(), ::testing::StartsWith(who)) << event.ShortDebugString();
+    EXPECT_EQ(event.gate().nodes(), 2u) << event.ShortDebugString();
+  }
 }
 
 TEST_F(SignedRotation, GoesOnByAPublishedSetWithoutBeingAsked) {
@@ -217,6 +226,10 @@ TEST_F(SignedRotation, OfSignersWaitsForTheSetUnderBothAndThenForEverybody) {
   Do({Request::PREPARE});
   EXPECT_EQ(step(), ca::v1::AWAITING_SIGNATURES_TO_DISTRIBUTE);
   EXPECT_THAT(world.Status().next(0), HasSubstr("pins draft --signer"));
+  for (const auto action :
+       {Request::DISTRIBUTE, Request::ACTIVATE, Request::DRAIN, Request::DROP}) {
+    EXPECT_THAT(world.Rotate(action), StatusIs(StatusCode::kFailedPrecondition, "pins publish"));
+  }
   ASSERT_OK(Publish(Draft()));
   EXPECT_EQ(step(), ca::v1::AWAITING_SIGNATURES_TO_DISTRIBUTE) << "of the same signers";
   const x509::PrivateKey next = NewKey();
@@ -227,6 +240,8 @@ TEST_F(SignedRotation, OfSignersWaitsForTheSetUnderBothAndThenForEverybody) {
   EXPECT_EQ(step(), ca::v1::DISTRIBUTED);
   world.Tick();
   EXPECT_EQ(step(), ca::v1::DISTRIBUTED) << "somebody does not know them yet";
+  EXPECT_THAT(world.Rotate(Request::DROP),
+              StatusIs(StatusCode::kFailedPrecondition, "ends by itself"));
   EXPECT_THAT(world.Status().gate().late(0).node_id(), world.nodes[1]);
   world.asleep.clear();
   world.Connect();

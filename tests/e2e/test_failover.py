@@ -62,6 +62,8 @@ def test_the_backup_takes_over_under_traffic_and_nobody_is_refused(mesh):
     assert new != old and states(mesh)[old] == "retiring"
     shown = RUNBOOK.run("see", deployment).stdout
     assert "a failover: activated" in shown
+    pin = RUNBOOK.run("which key", deployment, FILE="backup.key").stdout.strip()
+    assert pin == new
     RUNBOOK.run("new backup", deployment)
     wait_until_ready(deployment)
     RUNBOOK.run("check again", deployment)

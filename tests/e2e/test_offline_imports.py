@@ -160,6 +160,15 @@ BAD = {
     "an issuer with constraints of policies":
         (lambda d: d.with_active(d.certify("active", extensions={
             "policyConstraints": "critical,requireExplicitPolicy:0"})), "policy constraints"),
+    "an issuer that inhibits any policy":
+        (lambda d: d.with_active(d.certify("active", extensions={
+            "inhibitAnyPolicy": "critical,0"})), "policy constraints"),
+    "an issuer that maps policies":
+        (lambda d: d.with_active(d.certify("active", extensions={
+            "policyMappings": "critical,1.2.3.4:1.2.3.5"})), "policy mappings"),
+    "an issuer with more text than ends can be sent":
+        (lambda d: d.with_active(d.certify("active", extensions={"nsComment": "x" * 9000})),
+         "more than the 8192"),
     "a critical extension that nobody knows":
         (lambda d: d.with_active(d.certify("active", extensions={
             "1.3.6.1.4.1.99999.7": "critical,DER:0500"})), "1.3.6.1.4.1.99999.7"),
@@ -177,6 +186,9 @@ BAD = {
             "active", subject="/O=Example Corp/CN=Example Corp Root")), "subject"),
     "two issuers with one subject":
         (lambda d: [d.certify("active", subject="/CN=one"), d.certify("backup", subject="/CN=one"),
+                    d.company.root], "one of its own"),
+    "two issuers whose subjects differ in case alone":
+        (lambda d: [d.certify("active", subject="/CN=One"), d.certify("backup", subject="/CN=one"),
                     d.company.root], "one of its own"),
     "an issuer signed with SHA-1":
         (lambda d: d.with_active(d.certify("active", args=("-sha1",))), "weak algorithm"),

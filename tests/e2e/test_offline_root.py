@@ -101,6 +101,9 @@ def test_a_first_start_waits_for_the_company_and_then_services_talk(mesh):
     first = json.loads(mesh.deployment.out("log", "tail", "--changes", "-o", "json")
                        .splitlines()[0])
     assert "ImportCertificates" in json.dumps(first) and "unix:" in json.dumps(first)
+    asked = [record["before"] for record in first["records"]
+             if record["object"].startswith("awaited")]
+    assert len(asked) == 2 and all("issuer-" in before for before in asked), first
     mesh.deployment.out("log", "verify")
     assert set(mesh.offline.key_files()) == {"issuer-1.pem", "issuer-2-backup.pem"}
 

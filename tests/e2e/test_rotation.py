@@ -218,3 +218,63 @@ def test_a_node_that_was_left_out_comes_back_until_the_old_issuer_is_drained(pat
     mesh.rotate("drain", "--wait")
     mesh.rotate("drop", "--wait")
     mesh.nothing_was_refused()
+
+
+def test_every_step_under_signed_sets_is_taken_back_and_nobody_is_refused(mesh):
+    """But the last: `done` is taken back by another rotation."""
+    key, deployment = publish(mesh.deployment, mesh.deployment.folder), mesh.deployment
+    bystander = deployment.join("c")
+    mesh.rotate("prepare", "--what", "issuer")
+    mesh.rotate("distribute")
+    assert mesh.status()["step"] == "AWAITING_SIGNATURES_TO_DISTRIBUTE"
+    mesh.rotate("abort")
+    assert mesh.status()["step"] == "ABORTED"
+    mesh.rotate("prepare", "--what", "issuer")
+    sign_and_publish(mesh, key)
+    mesh.rotate("activate", "--wait")
+    mesh.rotate("drain", "--wait")
+    mesh.rotate("abort")
+    assert mesh.status()["step"] == "ACTIVATED"
+    mesh.rotate("drain")
+    mesh.rotate("drop")
+    assert mesh.status()["step"] == "AWAITING_SIGNATURES_TO_DROP"
+    mesh.rotate("abort")
+    assert mesh.status()["step"] == "DRAINED"
+    mesh.rotate("drop")
+    bystander.popen.send_signal(signal.SIGSTOP)  # or it would be done by itself
+    sign_and_publish(mesh, key)
+    assert mesh.status()["step"] == "DROPPED"
+    mesh.rotate("abort")
+    assert mesh.status()["step"] == "AWAITING_SIGNATURES_TO_RESTORE"
+    sign_and_publish(mesh, key)
+    assert mesh.status()["step"] == "DRAINED"
+    bystander.popen.send_signal(signal.SIGCONT)
+    mesh.rotate("drop")
+    sign_and_publish(mesh, key)
+    wait_for("the end", lambda: mesh.status()["step"] == "DONE")
+    done = mesh.rotate("abort", check=False)
+    assert done.returncode == 1 and "no rotation is under way" in done.stderr
+    mesh.nothing_was_refused()
+    for event in mesh.status()["history"]:
+        assert event["by"].startswith(("unix:", "linchpin-ca")), event
+        assert int(event["gate"]["nodes"]) == 3, event
+    for shown in (mesh.status(), deployment.json("coverage")):
+        assert shown["backups"][0]["canaryGood"] >= 2, shown
+
+
+def test_a_rotation_proceeds_at_its_deadline_where_it_is_told_to(deployment):
+    config = deployment.folder / "ca.yaml"
+    config.write_text(SHORT_LIVES + "  issuer_ttl: 80s\n")
+    deployment.start_ca("--config", config)
+    agents = [deployment.join(name) for name in ("a", "b")]
+    agents[1].popen.send_signal(signal.SIGSTOP)
+    deployment.out("rotate", "prepare", "--what", "issuer")
+    deployment.out("rotate", "distribute")
+    assert deployment.run("rotate", "activate", check=False).returncode == 1
+    told = deployment.out("rotate", "on-deadline", "proceed")
+    assert "then proceed" in told and "on_deadline is proceed from now on" in told
+    wait_for("the deadline",
+             lambda: deployment.json("rotate", "status")["step"] == "ACTIVATED")
+    last = deployment.json("rotate", "status")["history"][-1]
+    assert last["by"] == "linchpin-ca" and "the deadline has come" in last["note"]
+    agents[1].popen.send_signal(signal.SIGCONT)

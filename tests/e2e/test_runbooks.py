@@ -95,6 +95,8 @@ def test_a_lost_signer_is_replaced_as_the_runbook_says(mesh):
     deployment = mesh.deployment
     two_sign(deployment)
     (deployment.folder / "bob.key").unlink()
+    SIGNERS.run("prepare", deployment)
+    SIGNERS.run("take back", deployment)
     for label in ("keygen", "prepare", "draft", "sign", "publish", "export"):
         SIGNERS.run(label, deployment)
     wait_for("the end", lambda: mesh.status()["step"] == "DONE")
@@ -142,6 +144,13 @@ def test_the_key_of_a_compromised_ca_is_denied_as_the_runbook_says(mesh):
              lambda: mesh.served_by("a") == mesh.served_by("b") == new != old)
     COMPROMISED.run("deny", deployment, OLD=f"sha256:{old}")
     COMPROMISED.run("verify", deployment)
+    deployment.identity("/theirs", "unix:uid:0")
+    deployment.out("operator", "create", "--name", "mallory", "--role", "admin", "--key-out",
+                   deployment.folder / "mallory.key", "--cert-out",
+                   deployment.folder / "mallory.pem")
+    COMPROMISED.run("token", deployment, NODE="theirs")
+    COMPROMISED.run("take away", deployment, IDENTITY=f"spiffe://{TRUST_DOMAIN}/theirs",
+                    OPERATOR="mallory", NODE="theirs")
     COMPROMISED.run("new backup", deployment)
     wait_for("all to have it", lambda: covered(deployment))
 
