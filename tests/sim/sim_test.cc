@@ -58,7 +58,7 @@ class Broken : public ::testing::TestWithParam<BrokenRule> {};
 
 TEST_P(Broken, IsNoticedWithinAFewSeeds) {
   const std::string command = absl::StrCat(LINCHPIN_BIN_DIR, "/linchpin-sim-", GetParam().name,
-                                           " --seeds 10 --first 1 2>&1");
+                                           " --seeds 30 --first 1 2>&1");
   FILE* pipe = popen(command.c_str(), "r");
   ASSERT_NE(pipe, nullptr);
   std::string output;
