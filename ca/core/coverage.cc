@@ -31,7 +31,9 @@ void AddConsumer(const v1::Consumer& consumer, absl::Time now, NodeHolds* node) 
   if (it != node->consumers.end()) {
     ConsumerHolds& held = it->second;
     if (!SaysTheSame(held.said, consumer)) {
-      held.settled_epoch = Coverage::EpochOf(held, now);
+      // Of one that goes back nothing has settled: it spoke of another past.
+      const bool back = consumer.trust_epoch() < held.said.trust_epoch();
+      held.settled_epoch = back ? 0 : Coverage::EpochOf(held, now);
       held.since = now;
     }
     held.said = consumer;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "trust/text.h"
 
@@ -18,7 +19,12 @@ std::string WhyNot(const ConsumerHolds& consumer) {
   const std::string who = consumer.said.spiffe_id();
   switch (consumer.said.evidence()) {
     case v1::NONE:
-      return absl::StrCat("nothing shows what ", who, " enforces");
+      return absl::StrCat(
+          "nothing shows what ", who, " enforces",
+          absl::StartsWith(consumer.said.consumer_id(), "<restart>")
+              ? " (served before its agent restarted; it counts until it comes back "
+                "or its certificate expires)"
+              : "");
     case v1::DELIVERED:
       return absl::StrCat(who, " was given trust epoch ", consumer.said.trust_epoch(), " at ",
                           trust::TimeText(consumer.since), " (assumed after ",

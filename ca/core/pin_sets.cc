@@ -15,6 +15,7 @@
 #include "trust/pin_set.h"
 #include "trust/relax.h"
 #include "trust/text.h"
+#include "x509/digest.h"
 
 namespace linchpin::ca {
 namespace {
@@ -80,6 +81,27 @@ absl::Status NothingPublished(absl::string_view what) {
       absl::StrCat("no pin set is published: ", what, " belongs to one (linchpin pins draft)"));
 }
 
+// Nodes honour each once, and so many of one version: one more would do nothing.
+absl::Status CountRelax(const trust::v1::SignedRelax& document, state::v1::TrustRecord* held) {
+  auto& played = *held->mutable_relaxes_played();
+  const auto add = [&played](const trust::v1::SignedRelax& one) {
+    const std::string id = x509::Sha256(one.payload());
+    if (std::find(played.begin(), played.end(), id) != played.end()) return false;
+    *played.Add() = id;
+    return true;
+  };
+  if (held->has_relax()) add(held->relax());  // an earlier version did not
+  if (!add(document)) {
+    return absl::FailedPreconditionError(
+        "this relax document was played before, and nodes honour it once: have its signers sign "
+        "another (linchpin pins relax)");
+  }
+  if (static_cast<size_t>(played.size()) <= trust::kMaxRelaxes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("pin set version ", PublishedVersion(*held), " was relaxed ", trust::kMaxRelaxes,
+                   " times, which is the most: publish the next set (linchpin pins draft)"));
+}
+
 }  // namespace
 
 absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trust_domain,
@@ -111,6 +133,7 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
   }
   *held.add_pin_sets() = set;
   held.clear_relax();
+  held.clear_relaxes_played();
   if (held.has_freshness() && !trust::VerifyFreshness(parsed.message, held.freshness()).ok()) {
     held.clear_freshness();
   }
@@ -130,6 +153,8 @@ absl::StatusOr<state::v1::TrustRecord> WithRelax(const trust::TrustDomain& trust
         "the relax document is good until ", trust::TimeText(latest), " and it is ",
         trust::TimeText(now), ": have its signers sign another (linchpin pins relax)"));
   }
+  if (held.relax().payload() == document.payload()) return held;
+  RETURN_IF_ERROR(CountRelax(document, &held));
   *held.mutable_relax() = document;
   return held;
 }

@@ -28,8 +28,8 @@ absl::StatusOr<state::v1::TrustRecord> WithPinSet(const trust::TrustDomain& trus
                                                   const trust::v1::SignedPinSet& set,
                                                   absl::Time now);
 
-// `held` with `document` played: of the set in force, signed by its signers. The codes of
-// trust::VerifyRelax; FAILED_PRECONDITION: its latest date is past, or no set is published.
+// `held` with `document` played, which is of the set in force. The codes of trust::VerifyRelax;
+// FAILED_PRECONDITION: too late, played before, or no set is there; RESOURCE_EXHAUSTED: too often.
 absl::StatusOr<state::v1::TrustRecord> WithRelax(const trust::TrustDomain& trust_domain,
                                                  state::v1::TrustRecord held,
                                                  const trust::v1::SignedRelax& document,

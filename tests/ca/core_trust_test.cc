@@ -195,6 +195,29 @@ TEST_F(PinSets, AreRelaxedByTheirOwnSignersUntilTheNextSet) {
               StatusIs(StatusCode::kFailedPrecondition));
 }
 
+TEST_F(PinSets, AreRelaxedAsOftenAsNodesHonourItAndByEachDocumentOnce) {
+  ASSERT_OK(Publish(Sign(Draft(1, {signer}), {signer})));
+  const auto play = [&](uint64_t version, int64_t seconds) {
+    trust::v1::Relax relax;
+    relax.set_trust_domain(kDomain);
+    relax.set_version(version);
+    relax.set_scope(trust::v1::Relax::ISSUER_PINS);
+    relax.set_issued_at(absl::ToUnixSeconds(world.now));
+    relax.set_latest(absl::ToUnixSeconds(world.now) + 3600);
+    relax.set_max_seconds(seconds);
+    ca::PlayRelax asked;
+    asked.document.set_payload(relax.SerializeAsString());
+    *asked.document.add_signatures() = trust::SignRelax(asked.document.payload(), signer);
+    return world.Admin<ca::v1::PinSetPublished>(asked).status();
+  };
+  for (int i = 0; i < static_cast<int>(trust::kMaxRelaxes); ++i) EXPECT_OK(play(1, 600 + i));
+  EXPECT_OK(play(1, 615)) << "asked again";
+  EXPECT_THAT(play(1, 600), StatusIs(StatusCode::kFailedPrecondition, "was played before"));
+  EXPECT_THAT(play(1, 700), StatusIs(StatusCode::kResourceExhausted, "publish the next set"));
+  ASSERT_OK(Publish(Sign(Draft(2, {signer}), {signer})));
+  EXPECT_OK(play(2, 700));
+}
+
 TEST_F(PinSets, AreSaidToBeTheNewestByTheKeyTheyName) {
   const x509::PrivateKey clerk = NewKey();
   trust::v1::PinSet set = Draft(1, {signer});

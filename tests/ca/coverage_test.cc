@@ -79,6 +79,16 @@ TEST_F(CoverageOfANode, AssumesWhatWasDeliveredOnlyOnceItHasSettled) {
   EXPECT_EQ(Covered(), 6u);
 }
 
+TEST_F(CoverageOfANode, OfWhatGoesBackNothingHasSettled) {
+  coverage.Ack(node, Holds(5, {Consumer("1", 5, ca::v1::DELIVERED)}), now);
+  now += ca::Coverage::kSettling;
+  EXPECT_EQ(Covered(), 5u);
+  coverage.Ack(node, Holds(3, {Consumer("1", 3, ca::v1::DELIVERED)}), now);
+  EXPECT_EQ(Covered(), 0u) << "an epoch of another past";
+  now += ca::Coverage::kSettling;
+  EXPECT_EQ(Covered(), 3u);
+}
+
 TEST_F(CoverageOfANode, NeedNotSettleAgainOnAnotherStream) {
   coverage.Ack(node, Holds(5, {Consumer("1", 5, ca::v1::DELIVERED)}), now);
   now += ca::Coverage::kSettling;
