@@ -12,11 +12,13 @@
 #include "trust/canary.h"
 #include "trust/freshness.h"
 #include "trust/judge.h"
+#include "trust/text.h"
 
 namespace linchpin::trust {
 namespace {
 
 constexpr size_t kMaxTried = 1024;  // sets at once
+constexpr size_t kMaxNamed = 5;     // of those that are wrong
 
 std::optional<uint64_t> VersionOf(const v1::SignedPinSet& set) {
   v1::PinSet message;
@@ -83,9 +85,11 @@ void AddFreshness(const v1::PinSet& set, const Carriers& carriers, v1::TrustStat
   }
 }
 
-// Of those that may be honoured now the one that ends last, if that is later than it ends anyway.
+// Of those that may be honoured now the one that ends last. One at a time: what lies beside the one
+// that runs is not used up by it.
 void AddRelax(const PinSetCursor& cursor, const Relaxed& relaxed, const Carriers& carriers,
               absl::Time now, v1::TrustState* incoming, std::vector<std::string>* faults) {
+  const bool runs = now < relaxed.ends_at;
   absl::Time ends_at = relaxed.ends_at;
   for (const v1::PinDocuments& carrier : carriers) {
     if (!carrier.has_relax()) continue;
@@ -94,11 +98,15 @@ void AddRelax(const PinSetCursor& cursor, const Relaxed& relaxed, const Carriers
     if (!status.ok()) {
       faults->emplace_back(status.message());
     } else if (with == relaxed) {
-      if (now < relaxed.ends_at) continue;
+      if (runs) continue;
       faults->push_back(absl::StrCat(
           "the relax document does nothing: it was honoured here before, is of an older version "
           "than ",
           cursor.version, ", or is past its latest date; sign another (linchpin pins relax)"));
+    } else if (runs) {
+      faults->push_back(absl::StrCat("another relax document waits for the one that runs, until ",
+                                     TimeText(relaxed.ends_at),
+                                     "; it begins then, unless it is taken away before"));
     } else if (with.ends_at > ends_at) {
       ends_at = with.ends_at;
       *incoming->mutable_relax() = carrier.relax();
@@ -156,15 +164,19 @@ std::vector<v1::SignedPinSet> SetsThatFollow(PinSetCursor cursor, const Carriers
     }
   }
   std::vector<v1::SignedPinSet> follow;
+  size_t wrong = 0;
   for (const auto& [version, set] : offered) {
     if (version <= cursor.version) continue;  // another one of it was good
     absl::StatusOr<AcceptedPinSets> accepted = FollowPinSets(cursor, {*set}, now, false);
     if (accepted.ok()) {
       cursor = std::move(accepted->cursor);
       follow.push_back(*set);
-    } else if (faults != nullptr) {
+    } else if (faults != nullptr && ++wrong <= kMaxNamed) {
       faults->emplace_back(accepted.status().message());
     }
+  }
+  if (wrong > kMaxNamed) {
+    faults->push_back(absl::StrCat(wrong - kMaxNamed, " more sets are not taken either"));
   }
   return follow;
 }

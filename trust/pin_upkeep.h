@@ -19,12 +19,12 @@ namespace linchpin::trust {
 // What it is certain that time has come to.
 struct PinTimes {
   absl::Time agreed;       // the earlier of the local clock and what is known of the CA's
-  absl::Time agreed_once;  // the same, by the latest that the CA ever said: it may go back on it
-  absl::Time latest;       // the latest that any clock shows
+  absl::Time agreed_once;  // the same, by the latest that both came to: the CA may go back on it
+  absl::Time latest;       // the latest that the local clock shows, or that both came to
 };
 
 // `held` with its pins as they are at these times: expired once both clocks say so, no longer
-// relaxed once any clock says so. What fails closed stays so until a newer set comes: the CA that
+// relaxed at the latest of them. What fails closed stays so until a newer set comes: the CA that
 // withholds it must not undo it. None if nothing changes.
 absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const PinTimes& times);
 
@@ -41,9 +41,9 @@ struct TakenDocuments {
 };
 
 // Takes of each carrier what holds by itself: the sets that follow, the newest freshness statement,
-// of the relax documents that were not used the one that lasts longest. What is wrong hides nothing
-// that is right. `chain` is what the CA showed before authentication: of newer sets its
-// certificates become candidates for anchors and issuers, and at any time the root whose key is
+// of the relax documents that were not used the one that lasts longest, if none runs. What is wrong
+// hides nothing that is right. `chain` is what the CA showed before authentication: of newer sets
+// its certificates become candidates for anchors and issuers, and at any time the root whose key is
 // pinned but whose certificate is not held; the pins decide. Under set 0 nothing is taken: only a
 // connection that passes it installs signers. The codes of AcceptTrust.
 absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carriers& carriers,

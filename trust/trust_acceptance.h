@@ -67,7 +67,7 @@ struct AcceptOptions {
   // Of the CA's store that offers it; empty: no CA does, and what it offered last stays known.
   std::string incarnation = {};
   absl::Duration skew = absl::Seconds(60);
-  // The latest that any clock shows, so that a relax that began ends.
+  // PinTimes::latest, so that a relax that began ends.
   absl::Time latest = absl::InfinitePast();
 };
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,

@@ -129,7 +129,8 @@ struct ConsumerReported {
 
 // What lies in the files of --pin-set-file now; again whenever it changed.
 struct PinFilesRead {
-  absl::StatusOr<trust::Carriers> documents;
+  trust::Carriers documents;
+  std::vector<std::string> faults = {};  // of what else lies there: sentences
 };
 
 struct TimerFired {};

@@ -7,12 +7,11 @@ namespace linchpin::agent {
 
 void KnownTime::Restore(const state::v1::KnownTime& sealed, absl::Time relax_began) {
   const absl::Duration then = absl::Milliseconds(sealed.uptime_ms());
-  const absl::Duration passed = uptime_ >= then ? uptime_ - then : uptime_;
+  rebooted_ = uptime_ < then;
+  const absl::Duration passed = rebooted_ ? uptime_ : uptime_ - then;
   if (sealed.ca_ms() > 0) ca_ = absl::FromUnixMillis(sealed.ca_ms()) + passed;
-  ca_latest_ = ca_;
-  if (sealed.ca_latest_ms() > 0) {
-    ca_latest_ = std::max(ca_, absl::FromUnixMillis(sealed.ca_latest_ms()) + passed);
-  }
+  if (sealed.agreed_ms() > 0) agreed_ = absl::FromUnixMillis(sealed.agreed_ms()) + passed;
+  Agree();
   relax_began_ = relax_began;
   if (sealed.since_relax_ms() > 0) {
     since_relax_ = absl::FromUnixMillis(sealed.since_relax_ms()) + passed;
@@ -21,10 +20,8 @@ void KnownTime::Restore(const state::v1::KnownTime& sealed, absl::Time relax_beg
 
 state::v1::KnownTime KnownTime::Seal() const {
   state::v1::KnownTime sealed;
-  if (ca_ != absl::InfinitePast()) {
-    sealed.set_ca_ms(absl::ToUnixMillis(ca_));
-    sealed.set_ca_latest_ms(absl::ToUnixMillis(ca_latest_));
-  }
+  if (ca_ != absl::InfinitePast()) sealed.set_ca_ms(absl::ToUnixMillis(ca_));
+  if (agreed_ != absl::InfinitePast()) sealed.set_agreed_ms(absl::ToUnixMillis(agreed_));
   if (since_relax_ != absl::InfinitePast()) {
     sealed.set_since_relax_ms(absl::ToUnixMillis(since_relax_));
   }
@@ -36,13 +33,15 @@ void KnownTime::Pass(const Instant& at) {
   const absl::Duration passed = std::max(at.uptime - uptime_, absl::ZeroDuration());
   uptime_ = at.uptime;
   ca_ += passed;
-  ca_latest_ += passed;
+  agreed_ += passed;
   since_relax_ += passed;
+  now_ = at.now;
+  Agree();
 }
 
 void KnownTime::Heard(absl::Time ca_time) {
   ca_ = ca_time;
-  ca_latest_ = std::max(ca_latest_, ca_time);
+  Agree();
 }
 
 void KnownTime::Relaxing(absl::Time relax_began) {

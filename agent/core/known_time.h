@@ -22,13 +22,16 @@ struct Instant {
   absl::Duration uptime;
 };
 
-// A local clock that jumped ahead is not remembered; one that was set back lengthens no relax. What
-// a CA said is: one that repeats an old time must not put off what only comes with time.
+// What both the local clock and the CA came to is remembered: neither one that is set back nor a CA
+// that repeats an old time puts off what only comes with time. What one of them alone said is not:
+// a clock that jumped ahead, or a CA that named a year to come, has done nothing once it is right.
 class KnownTime {
  public:
   // After Pass. Of an earlier process, perhaps before the machine's last start: at least the time
   // that this one has been up has passed since. `relax_began` was sealed with it.
   void Restore(const state::v1::KnownTime& sealed, absl::Time relax_began);
+  // For certain: the machine, since what was restored was sealed.
+  bool rebooted() const { return rebooted_; }
   state::v1::KnownTime Seal() const;
 
   void Pass(const Instant& at);           // at each step
@@ -38,16 +41,20 @@ class KnownTime {
   // A CA that never said the time agrees with no other clock.
   trust::PinTimes times(absl::Time now) const {
     return {.agreed = std::min(now, ca_),
-            .agreed_once = std::min(now, ca_latest_),
-            .latest = std::max({now, ca_, since_relax_})};
+            .agreed_once = std::min(now, agreed_),
+            .latest = std::max({now, agreed_, since_relax_})};
   }
 
  private:
-  absl::Time ca_ = absl::InfinitePast();         // at least so late by the CA's last word
-  absl::Time ca_latest_ = absl::InfinitePast();  // and by the latest that it ever said
+  void Agree() { agreed_ = std::max(agreed_, std::min(now_, ca_)); }
+
+  absl::Time now_ = absl::InfinitePast();     // the local clock, at the last step
+  absl::Time ca_ = absl::InfinitePast();      // at least so late by the CA's last word
+  absl::Time agreed_ = absl::InfinitePast();  // at least so late by both, ever
   absl::Time relax_began_ = absl::InfinitePast();
   absl::Time since_relax_ = absl::InfinitePast();  // its beginning and the time that passed since
   absl::Duration uptime_;
+  bool rebooted_ = false;
 };
 
 }  // namespace linchpin::agent

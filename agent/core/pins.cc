@@ -15,7 +15,8 @@
 namespace linchpin::agent {
 namespace {
 
-constexpr int kSeldom = 12;  // a minute between two looks at a CA that does not answer
+constexpr int kSeldom = 12;       // a minute between two looks at a CA that does not answer
+constexpr size_t kMostNamed = 5;  // files that are wrong, at once
 
 std::string PinsText(const trust::v1::EffectivePins& pins) {
   std::string text = pins.is_signed() ? absl::StrCat("version ", pins.version(), ", signed")
@@ -83,7 +84,8 @@ void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
     TakeHeld(now, **std::move(changed), out);
   }
   const std::string at =
-      absl::StrCat(latest_.pin_set_version(), "/", latest_.trust->state->path_digest());
+      absl::StrCat(latest_.pin_set_version(), "/", latest_.trust->state->pins().relaxed_until(),
+                   "/", latest_.trust->state->path_digest());
   if (!carried_.documents.empty() && std::exchange(carried_.tried_at, at) != at) {
     (void)TakeDocuments(now, carried_.documents, {}, out);
   }
@@ -130,13 +132,11 @@ bool AgentCore::TakeDocuments(absl::Time now, const trust::Carriers& carriers,
 }
 
 void AgentCore::On(absl::Time, const event::PinFilesRead& event, Actions* out) {
-  if (!event.documents.ok()) {
-    out->push_back(action::Alarm{
-        absl::StrCat("the pin set files are not used: ", event.documents.status().message()),
-        "linchpin_agent_wrong_documents_total"});
-    return;
+  for (size_t i = 0; i < event.faults.size() && i < kMostNamed; ++i) {
+    out->push_back(action::Alarm{absl::StrCat("a pin set file is not used: ", event.faults[i]),
+                                 "linchpin_agent_wrong_documents_total"});
   }
-  carried_.documents = *event.documents;
+  carried_.documents = event.documents;
   carried_.tried_at.clear();
 }
 

@@ -38,35 +38,38 @@ absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<trust::Carriers> PinFiles::Read() const {
-  ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesAt(path_));
-  trust::Carriers all;
-  for (const std::string& file : files) {
-    ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
-    trust::v1::PinDocuments documents;
-    const auto parsed = google::protobuf::util::JsonStringToMessage(text, &documents);
-    if (!parsed.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          file, " is not what linchpin pins export writes: ", std::string(parsed.message())));
-    }
-    if (documents.trust_domain() != trust_domain_.name()) {
-      return absl::FailedPreconditionError(absl::StrCat(file, " is of trust domain ",
-                                                        trust::Quoted(documents.trust_domain()),
-                                                        ", expected ", trust_domain_.name()));
-    }
-    all.push_back(std::move(documents));
+absl::StatusOr<trust::v1::PinDocuments> PinFiles::ReadOne(const std::string& file) const {
+  ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
+  trust::v1::PinDocuments documents;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(text, &documents);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, " is not what linchpin pins export writes: ", std::string(parsed.message())));
   }
-  return all;
+  if (documents.trust_domain() != trust_domain_.name()) {
+    return absl::FailedPreconditionError(absl::StrCat(file, " is of trust domain ",
+                                                      trust::Quoted(documents.trust_domain()),
+                                                      ", expected ", trust_domain_.name()));
+  }
+  return documents;
 }
 
-std::optional<absl::StatusOr<trust::Carriers>> PinFiles::Look() {
-  absl::StatusOr<trust::Carriers> read = Read();
-  std::string now = read.ok() ? "+" : absl::StrCat("-", read.status().message());
-  if (read.ok()) {
-    for (const trust::v1::PinDocuments& file : *read) {
-      absl::StrAppend(&now, file.ByteSizeLong(), ":", file.SerializeAsString());
+// A file that is wrong keeps no other out.
+std::optional<PinFiles::Seen> PinFiles::Look() {
+  Seen read;
+  std::string now;
+  const absl::StatusOr<std::vector<std::string>> files = FilesAt(path_);
+  if (!files.ok()) read.faults.emplace_back(files.status().message());
+  for (const std::string& file : files.value_or(std::vector<std::string>())) {
+    absl::StatusOr<trust::v1::PinDocuments> documents = ReadOne(file);
+    if (documents.ok()) {
+      absl::StrAppend(&now, "+", documents->ByteSizeLong(), ":", documents->SerializeAsString());
+      read.documents.push_back(*std::move(documents));
+    } else {
+      read.faults.emplace_back(documents.status().message());
     }
   }
+  for (const std::string& fault : read.faults) absl::StrAppend(&now, "-", fault);
   if (seen_ == now) return std::nullopt;
   seen_ = std::move(now);
   return read;

@@ -24,16 +24,20 @@ class PinFiles {
   PinFiles(std::string path, trust::TrustDomain trust_domain)
       : path_(std::move(path)), trust_domain_(std::move(trust_domain)) {}
 
-  // Those of each file, if anything is otherwise than at the look before: the documents, or which
-  // file is not there, too large, not what was exported, or of another trust domain.
-  std::optional<absl::StatusOr<trust::Carriers>> Look();
+  struct Seen {
+    trust::Carriers documents;        // of each file that is right
+    std::vector<std::string> faults;  // which is not there, too large, not what was exported, or of
+                                      // another trust domain: sentences
+  };
+  // What there is, if anything is otherwise than at the look before.
+  std::optional<Seen> Look();
 
  private:
-  absl::StatusOr<trust::Carriers> Read() const;
+  absl::StatusOr<trust::v1::PinDocuments> ReadOne(const std::string& file) const;
 
   const std::string path_;
   const trust::TrustDomain trust_domain_;
-  std::optional<std::string> seen_;  // the documents as bytes, or the sentence
+  std::optional<std::string> seen_;  // the documents as bytes, and the sentences
 };
 
 }  // namespace linchpin::agent

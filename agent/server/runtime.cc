@@ -309,8 +309,9 @@ void Runtime::UpdatePins() {
 void Runtime::LookAtPinFiles() {
   if (!pin_files_.has_value()) return;
   (void)worker_.loop.Post([this] {
-    auto read = pin_files_->Look();
-    if (read.has_value()) Post(event::PinFilesRead{*std::move(read)});
+    auto seen = pin_files_->Look();
+    if (!seen.has_value()) return;
+    Post(event::PinFilesRead{std::move(seen->documents), std::move(seen->faults)});
   });
 }
 

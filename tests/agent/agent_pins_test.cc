@@ -30,14 +30,14 @@ struct Pinned : AgentHarness {
     for (const auto& set : sets) *trust.add_pin_sets() = set;
     return trust;
   }
-  trust::v1::SignedRelax Relaxing(uint64_t version = 1) const {
+  trust::v1::SignedRelax Relaxing(uint64_t version = 1, int64_t seconds = 3600) const {
     trust::v1::Relax relax;
     relax.set_trust_domain("example.org");
     relax.set_version(version);
     relax.set_scope(trust::v1::Relax::ISSUER_PINS);
     relax.set_issued_at(absl::ToUnixSeconds(kNow) - 10);
     relax.set_latest(absl::ToUnixSeconds(kNow) + 86400);
-    relax.set_max_seconds(3600);
+    relax.set_max_seconds(seconds);
     trust::v1::SignedRelax document;
     document.set_payload(relax.SerializeAsString());
     for (const std::string& name : kSigners) {
@@ -218,6 +218,61 @@ TEST(AgentPins, ACaThatRepeatsAnOldTimeHoldsOffNothingThatFailsClosedAndUndoesNo
   agent.Open("c", kWeb);
   agent.Say(agent.Message(++revision));
   EXPECT_TRUE(agent.Pins().expired());
+}
+
+TEST(AgentPins, ACaThatNamedAYearToComeShutsNoRelaxOutAndExpiresNothing) {
+  Pinned agent;
+  trust::v1::PinSet set = agent.Set(2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now) + 30 * 86400);
+  set.set_on_expiry(trust::v1::PinSet::FAIL_CLOSED);
+  agent.SayTrust(agent.Trust(3, {Sign(set, kSigners)}), 4);
+  agent.ca_clock_ahead = absl::Hours(24 * 365 * 70);
+  agent.Say(agent.Message(5));
+  agent.Restart();
+  agent.Open("c", kWeb);
+  EXPECT_FALSE(agent.Pins().expired());
+  trust::v1::PinDocuments relax;
+  *relax.mutable_relax() = agent.Relaxing(2);
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{relax}});
+  EXPECT_EQ(agent.Pins().relaxed_until(), absl::ToUnixSeconds(agent.now) + 3600);
+  // It is right again: now the local clock alone expires nothing.
+  agent.ca_clock_ahead = absl::ZeroDuration();
+  agent.Advance(absl::Minutes(5));
+  ASSERT_TRUE(agent.core->connected());
+  agent.Say(agent.Message(6));
+  agent.ca_up = false;
+  agent.now += absl::Hours(24 * 40);
+  agent.Do(agent::event::TimerFired{});
+  EXPECT_FALSE(agent.Pins().expired());
+}
+
+TEST(AgentPins, TwoClocksThatAgreedOnceAreBelievedWhateverOneOfThemSaysLater) {
+  Pinned agent;
+  agent.Advance(absl::Hours(20));
+  agent.now -= absl::Hours(20);  // before the document's latest date, again
+  agent.Advance(absl::Hours(5));
+  trust::v1::PinDocuments relax;
+  *relax.mutable_relax() = agent.Relaxing();
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{relax}});
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, RelaxesThatLieThereTogetherRunOneAfterAnother) {
+  Pinned agent;
+  trust::v1::PinDocuments first, second;
+  *first.mutable_relax() = agent.Relaxing();
+  *second.mutable_relax() = agent.Relaxing(1, 1800);
+  const absl::Time began = agent.now;
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{first, second}});
+  EXPECT_EQ(agent.Pins().relaxed_until(), absl::ToUnixSeconds(began) + 3600);
+  EXPECT_TRUE(agent.Alarmed("waits for the one that runs"));
+  agent.Advance(absl::Minutes(45));
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{first, second}});
+  EXPECT_EQ(agent.Pins().relaxed_until(), absl::ToUnixSeconds(began) + 3600);
+  agent.Advance(absl::Minutes(16));
+  EXPECT_GT(agent.Pins().relaxed_until(), absl::ToUnixSeconds(began) + 3600);
+  agent.Advance(absl::Minutes(31));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
 }
 
 TEST(AgentPins, TheFirstSignedSetInstallsItsSignersOnceAndSaysWho) {

@@ -11,14 +11,15 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 #include "tests/trust/test_authority.h"
 
 namespace linchpin::agent {
 namespace {
 
-using test::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class PinFilesTest : public testing::Test {
  protected:
@@ -44,25 +45,44 @@ TEST_F(PinFilesTest, ADirectoryIsReadAsOneAndOnlyNewsAreTold) {
   PinFiles files(dir_.path(), authority_.trust_domain());
   auto first = files.Look();
   ASSERT_TRUE(first.has_value());
-  ASSERT_OK(*first);
-  ASSERT_EQ((*first)->size(), 2u);
+  EXPECT_THAT(first->faults, IsEmpty());
+  ASSERT_EQ(first->documents.size(), 2u);
   EXPECT_FALSE(files.Look().has_value());
   Write("c.json", 3, "example.org");
   auto next = files.Look();
   ASSERT_TRUE(next.has_value());
-  EXPECT_EQ((*next)->size(), 3u);
+  EXPECT_EQ(next->documents.size(), 3u);
 }
 
 TEST_F(PinFilesTest, AFileThatIsWrongIsNamedOnce) {
   PinFiles missing(Path("absent.json"), authority_.trust_domain());
-  EXPECT_THAT(*missing.Look(), StatusIs(absl::StatusCode::kNotFound, "absent.json"));
+  EXPECT_THAT(missing.Look()->faults, ElementsAre(HasSubstr("absent.json")));
   EXPECT_FALSE(missing.Look().has_value());
   std::ofstream(Path("bad.json")) << "{\"pinSets\": 7}";
   PinFiles bad(Path("bad.json"), authority_.trust_domain());
-  EXPECT_THAT(*bad.Look(), StatusIs(absl::StatusCode::kInvalidArgument, "bad.json"));
+  EXPECT_THAT(bad.Look()->faults, ElementsAre(HasSubstr("bad.json")));
   Write("other.json", 1, "other.org");
   PinFiles other(Path("other.json"), authority_.trust_domain());
-  EXPECT_THAT(*other.Look(), StatusIs(absl::StatusCode::kFailedPrecondition, "other.org"));
+  EXPECT_THAT(other.Look()->faults, ElementsAre(HasSubstr("other.org")));
+}
+
+TEST_F(PinFilesTest, AFileThatIsWrongKeepsNoOtherOut) {
+  Write("a.json", 1, "example.org");
+  std::ofstream(Path("b.json")) << "{\"pinSe";  // half written
+  Write("c.json", 1, "other.org");
+  Write("d.json", 2, "example.org");
+  std::filesystem::create_symlink(Path("nowhere"), Path("e.json"));
+  PinFiles files(dir_.path(), authority_.trust_domain());
+  const auto seen = files.Look();
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_EQ(seen->documents.size(), 2u);
+  EXPECT_THAT(seen->faults,
+              ElementsAre(HasSubstr("b.json"), HasSubstr("c.json"), HasSubstr("e.json")));
+  EXPECT_FALSE(files.Look().has_value());
+  Write("b.json", 3, "example.org");
+  const auto whole = files.Look();
+  ASSERT_TRUE(whole.has_value());
+  EXPECT_EQ(whole->documents.size(), 3u);
 }
 
 }  // namespace

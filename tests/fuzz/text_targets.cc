@@ -121,8 +121,8 @@ void PinFiles(absl::string_view bytes) {
   agent::PinFiles files(file.path(), *trust::TrustDomain::FromName("example.org"));
   const auto read = files.Look();
   Require(read.has_value() && !files.Look().has_value(), "a file is told of once");
-  if (!read->ok()) return;
-  for (const trust::v1::PinDocuments& documents : **read) {
+  Require(read->documents.size() + read->faults.size() == 1, "it is right or wrong");
+  for (const trust::v1::PinDocuments& documents : read->documents) {
     Require(documents.trust_domain() == "example.org", "it is of our domain");
   }
 }

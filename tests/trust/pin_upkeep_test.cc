@@ -28,6 +28,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::SizeIs;
 
 const std::vector<std::string> kSigners = {"alice", "bob", "carol"};
 const std::vector<std::string> kTwo = {"alice", "bob"};
@@ -326,10 +327,38 @@ TEST_F(PinUpkeepTest, ARelaxThatWasUsedOrIsOfAnotherVersionHidesNoOther) {
   ASSERT_TRUE(taken.held.has_value());
   EXPECT_EQ(taken.held->state->pins().relaxed_until(), absl::ToUnixSeconds(later) + 600);
   EXPECT_THAT(taken.faults, Contains(HasSubstr("does nothing")));
-  // One that is shorter than what runs is kept for later.
-  ASSERT_OK_AND_ASSIGN(const TakenDocuments shorter,
-                       TakeDocuments(*taken.held, {relaxing(3, 300)}, {}, {.now = later}));
-  EXPECT_FALSE(shorter.held.has_value());
+}
+
+TEST_F(PinUpkeepTest, OfSeveralRelaxesOneRunsAtATime) {
+  const auto relaxing = [&](int64_t seconds) {
+    v1::PinDocuments documents;
+    *documents.mutable_relax() = Relaxing(3, seconds);
+    return documents;
+  };
+  const Carriers spares = {relaxing(600), relaxing(3600), relaxing(1200)};
+  ASSERT_OK_AND_ASSIGN(TakenDocuments taken, TakeDocuments(held_, spares, {}, {.now = kNow}));
+  ASSERT_TRUE(taken.held.has_value());
+  const TrustHeld first = *taken.held;
+  EXPECT_EQ(first.relaxed.ends_at, kNow + absl::Hours(1));
+  const absl::Time during = kNow + absl::Minutes(50);
+  ASSERT_OK_AND_ASSIGN(taken, TakeDocuments(first, spares, {}, {.now = during}));
+  EXPECT_FALSE(taken.held.has_value()) << "although it would end later";
+  EXPECT_THAT(taken.faults, Contains(HasSubstr("waits for the one that runs")));
+  const absl::Time after = kNow + absl::Hours(1);
+  ASSERT_OK_AND_ASSIGN(taken, TakeDocuments(first, spares, {}, {.now = after}));
+  ASSERT_TRUE(taken.held.has_value());
+  EXPECT_EQ(taken.held->relaxed.ends_at, after + absl::Minutes(20));
+}
+
+TEST_F(PinUpkeepTest, OfManyWrongSetsAFewAreNamed) {
+  v1::PinDocuments many;
+  for (uint64_t version = 4; version < 1000; ++version) {
+    *many.add_pin_sets() = Sign(authority_.PinSetMessage(version, {"mallory"}, 1), {"mallory"});
+  }
+  ASSERT_OK_AND_ASSIGN(const TakenDocuments taken, TakeDocuments(held_, {many}, {}, {.now = kNow}));
+  EXPECT_FALSE(taken.held.has_value());
+  EXPECT_THAT(taken.faults, SizeIs(6));
+  EXPECT_THAT(taken.faults, Contains(HasSubstr("991 more sets")));
 }
 
 // v4 names it and came by a file, or while the CA showed the root before.
