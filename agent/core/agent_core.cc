@@ -64,12 +64,14 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
   latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);
   Serve(sealed_);
   UpdateWanted();
-  // Services go on with what they have, and come back: until then no gate is to overlook them.
-  std::map<std::string, std::string> served_before;
+  // Services go on with what they have, and come back: until then no gate is to overlook them. No
+  // process has outlived its machine.
+  if (time_.rebooted()) return;
+  std::map<std::string, ConsumerTable::Before> served_before;
   for (const auto& [id, certified] : latest_.certificates) {
     const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
     if (identity != nullptr && certified->expires_at > now) {
-      served_before[id] = identity->spiffe_id();
+      served_before[id] = {identity->spiffe_id(), certified->expires_at};
     }
   }
   consumers_.Restarted(std::move(served_before), now + kSettling);

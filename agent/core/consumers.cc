@@ -36,14 +36,22 @@ void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
   }
   const ca::v1::Evidence evidence = consumer.shown ? consumer.evidence : ca::v1::NONE;
   row->set_evidence(first ? evidence : std::min(row->evidence(), evidence));
+  row->set_current(consumer.is_current() && (first || row->current()));
 }
 
 }  // namespace
 
-void ConsumerTable::Restarted(std::map<std::string, std::string> identities, absl::Time settled) {
+void ConsumerTable::Restarted(std::map<std::string, Before> identities, absl::Time settled) {
   missing_ = std::move(identities);
   settled_ = settled;
+  for (const auto& [id, before] : missing_) MayExpire(before.expires_at);
   touched_.insert(kMissing);
+}
+
+absl::Time ConsumerTable::NextSettling() const {
+  const bool any = std::any_of(missing_.begin(), missing_.end(),
+                               [](const auto& entry) { return entry.second.back; });
+  return any ? settled_ : absl::InfiniteFuture();
 }
 
 void ConsumerTable::SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
@@ -118,6 +126,7 @@ void ConsumerTable::End(Entry entry) {
     LetGo(std::exchange(entry->second.selectors, nullptr));
     entry->second.open = false;
     --open_;
+    Touch(entry->second);
   }
   MayExpire(entry->second.expires_at);
   // Who fills the table loses what it says of itself, and keeps nobody else out.
@@ -146,12 +155,13 @@ void ConsumerTable::Exited(const ProcessId& process) {
 }
 
 void ConsumerTable::ForgetExpired(absl::Time now, absl::Time agreed) {
-  if (settled_ <= now && !missing_.empty()) {
-    missing_.clear();
-    touched_.insert(kMissing);
-  }
+  const size_t gone = std::erase_if(missing_, [&](const auto& entry) {
+    return entry.second.expires_at <= agreed || (entry.second.back && settled_ <= now);
+  });
+  if (gone > 0) touched_.insert(kMissing);
   if (agreed < soonest_) return;
   soonest_ = absl::InfiniteFuture();
+  for (const auto& [id, before] : missing_) MayExpire(before.expires_at);
   for (auto it = consumers_.begin(); it != consumers_.end();) {
     const auto entry = it++;
     Consumer& consumer = entry->second;
@@ -194,6 +204,10 @@ void ConsumerTable::CameBack(Consumer* consumer) {
   if (consumer->evidence == ca::v1::NONE || consumer->identities.empty()) return;
   const bool files = consumer->evidence == ca::v1::RELOADED;
   if (files && !consumer->shown) return;  // the old ones are still in use
+  for (const auto& [id, spiffe_id] : consumer->identities) {
+    const auto before = missing_.find(id);
+    if (before != missing_.end()) before->second.back = true;
+  }
   if (std::exchange(consumer->came_back, true)) return;
   EndedOf ended = Ended(consumer->process);
   if (files) {
@@ -243,6 +257,15 @@ void ConsumerTable::CountAnew() {
   }
 }
 
+bool ConsumerTable::WasToldBefore(const Consumer& consumer, const Delivered& next) {
+  if (consumer.evidence == ca::v1::DELIVERED) return false;  // nothing is asked of it
+  return std::any_of(consumer.deliveries.begin(), consumer.deliveries.end(),
+                     [&](const Consumer::Delivery& before) {
+                       return before.of_before && before.epoch == next.epoch &&
+                              before.digest == next.trust_digest;
+                     });
+}
+
 // The newest, where two say the same.
 const Consumer::Delivery* ConsumerTable::Find(const Consumer& consumer,
                                               const agent::v1::ReportRequest& report) {
@@ -279,10 +302,10 @@ void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
 ConsumerTable::Rows ConsumerTable::RowsOf(const ProcessId& process) const {
   Rows rows;
   if (process == kMissing) {
-    for (const auto& [identity_id, spiffe_id] : missing_) {
+    for (const auto& [identity_id, before] : missing_) {
       const std::string name = absl::StrCat(kMissing, "/", identity_id);
       rows[name].set_consumer_id(name);
-      rows[name].set_spiffe_id(spiffe_id);
+      rows[name].set_spiffe_id(before.spiffe_id);
     }
     return rows;
   }

@@ -51,10 +51,16 @@ struct Consumer {
   ca::v1::Evidence evidence = ca::v1::IN_FORCE;                 // once there is any
   std::string carries;                                          // of event::ConsumerHolds
   bool came_back = false;  // took the place of one that its process had before
+  bool ending = false;     // its stream: another one is to begin
   bool shown = false;
   uint64_t epoch = 0;  // shown by that evidence
   std::string digest;
 
+  // What it enforces is what it was told last, and it is told of every change.
+  bool is_current() const {
+    return open && !ending && shown && delivered.has_value() && delivered->epoch == epoch &&
+           delivered->trust_digest == digest;
+  }
   void Show(uint64_t shown_epoch, const std::string& shown_digest) {
     shown = true;
     epoch = shown_epoch;
@@ -68,9 +74,15 @@ class ConsumerTable {
   static constexpr size_t kMaxDeliveries = 16;
   static constexpr size_t kMaxEnded = 64;  // streams of a process that are over and still count
 
-  // These identities (identity id, ID) were served before this program began, to how many processes
-  // is not known: until `settled` each counts as a consumer that nothing is known of.
-  void Restarted(std::map<std::string, std::string> identities, absl::Time settled);
+  // These identities (by identity id) were served before this program began, to how many processes
+  // is not known: each counts as a consumer that nothing is known of, until `settled` and until one
+  // that holds its trust has come back, or until what was served has expired.
+  struct Before {
+    std::string spiffe_id;
+    absl::Time expires_at;
+    bool back = false;
+  };
+  void Restarted(std::map<std::string, Before> identities, absl::Time settled);
   void SettleBy(absl::Time latest);
 
   // RESOURCE_EXHAUSTED with kMaxConsumers that are open.
@@ -91,13 +103,16 @@ class ConsumerTable {
   void ForgetExpired(absl::Time now, absl::Time agreed);
   // Of those whose stream ended: not before this is agreed.
   absl::Time NextExpiry() const { return soonest_; }
-  // Of those that have not come back: at this.
-  absl::Time NextSettling() const { return missing_.empty() ? absl::InfiniteFuture() : settled_; }
+  // Of those that were served before and have come back: at this.
+  absl::Time NextSettling() const;
   // `identities` go on until `expires_at`; none: the process goes on with what it has.
   void Deliver(const ConsumerId& id, Delivered delivered,
                std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);
   // Epochs count something else from now on: what was delivered before shows none of them.
   void CountAnew();
+  // Just this was delivered to it of another count of epochs. What it says of it may be of then,
+  // and of now it need say nothing: only of another stream can it be told.
+  static bool WasToldBefore(const Consumer& consumer, const Delivered& next);
   // FAILED_PRECONDITION: speaks of what was not delivered; NOT_FOUND: of no open stream.
   absl::Status Check(const agent::v1::ReportRequest& report) const;
   void Reported(const agent::v1::ReportRequest& report);  // one that passed Check()
@@ -140,7 +155,7 @@ class ConsumerTable {
   uint64_t selectors_version_ = 0;
   size_t open_ = 0;
   std::set<ProcessId> touched_;
-  std::map<std::string, std::string> missing_;  // identity id, ID: served before a restart
+  std::map<std::string, Before> missing_;
   absl::Time settled_ = absl::InfiniteFuture();
   absl::Time soonest_ = absl::InfiniteFuture();
 };

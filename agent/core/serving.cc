@@ -138,7 +138,7 @@ void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
   consumers_.ForgetExpired(now, time_.times(now).agreed);
   for (const ConsumerId& id : std::exchange(undelivered_, {})) {
     Consumer* consumer = consumers_.Find(id);
-    if (consumer != nullptr && consumer->open) Deliver(now, id, consumer, out);
+    if (consumer != nullptr && consumer->open && !consumer->ending) Deliver(now, id, consumer, out);
   }
 }
 
@@ -192,6 +192,12 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
                           consumer->delivered->trust_digest == next.trust_digest;
   if (same_trust && expired && matched.empty()) return;
   if (same_trust && *consumer->delivered == next) return;
+  if (ConsumerTable::WasToldBefore(*consumer, next)) {
+    consumer->ending = true;
+    out->push_back(action::EndConsumer{
+        id, absl::UnavailableError("trust epochs count anew: open another stream")});
+    return;
+  }
   auto message = MessageFor(id, *consumer, next, matched);
   for (const absl::string_view der : twins) {
     message->mutable_trust_domains(0)->add_twins(std::string(der));

@@ -19,6 +19,19 @@ struct Serving : AgentHarness {
     Register("i1", "/web", kWeb, 2);
     Open("c", kWeb);
   }
+  // All anew, of another life, in which just the same holds.
+  void RestoreCa() {
+    incarnation = "restored";
+    ca::v1::CaMessage message = Message(3);
+    message.set_reset(true);
+    *message.mutable_trust() = authority.Message(8);
+    ca::v1::NodeIdentity* identity = message.add_identities();
+    identity->set_identity_id("i1");
+    identity->set_spiffe_id(authority.Id("/web").ToString());
+    identity->add_selectors(kWeb[0]);
+    identity->set_order(2);
+    Say(message);
+  }
 };
 
 // A store that was put back from a copy counts on from the copy's epoch.
@@ -78,6 +91,50 @@ TEST(RestoredCa, IsToldNoEpochByAServiceOfAnEarlierLife) {
   EXPECT_EQ(shown(), 0u);
   enforce();
   EXPECT_EQ(shown(), 8u);
+}
+
+// It would say nothing of what it was told already, and what it said may be of then.
+TEST(RestoredCa, IsToldOfByAnotherStreamWhereAServiceWasToldTheSameBefore) {
+  Serving agent;
+  agent.SayTrust(agent.authority.Message(8), 3);
+  const auto report = [&](const std::string& consumer) {
+    agent::v1::ReportRequest said;
+    said.set_consumer_id(consumer);
+    said.set_trust_epoch(agent.Last(consumer)->trust_epoch());
+    said.set_trust_digest(agent.Last(consumer)->trust_digest());
+    agent.Do(agent::event::ConsumerReported{said});
+    agent.Advance(absl::Seconds(1));
+  };
+  const auto shown = [&] {
+    uint64_t epoch = 99;
+    for (const auto& [id, consumer] : agent.core->consumers().all()) {
+      epoch = std::min(epoch, consumer.shown ? consumer.epoch : 0);
+    }
+    return epoch;
+  };
+  report("c");
+  EXPECT_EQ(shown(), 8u);
+  const size_t told = agent.deliveries["c"].size();
+  agent.RestoreCa();
+  EXPECT_EQ(agent.deliveries["c"].size(), told);
+  EXPECT_TRUE(absl::IsUnavailable(agent.ended["c"])) << agent.ended["c"];
+  report("c");
+  EXPECT_EQ(shown(), 0u) << "said of the life before";
+  agent.Do(agent::event::ConsumerClosed{"c"});
+  EXPECT_EQ(shown(), 0u) << "its process goes on";
+  agent.Do(agent::event::ConsumerOpened{"again", "process of c", kWeb, ca::v1::IN_FORCE});
+  EXPECT_EQ(shown(), 0u);
+  report("again");
+  EXPECT_EQ(shown(), 8u);
+}
+
+TEST(RestoredCa, EndsNoStreamOfWhichNothingIsAsked) {
+  Serving agent;
+  agent.SayTrust(agent.authority.Message(8), 3);
+  agent.Do(agent::event::ConsumerHolds{"c", ca::v1::DELIVERED, ""});
+  agent.RestoreCa();
+  EXPECT_TRUE(agent.ended.empty());
+  EXPECT_EQ(agent.core->consumers().all().at("c").epoch, 8u);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ TEST(AgentTwins, SurviveARestart) {
 TEST(AgentTwins, AChangeOfThemAloneIsDeliveredUnderTheSameTrustDigest) {
   ServingTwins agent;
   const std::string digest = agent.Last("c")->trust_digest();
-  trust::v1::TrustState trust = agent.authority.Message(1);
+  trust::v1::TrustState trust = agent.authority.Message(2);
   trust.mutable_twins()->RemoveLast();
   agent.SayTrust(trust, 3);
   ASSERT_THAT(agent.deliveries["c"], SizeIs(2));

@@ -75,6 +75,24 @@ TEST(Consumers, ShowNothingOfEpochsThatCountAnewUntilTheyEnforceOneOfThem) {
   EXPECT_EQ(table.epoch(), 5u);
 }
 
+TEST(Consumers, AProcessIsCurrentWhereEachOfItsStreamsEnforcesWhatItWasToldLast) {
+  Table table;
+  const auto current = [&] { return table.RowsOf("p").at("p/i1").current(); };
+  table.Serve("a", 5, ca::v1::IN_FORCE);
+  EXPECT_TRUE(current());
+  table.Serve("b", 5);
+  EXPECT_TRUE(current());
+  table.Deliver("a", {.epoch = 5, .trust_digest = "other", .contents = "", .has_identities = true},
+                {{"i1", "spiffe://example.org/web"}}, kExpiry);
+  EXPECT_FALSE(current());
+  table.Say("a", 5);
+  EXPECT_TRUE(current());
+  (void)table.TakeTouched();
+  table.Close("a");
+  EXPECT_FALSE(current()) << "it is told nothing any more";
+  EXPECT_TRUE(table.touched());
+}
+
 TEST(Consumers, OneStreamThatComesBackSpeaksForNoOther) {
   Table table;
   table.Serve("a", 5);
@@ -141,13 +159,32 @@ TEST(Consumers, AStreamThatBeginsToHoldTrustIsWaitedForAndOneThatLetsGoIsNot) {
 TEST(Consumers, AfterARestartNobodyWhoComesBackSpeaksForAllWhoWereServed) {
   Table table;
   const absl::Time settled = kExpiry - absl::Hours(1);
-  table.Restarted({{"i1", "spiffe://example.org/web"}}, settled);
+  table.Restarted({{"i1", {"spiffe://example.org/web", kExpiry}}}, settled);
   const std::string missing = *table.TakeTouched().begin();
+  EXPECT_EQ(table.NextSettling(), absl::InfiniteFuture());
   table.Serve("first", 1);
+  EXPECT_EQ(table.NextSettling(), settled);
+  table.ForgetExpired(settled - absl::Seconds(1), settled);
   EXPECT_THAT(table.RowsOf(missing), SizeIs(1));
   table.ForgetExpired(settled, settled);
   EXPECT_THAT(table.RowsOf(missing), IsEmpty());
   EXPECT_EQ(table.epoch(), 1u);
+}
+
+TEST(Consumers, WhoWasServedBeforeARestartAndDoesNotComeBackCountsUntilItsLeafHasExpired) {
+  Table table;
+  table.Restarted({{"i1", {"spiffe://example.org/web", kExpiry}},
+                   {"i2", {"spiffe://example.org/db", kExpiry - absl::Minutes(1)}}},
+                  kExpiry - absl::Hours(1));
+  const std::string missing = *table.TakeTouched().begin();
+  table.Serve("certificate alone", 1, ca::v1::NONE);
+  table.ForgetExpired(kExpiry, kExpiry - absl::Minutes(2));
+  EXPECT_THAT(table.RowsOf(missing), SizeIs(2)) << "it may hang, and go on after that";
+  EXPECT_EQ(table.NextExpiry(), kExpiry - absl::Minutes(1));
+  table.ForgetExpired(kExpiry, table.NextExpiry());
+  EXPECT_THAT(table.RowsOf(missing), SizeIs(1));
+  table.ForgetExpired(kExpiry, kExpiry);
+  EXPECT_THAT(table.RowsOf(missing), IsEmpty());
 }
 
 TEST(Consumers, WhatReadsFilesIsWaitedForWhenTheirWriterExitsUntilAnotherHasSeenThemRead) {

@@ -202,6 +202,36 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
       });
 }
 
+std::string Audit::WhyNotCovered() {
+  const auto& identities = ca_.core().registry().identities();
+  // Who lost his identity is told nothing more by an agent that does not know him from before.
+  const auto withdrawn = [&](const ca::v1::Consumer& consumer) {
+    const std::string& id = consumer.consumer_id();
+    return !identities.contains(id.substr(id.rfind('/') + 1));
+  };
+  std::string why;
+  const auto look = [&](const ca::v1::Coverage& coverage) {
+    for (const ca::v1::NodeCoverage& node : coverage.nodes()) {
+      if (node.covered()) continue;
+      const auto& all = node.consumers();
+      const bool excused =
+          node.epoch_held() >= coverage.epoch() && std::any_of(all.begin(), all.end(), withdrawn) &&
+          std::all_of(all.begin(), all.end(), [&](const auto& consumer) {
+            return consumer.trust_epoch() >= coverage.epoch() || withdrawn(consumer);
+          });
+      if (!excused) absl::StrAppend(&why, node.node_id(), " ", node.why_late(), "; ");
+    }
+  };
+  ca_.Call(
+      [](ca::CallId call) {
+        return ca::event::AdminAsked{call, Operator::Root(), ca::v1::CoverageRequest()};
+      },
+      [&](const absl::Status& status, const SimCa::Message& message) {
+        if (status.ok()) look(static_cast<const ca::v1::Coverage&>(*message));
+      });
+  return why;
+}
+
 void Audit::CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
                           const ca::v1::Rotation& rotation) {
   const bool of_signers = rotation.what() == "signers";
@@ -235,6 +265,8 @@ void Audit::CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, con
     }
     for (const auto& service : node->services()) CheckSettledService(*service, oper);
   }
+  const std::string uncovered = WhyNotCovered();
+  if (!uncovered.empty()) world_.Broken("every change comes into force everywhere", uncovered);
 }
 
 void Audit::CheckSettledService(const SimService& service, const Operator& oper) {

@@ -37,6 +37,8 @@ class Audit {
   // dropped.
   void CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
                      const ca::v1::Rotation& rotation);
+  // Who does not have the trust epoch of now in force, although he could; empty: nobody.
+  std::string WhyNotCovered();
   // Nobody lies any more, and everybody has heard it: from now on no lie excuses anything.
   void set_settled() { settled_ = true; }
   // Nothing fails any more and time has passed: everybody has what he should.

@@ -137,7 +137,8 @@ class SimNode {
   std::shared_ptr<const trust::MtlsContext> own_context_;
   agent::Ticket stream_ = 0;
   ca::SessionId session_ = 0;
-  absl::Time last_arrival_ = absl::InfinitePast();  // of a message of the stream: they keep order
+  // Of the stream's last message, from the CA and to it: each way keeps its order.
+  absl::Time last_arrival_ = absl::InfinitePast(), last_ack_ = absl::InfinitePast();
   uint64_t timer_ = 0;
   uint64_t last_consumer_ = 0;
   std::map<std::string, SimService*> consumers_;

@@ -83,10 +83,15 @@ void SimNode::Do(const agent::action::SendAck& action) {
     acknowledged_epoch_ = std::max(acknowledged_epoch_, epoch);
   }
   const int copies = faulty_ && world_.OneIn(20) ? 2 : 1;
+  // A stream keeps the order of what it carries.
+  last_ack_ = std::max(last_ack_, world_.now() + world_.UpTo(absl::Milliseconds(20)));
   for (int i = 0; i < copies; ++i) {
-    Later(absl::Milliseconds(20), [this, session = session_, ack = action.ack] {
-      if (session != 0 && session == session_) ca_.Tell(ca::event::NodeAck{session, ack});
-    });
+    world_.After(last_ack_ - world_.now(),
+                 [this, life = life_, session = session_, ack = action.ack] {
+                   if (life != life_) return;
+                   if (session != 0 && session == session_)
+                     ca_.Tell(ca::event::NodeAck{session, ack});
+                 });
   }
 }
 
@@ -124,7 +129,14 @@ void SimNode::Do(const agent::action::Alarm& action) {
   world_.Say(absl::StrCat(name(), ": ", action.text));
 }
 
-void SimNode::Do(const agent::action::EndConsumer&) {}
+void SimNode::Do(const agent::action::EndConsumer& action) {
+  Later(absl::Milliseconds(1), [this, id = action.consumer] {
+    const auto consumer = consumers_.extract(id);
+    if (consumer.empty()) return;
+    Step(agent::event::ConsumerClosed{id});
+    consumer.mapped()->StreamEnded(std::stoull(id));
+  });
+}
 
 void SimNode::Do(const agent::action::Note&) {}
 

@@ -80,6 +80,7 @@ class Fleet {
       if (!taken_over_) rotator_.Act();
     });
     Every(absl::Minutes(10), [this] { TakeOver(); });
+    Every(absl::Minutes(20), [this] { DeclareRestoredWithoutNeed(); });
     Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
     Every(absl::Seconds(10), [this] { audit_.CheckCoverage(nodes_); });
     Every(absl::Minutes(5), [this] { CrashCa(); });
@@ -209,6 +210,11 @@ class Fleet {
     DeclareRestored();
   }
 
+  // It does no harm.
+  void DeclareRestoredWithoutNeed() {
+    if (!taken_over_ && ca_.up() && !operator_.busy()) operator_.DeclareRestored([] {});
+  }
+
   // Until the CA says that it has done so.
   void DeclareRestored() {
     if (!taken_over_ || ca_.lies()) return;  // or again by somebody else
@@ -321,6 +327,8 @@ class Fleet {
     world_.RunUntil(world_.now() + kSettling);
     AwaitStreams();
     LendAHand();
+    // A change may just have been made, and a busy service takes its time.
+    if (!audit_.WhyNotCovered().empty()) world_.RunUntil(world_.now() + kSettling);
     if (world_.broken()) return;
     audit_.set_settled();
     operator_.CheckKept();
