@@ -39,6 +39,11 @@ v1::NodeCoverage Late(const CoverageView& view, const Missing& missing) {
 }  // namespace
 absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
                                     const v1::CoverageRequest& asked) {
+  if (asked.policy()) {
+    return absl::UnimplementedError(
+        "coverage of a revision of the policy is not answered yet; linchpin node list -o json has "
+        "the revision that each node holds");
+  }
   const uint64_t current = tables.registry.trust().record.epoch();
   const uint64_t epoch = asked.epoch() == 0 ? current : asked.epoch();
   if (epoch > current) {
