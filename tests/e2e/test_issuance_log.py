@@ -106,7 +106,7 @@ def test_it_goes_on_as_the_runbook_says(logged):
     shutil.rmtree(logged.log)
     shutil.copytree(old / "log", logged.log)
     there = re.search(r"--accept-log-end (\d+)", logged.refused()).group(1)
-    wrong = deployment.ca_args("--config", logged.config, "--accept-log-end", int(there) + 1)
+    wrong = deployment.ca_args("--config", logged.config, "--accept-log-end", str(int(there) + 1))
     done = subprocess.run(wrong, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and f"has {there} entries" in done.stderr, done.stderr
     RUNBOOK.run("accept", deployment, **here, ENTRIES=there)
