@@ -50,14 +50,6 @@ class StrawCa final : public ca::v1::AdminService::Service {
     out->set_token(absl::StrCat("token-", request->node_name(), "-", request->ttl_seconds()));
     return grpc::Status::OK;
   }
-  grpc::Status GetFailover(Context*, const ca::v1::GetFailoverRequest*,
-                           ca::v1::FailoverOutlook* out) override {
-    ca::v1::BackupIssuer* backup = out->add_backups();
-    backup->set_subject("CN=spare");
-    backup->set_canary_good(4);
-    backup->set_canary_bad(1);
-    return grpc::Status::OK;
-  }
   grpc::Status BanNode(Context*, const ca::v1::NodeRequest* request, ca::v1::Node* out) override {
     out->set_node_id(request->node_id());
     return grpc::Status::OK;
@@ -124,6 +116,10 @@ class StrawCa final : public ca::v1::AdminService::Service {
     out->set_epoch(request->epoch() == 0 ? 9 : request->epoch());
     out->set_complete(out->epoch() < 9);
     out->add_nodes()->set_node_id("spiffe://example.org/linchpin/node/a");
+    ca::v1::BackupIssuer* backup = out->add_backups();
+    backup->set_subject("CN=spare");
+    backup->set_canary_good(4);
+    backup->set_canary_bad(1);
     return grpc::Status::OK;
   }
   grpc::Status ReadLog(Context*, const ca::v1::ReadLogRequest* request,
@@ -364,6 +360,7 @@ TEST_F(Commands, ExitsWithOneWhileCoverageIsIncomplete) {
   EXPECT_EQ(err(), "");
   EXPECT_EQ(RunLine("coverage --epoch 8 -o json"), 0);
   EXPECT_THAT(out(), HasSubstr("\"complete\": true"));
+  EXPECT_THAT(out(), HasSubstr("\"canaryGood\": 4"));
 }
 
 TEST_F(Commands, DraftsSignsAndPublishesAPinSet) {

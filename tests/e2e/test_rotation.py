@@ -267,6 +267,7 @@ def test_a_rotation_proceeds_at_its_deadline_where_it_is_told_to(deployment):
     config.write_text(SHORT_LIVES + "  issuer_ttl: 80s\n")
     deployment.start_ca("--config", config)
     agents = [deployment.join(name) for name in ("a", "b")]
+    wait_for("both", lambda: "2 of 2" in deployment.run("coverage", check=False).stdout)
     agents[1].popen.send_signal(signal.SIGSTOP)
     deployment.out("rotate", "prepare", "--what", "issuer")
     deployment.out("rotate", "distribute")
