@@ -80,7 +80,7 @@ void SetCallDeadline(grpc::ClientContext* context, absl::Duration deadline) {
 }
 
 absl::StatusOr<std::string> NodeIdOf(const Session& session, const std::string& node) {
-  if (absl::StartsWith(node, "spiffe://")) return node;
+  if (absl::StartsWith(node, "spiffe://") || absl::StartsWith(node, "@")) return node;
   ASSIGN_OR_RETURN(const ca::v1::Authorities authorities,
                    CallCa(session, &AdminStub::GetAuthorities, ca::v1::GetAuthoritiesRequest()));
   ASSIGN_OR_RETURN(const trust::TrustDomain trust_domain,

@@ -50,8 +50,8 @@ absl::StatusOr<Response> CallCa(const Session& session,
   return response;
 }
 
-// "a" becomes spiffe://TD/linchpin/node/a; a SPIFFE ID stays. Asks the CA for its trust domain only
-// if it must.
+// "a" becomes spiffe://TD/linchpin/node/a; a SPIFFE ID and what begins with @ stay. Asks the CA for
+// its trust domain only if it must.
 absl::StatusOr<std::string> NodeIdOf(const Session& session, const std::string& node);
 
 }  // namespace linchpin::cli

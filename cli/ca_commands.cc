@@ -34,13 +34,26 @@ absl::Status ShowPins(Session& session) {
   return absl::OkStatus();
 }
 
-absl::Status DeclareRestored(Session& session) {
+absl::Status DeclareRestored(Session& session, bool take_renewed_nodes) {
+  ca::v1::DeclareRestoredRequest request;
+  request.set_take_renewed_nodes(take_renewed_nodes);
   ASSIGN_OR_RETURN(const ca::v1::RestoredStore store,
-                   CallCa(session, &AdminStub::DeclareRestored, ca::v1::DeclareRestoredRequest()));
+                   CallCa(session, &AdminStub::DeclareRestored, request));
   if (session.json()) return PrintJson(session, store);
   session.out << "nodes take this store's trust state, epoch " << store.trust_epoch()
               << ", whatever epoch they hold; " << store.connected_nodes()
-              << " are connected (linchpin coverage says who has it)\n";
+              << " are connected (linchpin coverage says who has it)\n"
+              << "what was issued since the copy may be valid until "
+              << TimeText(store.unknown_until()) << ": gates wait as long\n";
+  if (store.renewed_nodes_until() > 0) {
+    session.out << "until " << TimeText(store.renewed_nodes_until())
+                << " a node is taken by any certificate of this CA that is later than the copy; if "
+                   "a key may be stolen: linchpin ca restored, without the flag, ends that\n";
+  } else {
+    session.out << "a node that made another key since the copy is refused: give each a new token "
+                   "(linchpin node token --node NAME); or, if no key of an issuer or a node can "
+                   "have been stolen: linchpin ca restored --take-renewed-nodes\n";
+  }
   return absl::OkStatus();
 }
 
@@ -116,12 +129,18 @@ void AddCaCommands(CLI::App& app, Session& session) {
   SetExamples(pins,
               "linchpin ca pins\n"
               "linchpin-agent run --ca-pin $(linchpin ca pins | awk 'NR == 1 {print $1}') ...");
+  auto take_renewed = std::make_shared<bool>(false);
   CLI::App* restored =
       AddCommand(*group, session, "restored",
                  "Say that the CA's store was put back from a copy, so that nodes go by it again",
-                 [&session] { return DeclareRestored(session); });
+                 [&session, take_renewed] { return DeclareRestored(session, *take_renewed); });
+  restored->add_flag("--take-renewed-nodes", *take_renewed,
+                     "For the life of a node certificate, take nodes that renewed or joined since "
+                     "the copy by the certificate that they show. Never after a break-in: who has "
+                     "the issuer's key can make one for any node");
   SetExamples(restored,
               "linchpin ca restored\n"
+              "linchpin ca restored --take-renewed-nodes    # a lost disk, no break-in\n"
               "until linchpin coverage; do sleep 1; done");
   AddOfflineCommands(*group, session);
   AddBackupCommands(*group, session);

@@ -167,6 +167,12 @@ absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
               << Of(count.nodes_covered(), count.nodes(), "nodes") << ", "
               << Of(count.services_covered(), count.services(), "services") << ByEvidence(count)
               << "\n";
+  if (coverage.unknown_until() > 0) {
+    session.out << "put back from a copy, " << TimeText(coverage.restored_at())
+                << ": nodes that it does not know are not shown, and nobody is counted out, until "
+                << TimeText(coverage.unknown_until())
+                << ", when all that was issued since the copy has expired\n";
+  }
   if (coverage.has_history()) ShowPast(coverage.history(), session);
   Table table({"NODE", "EPOCH", "COVERED", "STATE"});
   for (const NodeCoverage& node : coverage.nodes()) AddNode(node, true, &table);

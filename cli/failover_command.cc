@@ -62,7 +62,10 @@ void AddFailoverCommand(CLI::App& app, Session& session) {
       [&session, options] { return Failover(session, *options); });
   command->add_option("--key", options->key,
                       "The backup issuer's key file; left out where it is beside the CA");
-  command->add_option("--except", options->except, "A node that is not waited for; recorded");
+  command->add_option(
+      "--except", options->except,
+      "A node that is not waited for; recorded. @unknown: those that a store which was "
+      "put back from a copy does not know");
   command->add_flag("--now", options->now,
                     "Wait for nobody: go on without all that are missing; recorded");
   command->add_flag("--check", options->check,

@@ -174,8 +174,10 @@ CLI::App* AddStep(CLI::App& group, Session& session, const Step& step,
 }
 
 void AddExcept(CLI::App* command, RotateOptions& options) {
-  command->add_option("--except", options.except,
-                      "A node that no gate waits for from now on; recorded");
+  command->add_option(
+      "--except", options.except,
+      "A node that no gate waits for from now on; recorded. @unknown: those that a store "
+      "which was put back from a copy does not know");
 }
 
 void AddWait(CLI::App* command, RotateOptions& options, const std::string& what) {

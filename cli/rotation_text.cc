@@ -144,6 +144,13 @@ std::string FailoverText(const ca::v1::FailoverOutlook& outlook) {
       absl::StrAppend(&text, "  cannot take over: ", Printable(backup.hindrance()), "\n");
     }
     AppendLate(backup.gate(), &text);
+    if (backup.gate().unknown_until() > 0) {
+      absl::StrAppend(
+          &text,
+          "  this store was put back from a copy: what nodes have that it does not know "
+          "may be valid until ",
+          TimeText(backup.gate().unknown_until()), " (--now, or --except @unknown)\n");
+    }
   }
   if (outlook.backups().empty()) absl::StrAppend(&text, "no backup issuer\n");
   absl::StrAppend(&text, outlook.ready() ? "a failover could be done now\n"

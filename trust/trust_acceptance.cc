@@ -19,7 +19,8 @@ namespace linchpin::trust {
 namespace {
 
 constexpr int kMaxCertificates = 256;
-constexpr uint64_t kNone = 0;  // no pin set
+constexpr uint64_t kNone = 0;    // no pin set
+constexpr size_t kMaxLife = 64;  // bytes kept of its name; a CA of this project draws 16
 
 absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
                          const AcceptOptions& options) {
@@ -28,13 +29,16 @@ absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
         absl::StrCat("a trust state of ", Quoted(incoming.trust_domain()),
                      " is offered, expected trust domain ", held.cursor.trust_domain.name()));
   }
-  const bool another_life = !options.incarnation.empty() && options.incarnation != held.incarnation;
+  const bool left_before =
+      std::find(held.left.begin(), held.left.end(), options.incarnation) != held.left.end();
+  const bool another_life =
+      !options.incarnation.empty() && options.incarnation != held.incarnation && !left_before;
   if (held.state != nullptr && incoming.epoch() < held.message.epoch() && !another_life) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(),
-                     " is offered, epoch ", held.message.epoch(),
-                     " is held already: trust does not go back. If the CA's store was put "
-                     "back from a copy: linchpin ca restored"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(), " is offered, epoch ",
+        held.message.epoch(), " is held already: trust does not go back",
+        left_before ? ", and this life of the CA's store was left for another once" : "",
+        ". If the CA's store was put back from a copy: linchpin ca restored"));
   }
   if (incoming.anchors_size() > kMaxCertificates || incoming.issuers_size() > kMaxCertificates ||
       incoming.declared_issuers_size() > kMaxCertificates) {
@@ -124,6 +128,16 @@ void AddDeclared(const v1::EffectivePins& pins, std::vector<x509::SpkiPin>* decl
       declared->push_back(*pin);
     }
   }
+}
+
+// Goes on with what a store of this life offers.
+void Enter(const std::string& incarnation, TrustHeld* held) {
+  if (held->incarnation == incarnation) return;
+  auto& left = held->left;
+  std::erase_if(left, [&](const std::string& one) { return one == held->incarnation; });
+  if (!held->incarnation.empty()) left.push_back(held->incarnation.substr(0, kMaxLife));
+  if (left.size() > kMaxLeft) left.erase(left.begin());
+  held->incarnation = incarnation;
 }
 
 void Add(absl::string_view sentence, std::string* text) {
@@ -246,7 +260,7 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
   next.refused = behind;
   if (!options.incarnation.empty()) {
     next.offered = OfferDigest(incoming);
-    next.incarnation = options.incarnation;
+    Enter(options.incarnation, &next);
   }
   KeepOnly(next.cursor.version, incoming, held, &next.message);
   v1::EffectivePins pins;

@@ -22,6 +22,7 @@
 namespace linchpin::trust {
 
 inline constexpr size_t kMaxDeclared = 1024;  // issuers that one set 0 is kept account of
+inline constexpr size_t kMaxLeft = 32;        // lives of the CA's store, likewise
 
 // Everything that decides what may be accepted next. Sealed by the agent.
 struct TrustHeld {
@@ -42,7 +43,8 @@ struct TrustHeld {
   std::vector<v1::CanaryVerdict> canaries;  // of message.canaries(), judged by the state
   // OfferDigest of what a CA offered last, if this is just what came of it; empty: it is not.
   std::string offered;
-  std::string incarnation;  // of the CA's store that offered it: the epoch counts its changes
+  std::string incarnation;        // of the CA's store that offered it: the epoch counts its changes
+  std::vector<std::string> left;  // those before it, the last ones: none of them is a new life
 };
 
 // What a CA offers, by content: two states of one epoch may differ, since a store that was put back
@@ -58,8 +60,9 @@ std::string OfferDigest(const v1::TrustState& offered);
 // end before the one in force, that one stays, and the rest is taken: a set that came by another
 // way must not keep revocations out. So is the rest of what comes with a wrong relax document; both
 // are said in `refused`. FAILED_PRECONDITION: other trust domain, an epoch that goes back (unless
-// another store's life begins: pins and signers never go back, whatever it says), no set although
-// signers are known and none is in force; the codes of FollowPinSets; INVALID_ARGUMENT: malformed.
+// another store's life begins, which none is that was left for another once: pins and signers never
+// go back, whatever it says), no set although signers are known and none is in force; the codes of
+// FollowPinSets; INVALID_ARGUMENT: malformed.
 // A wrong twin is no reason to refuse: it is left out and named in `twins`.
 struct AcceptOptions {
   absl::Time now;

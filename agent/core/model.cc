@@ -38,6 +38,8 @@ absl::StatusOr<std::shared_ptr<const trust::TrustHeld>> DecodeTrust(
   // Sealed by a program that did not keep them apart.
   held.incarnation =
       state.trust_incarnation().empty() ? state.incarnation() : state.trust_incarnation();
+  const auto& left = state.left_incarnations();
+  held.left = {left.begin(), left.end()};
   const state::v1::RelaxedPins& relaxed = state.relaxed();
   held.relaxed.used = {relaxed.used().begin(), relaxed.used().end()};
   if (!held.relaxed.used.empty()) {
@@ -83,6 +85,7 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
     state.set_minimum_version(held.cursor.minimum_version);
     state.set_trust_digest(held.offered);
     state.set_trust_incarnation(held.incarnation);
+    for (const std::string& left : held.left) state.add_left_incarnations(left);
     for (const std::string& id : held.relaxed.used) state.mutable_relaxed()->add_used(id);
     if (!held.relaxed.used.empty()) {
       state.mutable_relaxed()->set_began_at_ms(absl::ToUnixMillis(held.relaxed.began_at));

@@ -8,6 +8,7 @@
 #include "ca/core/coverage_gate.h"
 #include "ca/core/epoch_history.h"
 #include "ca/core/failover.h"
+#include "ca/core/restored.h"
 
 namespace linchpin::ca {
 namespace {
@@ -69,6 +70,10 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
     node->set_leaves_at(absl::ToUnixSeconds(LeavesAt(view, row.record)));
   }
   for (const Missing& missing : gate.left) *answer.add_left() = Late(view, missing);
+  if (now < UnknownUntil(tables.registry) + kClocksDiffer) {
+    answer.set_restored_at(tables.registry.meta().restored_at());
+    answer.set_unknown_until(absl::ToUnixSeconds(UnknownUntil(tables.registry) + kClocksDiffer));
+  }
   *answer.mutable_count() = CountCoverage(view, epoch, now);
   if (epoch == current) *answer.mutable_backups() = DescribeBackups(tables, now);
   const auto record = tables.registry.epochs().find(EpochKey(epoch));

@@ -13,6 +13,7 @@
 #include "ca/core/change_log.h"
 #include "ca/core/kubernetes_nodes.h"
 #include "ca/core/pin_sets.h"
+#include "ca/core/restored.h"
 #include "trust/text.h"
 #include "x509/digest.h"
 
@@ -160,7 +161,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const BanNode&
   return decision;
 }
 
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const ForgetNode& asked) {
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const ForgetNode& asked) {
   ASSIGN_OR_RETURN(const auto* row, ResolveNode(tables, asked.node_id));
   const std::string& node_id = row->record.node_id();
   const std::set<std::string>& naming = tables.registry.IdentitiesNaming(node_id);
@@ -173,13 +174,16 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const ForgetNo
   for (const auto& [key, token] : tables.registry.tokens()) {
     if (token.record.node_id() != node_id) continue;
     decision.batch.push_back({.key = key, .value = std::nullopt, .expected = token.revision});
-    if (decision.batch.size() < Store::kMaxBatch - kChangeWrites) continue;
+    if (decision.batch.size() < Store::kMaxBatch - kChangeWrites - 1) continue;
     // Those of so many first: none may be left for a new node of that name.
     decision.again = true;
     return decision;
   }
   decision.batch.push_back(
       {.key = NodeKey(node_id), .value = std::nullopt, .expected = row->revision});
+  for (Write& write : RememberForgotten(tables.registry, row->record, now)) {
+    decision.batch.push_back(std::move(write));
+  }
   decision.disconnect = {
       node_id, absl::PermissionDeniedError(absl::StrCat("the node ", node_id, " was forgotten"))};
   decision.answer = AnswerWithNode(row->record);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/admin.h"
+#include "ca/core/restored.h"
 #include "trust/revocation.h"
 #include "trust/text.h"
 #include "x509/spki_pin.h"
@@ -117,13 +118,20 @@ Entries ForId(const Tables& tables, absl::Time now, const Revoke& asked) {
   return entries;
 }
 
-absl::StatusOr<Entries> ForSerial(const Tables& tables, const Revoke& asked) {
+// A log that was put back from a copy does not have what was issued since.
+std::string SinceTheCopy(const Tables& tables, absl::Time now) {
+  if (now >= UnknownUntil(tables.registry)) return "";
+  return "; what was issued since the copy that this store was put back from is not in it: revoke "
+         "its ID (linchpin revoke --id), which denies all that was issued of it until now";
+}
+
+absl::StatusOr<Entries> ForSerial(const Tables& tables, absl::Time now, const Revoke& asked) {
   const std::string& serial = asked.asked.serial();
   Entries entries{.all = {}, .what = absl::StrCat("serial ", x509::SerialText(serial))};
   if (asked.found.count == 0) {
-    return absl::NotFoundError(absl::StrCat("no certificate that is still valid has the ",
-                                            entries.what,
-                                            "; linchpin log tail shows what was issued"));
+    return absl::NotFoundError(
+        absl::StrCat("no certificate that is still valid has the ", entries.what,
+                     "; linchpin log tail shows what was issued", SinceTheCopy(tables, now)));
   }
   trust::v1::Revocation entry;
   entry.set_serial(serial);
@@ -135,7 +143,7 @@ absl::StatusOr<Entries> ForSerial(const Tables& tables, const Revoke& asked) {
   return entries;
 }
 
-absl::StatusOr<Entries> ForKey(const Tables& tables, const Revoke& asked) {
+absl::StatusOr<Entries> ForKey(const Tables& tables, absl::Time now, const Revoke& asked) {
   const std::string& key = asked.asked.key_sha256();
   RETURN_IF_ERROR(CheckKey(tables, key));  // again: it may have become the active one
   ASSIGN_OR_RETURN(const x509::SpkiPin pin, x509::SpkiPin::FromBytes(key));
@@ -146,7 +154,8 @@ absl::StatusOr<Entries> ForKey(const Tables& tables, const Revoke& asked) {
   } else if (asked.found.count == 0) {
     return absl::NotFoundError(
         absl::StrCat("no issuer, and no certificate that is still valid, has the ", entries.what,
-                     "; linchpin log tail -o json shows the keys of what was issued"));
+                     "; linchpin log tail -o json shows the keys of what was issued",
+                     SinceTheCopy(tables, now)));
   }
   trust::v1::Revocation entry;
   entry.set_key_sha256(key);
@@ -180,9 +189,9 @@ absl::StatusOr<Entries> MakeEntries(const Tables& tables, absl::Time now, const 
     case v1::RevokeRequest::kSpiffeId:
       return ForId(tables, now, asked);
     case v1::RevokeRequest::kSerial:
-      return ForSerial(tables, asked);
+      return ForSerial(tables, now, asked);
     case v1::RevokeRequest::kKeySha256:
-      return ForKey(tables, asked);
+      return ForKey(tables, now, asked);
     case v1::RevokeRequest::kNodeId:
       return ForNode(asked);
     case v1::RevokeRequest::WHAT_NOT_SET:

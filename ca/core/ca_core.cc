@@ -114,6 +114,7 @@ void CaCore::On(absl::Time now, event::Started event, Actions* out) {
   outstanding_ = std::move(event.outstanding);
   history_.Started(now);
   for (const auto& [key, row] : registry_.seen()) {
+    if (registry_.FindNode(row.record.node_id()) == nullptr) continue;  // it was forgotten
     coverage_.Recorded(row.record.node_id(), absl::FromUnixSeconds(row.record.seen_at()));
   }
   prune_at_ = now + kPruneEvery;

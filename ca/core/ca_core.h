@@ -105,8 +105,8 @@ class CaCore {
   void On(absl::Time now, event::AttestAsked event, Actions* out);
   void On(absl::Time now, event::RenewAsked event, Actions* out);
   void On(absl::Time now, event::ServingKeyMade event, Actions* out);
-  absl::Status CheckNode(const std::string& node_id) const;
   absl::Status CheckCaller(const NodeCaller& caller) const;
+  absl::Status CheckOrTake(absl::Time now, const NodeCaller& caller, Actions* out);
   absl::StatusOr<std::string> CheckEvidence(absl::Time now, const event::AttestAsked& asked) const;
   absl::StatusOr<state::v1::TokenRecord> CheckToken(absl::Time now, const TokenEvidence& evidence,
                                                     const x509::PublicKey& key) const;

@@ -39,7 +39,7 @@ struct CaCore::Issuing {
 };
 
 void CaCore::On(absl::Time now, event::IssueAsked event, Actions* out) {
-  absl::Status status = CheckCaller(event.caller);
+  absl::Status status = CheckOrTake(now, event.caller, out);
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
   if (status.ok() && event.items.size() > kMaxIssueItems) {
     status = absl::InvalidArgumentError(absl::StrCat("the call asks for ", event.items.size(),

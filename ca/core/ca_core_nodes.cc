@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Certificates of nodes, and the CA's own.
+// Certificates of nodes.
 
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/ca_core.h"
+#include "ca/core/change_log.h"
 #include "ca/core/issuing.h"
 #include "ca/core/kubernetes_nodes.h"
 #include "ca/core/reply.h"
+#include "ca/core/restored.h"
 #include "ca/core/rotation.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
 namespace {
-
-constexpr absl::Duration kServingAnswer = absl::Minutes(1);
-constexpr absl::Duration kServingRetry = absl::Seconds(5);
 
 absl::Status TooManyIssuing(size_t most) {
   return absl::ResourceExhaustedError(
@@ -50,10 +50,8 @@ void TakeKey(const std::string& holds, const std::string& key, state::v1::NodeRe
   node->set_key_sha256(key);
 }
 
-}  // namespace
-
-absl::Status CaCore::CheckNode(const std::string& node_id) const {
-  const auto* row = registry_.FindNode(node_id);
+absl::Status CheckNode(const Registry& registry, const std::string& node_id) {
+  const auto* row = registry.FindNode(node_id);
   if (row == nullptr || row->record.state() == "invited") {
     return absl::PermissionDeniedError(
         absl::StrCat("the node ", trust::Quoted(node_id),
@@ -65,11 +63,56 @@ absl::Status CaCore::CheckNode(const std::string& node_id) const {
   return absl::OkStatus();
 }
 
+// That it goes by another key from here on is told as a change, since it is in no log.
+void AddTaken(const Registry& registry, const std::string& node_id, absl::Time now,
+              std::vector<Write>* batch) {
+  AddChangeRecord(registry, {kItself, "", node_id, "take"}, now, batch);
+}
+
+}  // namespace
+
 // The name alone is not enough: after another key has attested for the node, the certificates of
 // the one before it may still be valid.
 absl::Status CaCore::CheckCaller(const NodeCaller& caller) const {
-  RETURN_IF_ERROR(CheckNode(caller.node_id));
+  RETURN_IF_ERROR(CheckNode(registry_, caller.node_id));
   return CheckKey(registry_.FindNode(caller.node_id)->record, caller.key_sha256);
+}
+
+// The same, but who is to be taken by its certificate is, and asks again when that is stored.
+absl::Status CaCore::CheckOrTake(absl::Time now, const NodeCaller& caller, Actions* out) {
+  const absl::Status status = CheckCaller(caller);
+  if (status.ok() || caller.leaf.empty()) return status;
+  if (!TakenByCertificate(TablesNow(), own_trust_, caller.leaf, now).ok()) {
+    return absl::Status(
+        status.code(), absl::StrCat(std::string(status.message()), HelpForRenewed(registry_, now)));
+  }
+  Enqueue(
+      now, std::nullopt,
+      [this, caller](absl::Time then) -> absl::StatusOr<Change> {
+        ASSIGN_OR_RETURN(const state::v1::NodeRecord node,
+                         TakenByCertificate(TablesNow(), own_trust_, caller.leaf, then));
+        const auto* row = registry_.FindNode(node.node_id());
+        Change change;
+        change.batch.push_back({.key = NodeKey(node.node_id()),
+                                .value = node.SerializeAsString(),
+                                .expected = row == nullptr ? 0 : row->revision});
+        AddTaken(registry_, node.node_id(), then, &change.batch);
+        change.then = [this, caller](absl::Time, Actions* after) {
+          CloseSessionOf(caller.node_id, absl::AbortedError("a later key of this node was shown"),
+                         false, after);
+          after->push_back(action::Note{
+              .warning = true,
+              .message = "a node was taken by a certificate that this store does not know of",
+              .fields = {{"node", caller.node_id},
+                         {"key", absl::BytesToHexString(caller.key_sha256)}},
+              .counter = "linchpin_ca_nodes_taken_total",
+              .labels = {}});
+        };
+        return change;
+      },
+      out);
+  return absl::UnavailableError(
+      absl::StrCat(caller.node_id, " is taken by the certificate that it shows; ask again"));
 }
 
 absl::StatusOr<state::v1::TokenRecord> CaCore::CheckToken(absl::Time now,
@@ -136,7 +179,8 @@ absl::StatusOr<std::string> CaCore::CheckExpired(absl::Time now,
     return absl::PermissionDeniedError(absl::StrCat(
         "the request of ", node_id, " is not signed with the key of the certificate it shows"));
   }
-  RETURN_IF_ERROR(CheckNode(node_id));
+  if (TakenByCertificate(TablesNow(), own_trust_, certificate.der(), now).ok()) return node_id;
+  RETURN_IF_ERROR(CheckNode(registry_, node_id));
   const state::v1::NodeRecord& node = registry_.FindNode(node_id)->record;
   RETURN_IF_ERROR(CheckKey(node, key.pin().bytes()));
   if (const auto why = own_trust_->revocations().Denies(id, {certificate}); why.has_value()) {
@@ -200,9 +244,10 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
   if (const auto* kubernetes = std::get_if<KubernetesEvidence>(&asked.evidence)) {
     ASSIGN_OR_RETURN(
         node, AttestedByKubernetes(registry_, options_.profile.trust_domain, *kubernetes, key));
-  } else {
-    node = registry_.FindNode(node_id)->record;
+  } else if (const auto* row = registry_.FindNode(node_id); row != nullptr) {
+    node = row->record;
   }
+  bool taken = false;
   if (const auto* evidence = std::get_if<TokenEvidence>(&asked.evidence)) {
     ASSIGN_OR_RETURN(state::v1::TokenRecord token, CheckToken(now, *evidence, key));
     node.set_attested_by("join_token");
@@ -214,7 +259,10 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
                           .value = token.SerializeAsString(),
                           .expected = registry_.FindToken(evidence->token_sha256)->revision};
     }
-  } else if (std::holds_alternative<ExpiredCertificateEvidence>(asked.evidence)) {
+  } else if (const auto* shown = std::get_if<ExpiredCertificateEvidence>(&asked.evidence)) {
+    auto later = TakenByCertificate(TablesNow(), own_trust_, shown->certificate.der(), now);
+    taken = later.ok();
+    if (taken) node = *std::move(later);
     node.set_attested_by("expired_certificate");
   }
   TakeKey(pin, pin, &node);
@@ -222,12 +270,13 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
   node.set_attested_at(absl::ToUnixSeconds(now));
   ASSIGN_OR_RETURN(Change change, CertifyNode(now, asked.call, std::move(node), asked.request));
   if (token_write.has_value()) change.batch.push_back(*std::move(token_write));
+  if (taken) AddTaken(registry_, node_id, now, &change.batch);
   return change;
 }
 
 void CaCore::On(absl::Time now, event::RenewAsked event, Actions* out) {
   const CallId call = event.call;
-  absl::Status status = CheckCaller(event.caller);
+  absl::Status status = CheckOrTake(now, event.caller, out);
   if (status.ok()) status = Admit(call, event.caller.node_id);
   if (!status.ok()) return ReplyError(call, std::move(status), out);
   Enqueue(
@@ -252,6 +301,7 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
       x509::CertificateSpec spec,
       SpecFor({.spiffe_id = node.node_id(), .dns_names = {}}, options_.profile.node_ttl, now));
   node.set_serial(spec.serial);
+  node.set_certificate_not_before(absl::ToUnixSeconds(spec.not_before));
   node.set_certificate_expires_at(absl::ToUnixSeconds(spec.not_after));
   CertificateOrder order{.spec = std::move(spec),
                          .spiffe_id = node.node_id(),
@@ -291,78 +341,6 @@ absl::StatusOr<CaCore::Change> CaCore::CertifyNode(absl::Time now, CallId call,
         then);
   };
   return change;
-}
-
-// Nodes that do not trust the new issuer yet are to hear of it: until nobody needs the old one any
-// more, it is the old one that makes the CA's own certificate, if it can.
-const Authority& CaCore::ServingIssuer(absl::Time now) const {
-  const Authority* old = IssuerBeforeDrain(registry_, authorities_);
-  if (old == nullptr) return authorities_.active();
-  const absl::Duration left = old->certificate.fields().not_after - now;
-  const bool can = left >= options_.profile.node_ttl / 2 &&
-                   !own_trust_->revocations().DeniesKey(old->certificate.public_key().pin()) &&
-                   old->certificate.public_key().pin().bytes() != cannot_serve_;
-  return can ? *old : authorities_.active();
-}
-
-// If it is time, or another issuer's turn.
-void CaCore::RenewServing(absl::Time now, Actions* out) {
-  const std::string by = ServingIssuer(now).certificate.public_key().pin().bytes();
-  if (draining_ || (now < serving_renew_at_ && by == serving_by_)) return;
-  serving_by_ = by;
-  serving_renew_at_ = now + kServingAnswer;  // unless it is made before
-  out->push_back(action::MakeServingKey{});
-}
-
-void CaCore::On(absl::Time now, event::ServingKeyMade event, Actions* out) {
-  serving_renew_at_ = now + kServingRetry;  // unless it is made
-  const Authority& issuer = ServingIssuer(now);
-  serving_by_ = issuer.certificate.public_key().pin().bytes();
-  const std::string ca_id = trust::CaId(options_.profile.trust_domain).ToString();
-  auto spec = LeafSpec(options_.profile, {.spiffe_id = ca_id, .dns_names = {}},
-                       options_.profile.node_ttl, issuer.certificate, now, random_);
-  if (!spec.ok()) return UseServing(now, spec.status(), out);
-  SignAndLog(
-      issuer,
-      {{.spec = *std::move(spec),
-        .spiffe_id = ca_id,
-        .node_id = "",
-        .key = event.key,
-        .request = {}}},
-      [this](absl::Time later, absl::StatusOr<MadeCertificates> made, Actions* then) {
-        UseServing(later, OnlyOne(std::move(made)), then);
-      },
-      out);
-}
-
-void CaCore::UseServing(absl::Time now, const absl::StatusOr<std::string>& der, Actions* out) {
-  const absl::StatusOr<x509::Certificate> made =
-      der.ok() ? x509::Certificate::FromDer(*der) : der.status();
-  out->push_back(CountIssued("ca", made.status(), 1));
-  if (!made.ok()) {
-    out->push_back(action::Note{.warning = true,
-                                .message = "the CA's own certificate was not renewed",
-                                .fields = {{"error", std::string(made.status().message())}},
-                                .counter = "",
-                                .labels = {}});
-    if (absl::IsFailedPrecondition(made.status())) cannot_serve_ = serving_by_;
-    return;
-  }
-  const x509::Certificate& leaf = *made;
-  const Authority* asked = authorities_.FindIssuer(serving_by_);
-  if (asked != nullptr && !leaf.IsSignedBy(asked->certificate.public_key())) {
-    return;  // it was another's turn meanwhile, whose is on its way
-  }
-  // The issuer that was asked for it, which need not be the active one any more.
-  x509::Chain chain = {leaf};
-  for (const Authority& authority : authorities_.all()) {
-    if (authority.is_root || !leaf.IsSignedBy(authority.certificate.public_key())) continue;
-    chain.push_back(authority.certificate);
-    if (const Authority* root = authorities_.RootOf(authority)) chain.push_back(root->certificate);
-  }
-  serving_expires_ = leaf.fields().not_after;
-  serving_renew_at_ = now + (serving_expires_ - now) / 2;
-  out->push_back(action::UseServingCertificate{.chain = std::move(chain)});
 }
 
 }  // namespace linchpin::ca

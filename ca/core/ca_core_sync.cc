@@ -88,7 +88,7 @@ void CaCore::On(absl::Time, event::GetTrustAsked event, Actions* out) {
 
 void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   const std::string& node_id = event.caller.node_id;
-  absl::Status status = CheckCaller(event.caller);
+  absl::Status status = CheckOrTake(now, event.caller, out);
   if (status.ok() && draining_) status = absl::UnavailableError("the CA is shutting down");
   if (status.ok()) status = TooOften(node_id, hellos_.Take(node_id, now));
   if (status.ok()) {
@@ -104,7 +104,7 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   }
   const v1::Hello& hello = event.hello;
   const sync::Stamp stamp = StampNow(now, hello.revision());
-  sessions_[event.session] = {.node = event.caller, .sent = stamp.revision};
+  sessions_[event.session] = {.node = {node_id, event.caller.key_sha256}, .sent = stamp.revision};
   session_of_[node_id] = event.session;
   coverage_.Hello(node_id, hello, now);
 

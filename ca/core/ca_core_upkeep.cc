@@ -17,7 +17,8 @@ constexpr size_t kMaxSeen = 512;  // written at once
 // Each time the fleet is sent the trust state anew.
 constexpr absl::Duration kBetweenLapses = absl::Minutes(10);
 
-std::vector<Write> UnwrittenSeen(const Registry& registry, const Coverage& coverage) {
+std::vector<Write> UnwrittenSeen(const Registry& registry, const Coverage& coverage,
+                                 absl::Time now) {
   std::vector<Write> writes;
   for (const auto& [node_id, holds] : coverage.nodes()) {
     if (writes.size() == kMaxSeen) break;
@@ -37,6 +38,7 @@ std::vector<Write> UnwrittenSeen(const Registry& registry, const Coverage& cover
   for (const auto& [key, row] : registry.seen()) {
     if (writes.size() == 2 * kMaxSeen) break;
     if (registry.FindNode(row.record.node_id()) != nullptr) continue;
+    if (absl::FromUnixSeconds(row.record.forgotten_until()) > now) continue;
     writes.push_back({.key = key, .value = std::nullopt, .expected = row.revision});
   }
   return writes;
@@ -65,9 +67,9 @@ void CaCore::KeepUp(absl::Time now, bool all, Actions* out) {
     };
     Enqueue(now, std::nullopt, prepare, out);
   }
-  if (all && !UnwrittenSeen(registry_, coverage_).empty()) {
-    const auto prepare = [this](absl::Time) -> absl::StatusOr<Change> {
-      return Change{.batch = UnwrittenSeen(registry_, coverage_), .then = {}};
+  if (all && !UnwrittenSeen(registry_, coverage_, now).empty()) {
+    const auto prepare = [this](absl::Time then) -> absl::StatusOr<Change> {
+      return Change{.batch = UnwrittenSeen(registry_, coverage_, then), .then = {}};
     };
     Enqueue(now, std::nullopt, prepare, out);
   }

@@ -21,6 +21,16 @@ bool SaysTheSame(const v1::Consumer& one, const v1::Consumer& other) {
          one.trust_digest() == other.trust_digest();
 }
 
+// What it shows, if that is taken at its word.
+uint64_t Shown(const ConsumerHolds& consumer, absl::Time now) {
+  const v1::Consumer& said = consumer.said;
+  if (said.evidence() == v1::NONE) return 0;
+  if (said.evidence() != v1::DELIVERED || now >= consumer.since + Coverage::kSettling) {
+    return said.trust_epoch();
+  }
+  return std::min(said.trust_epoch(), consumer.settled_epoch);
+}
+
 void AddConsumer(const v1::Consumer& consumer, absl::Time now, NodeHolds* node) {
   if (consumer.consumer_id().size() > Coverage::kMaxText ||
       consumer.spiffe_id().size() > Coverage::kMaxText || consumer.trust_digest().size() > 64) {
@@ -33,7 +43,7 @@ void AddConsumer(const v1::Consumer& consumer, absl::Time now, NodeHolds* node) 
     if (!SaysTheSame(held.said, consumer)) {
       // Of one that goes back nothing has settled: it spoke of another past.
       const bool back = consumer.trust_epoch() < held.said.trust_epoch();
-      held.settled_epoch = back ? 0 : Coverage::EpochOf(held, now);
+      held.settled_epoch = back ? 0 : Shown(held, now);
       held.since = now;
     }
     held.said = consumer;
@@ -88,6 +98,8 @@ void Coverage::Hello(const std::string& node_id, const v1::Hello& hello, absl::T
   node.canaries = Judged(hello.canaries());
   // What had settled on the stream before need not settle again.
   NodeHolds& before = nodes_[node_id];
+  node.foreign_until = before.foreign_until;
+  SetPast(&node);
   node.consumers = std::move(before.consumers);
   std::set<std::string> named;
   for (const v1::Consumer& consumer : hello.consumers()) {
@@ -105,6 +117,7 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   node.revision = ack.revision();
   node.trust_epoch = ack.trust_epoch();
   node.trust_digest = ack.trust_digest().substr(0, kMaxDigest);
+  SetPast(&node);
   node.pin_set_version = ack.pin_set_version();
   node.canaries = Judged(ack.canaries());
   node.refused = std::string(trust::Beginning(ack.refused(), kMaxText));
@@ -137,13 +150,20 @@ const NodeHolds* Coverage::Find(const std::string& node_id) const {
   return it == nodes_.end() ? nullptr : &it->second;
 }
 
-uint64_t Coverage::EpochOf(const ConsumerHolds& consumer, absl::Time now) {
-  const v1::Consumer& said = consumer.said;
-  if (said.evidence() == v1::NONE) return 0;
-  if (said.evidence() != v1::DELIVERED || now >= consumer.since + kSettling) {
-    return said.trust_epoch();
+uint64_t Coverage::EpochOf(const NodeHolds& node, const ConsumerHolds& consumer,
+                           absl::Time now) const {
+  const uint64_t shown = Shown(consumer, now);
+  return shown > node.foreign_until && offers_.count(shown) > 0 ? shown : 0;
+}
+
+// A node that takes what is offered here by a higher number keeps its services' rows; by the same
+// or a lower one it has them count anew (agent/core).
+void Coverage::SetPast(NodeHolds* node) const {
+  if (!HoldsWhatWasOffered(*node)) {
+    node->foreign_until = std::max(node->foreign_until, node->trust_epoch);
+  } else if (node->trust_epoch <= node->foreign_until) {
+    node->foreign_until = 0;
   }
-  return std::min(said.trust_epoch(), consumer.settled_epoch);
 }
 
 uint64_t Coverage::CoveredEpoch(const std::string& node_id, absl::Time now) const {
@@ -152,7 +172,7 @@ uint64_t Coverage::CoveredEpoch(const std::string& node_id, absl::Time now) cons
   if (!HoldsWhatWasOffered(*node)) return 0;
   uint64_t covered = node->trust_epoch;
   for (const auto& [id, consumer] : node->consumers) {
-    covered = std::min(covered, EpochOf(consumer, now));
+    covered = std::min(covered, EpochOf(*node, consumer, now));
   }
   return covered;
 }

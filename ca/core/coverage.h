@@ -33,6 +33,9 @@ struct NodeHolds {
   uint64_t revision = 0;
   uint64_t trust_epoch = 0;
   std::string trust_digest;  // of what it was offered as that epoch
+  // It held this epoch, but not as it was offered here: what its services show until then may be of
+  // that other past. 0: it never did, or went back to what is offered here, and they count anew.
+  uint64_t foreign_until = 0;
   uint64_t pin_set_version = 0;
   std::string refused;                             // why it does not take a newer trust state
   int64_t relaxed_until = 0;                       // of its pins
@@ -70,14 +73,17 @@ class Coverage {
   const std::map<std::string, NodeHolds>& nodes() const { return nodes_; }  // by node id
   const NodeHolds* Find(const std::string& node_id) const;  // null: has said nothing yet
 
-  // The epoch that a consumer enforces as far as there is evidence; 0: there is none.
-  static uint64_t EpochOf(const ConsumerHolds& consumer, absl::Time now);
+  // The epoch that a consumer of the node enforces as far as there is evidence; 0: there is none,
+  // or the epoch is none that was offered here, since this CA started.
+  uint64_t EpochOf(const NodeHolds& node, const ConsumerHolds& consumer, absl::Time now) const;
   // Does the node hold an epoch that was offered here, as it was offered?
   bool HoldsWhatWasOffered(const NodeHolds& node) const;
   // The newest epoch that the node, with all its consumers, is shown to hold; 0: none.
   uint64_t CoveredEpoch(const std::string& node_id, absl::Time now) const;
 
  private:
+  void SetPast(NodeHolds* node) const;
+
   std::map<uint64_t, std::string> offers_;  // digests by epoch, as they were offered last
   std::string digest_offered_;
   uint64_t epoch_offered_ = 0, pin_set_offered_ = 0;

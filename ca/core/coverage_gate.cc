@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "ca/core/restored.h"
 #include "trust/text.h"
 
 namespace linchpin::ca {
@@ -15,7 +16,7 @@ namespace {
 
 constexpr size_t kMostServicesNamed = 3;
 
-std::string WhyNot(const ConsumerHolds& consumer) {
+std::string WhyNot(const ConsumerHolds& consumer, uint64_t epoch) {
   const std::string who = consumer.said.spiffe_id();
   switch (consumer.said.evidence()) {
     case v1::NONE:
@@ -30,17 +31,21 @@ std::string WhyNot(const ConsumerHolds& consumer) {
                           trust::TimeText(consumer.since), " (assumed after ",
                           absl::FormatDuration(Coverage::kSettling), ")");
     default:
-      return absl::StrCat(who, " enforces trust epoch ", consumer.said.trust_epoch());
+      return absl::StrCat(who, " enforces trust epoch ", consumer.said.trust_epoch(),
+                          consumer.said.trust_epoch() < epoch
+                              ? ""
+                              : ", of another past or of before this CA started");
   }
 }
 
-std::string LateServices(const NodeHolds& node, uint64_t epoch, absl::Time now) {
+std::string LateServices(const Coverage& coverage, const NodeHolds& node, uint64_t epoch,
+                         absl::Time now) {
   std::string text;
   size_t late = 0;
   for (const auto& [id, consumer] : node.consumers) {
-    if (Coverage::EpochOf(consumer, now) >= epoch) continue;
+    if (coverage.EpochOf(node, consumer, now) >= epoch) continue;
     if (++late <= kMostServicesNamed) {
-      absl::StrAppend(&text, late == 1 ? "" : "; ", WhyNot(consumer));
+      absl::StrAppend(&text, late == 1 ? "" : "; ", WhyNot(consumer, epoch));
     }
   }
   if (late > kMostServicesNamed) {
@@ -89,14 +94,14 @@ std::string WhyMissing(const CoverageView& view, const std::string& node_id, uin
     absl::StrAppend(&why, "holds another trust state by the number ", node->trust_epoch,
                     ", of another past, and is sent this one");
   } else {
-    absl::StrAppend(&why, LateServices(*node, epoch, now));
+    absl::StrAppend(&why, LateServices(view.coverage, *node, epoch, now));
   }
   return why;
 }
 
 absl::Time LeavesAt(const CoverageView& view, const state::v1::NodeRecord& node) {
-  return std::max(absl::FromUnixSeconds(node.certificate_expires_at()),
-                  view.outstanding.OfNode(node.node_id())) +
+  return std::max({absl::FromUnixSeconds(node.certificate_expires_at()),
+                   view.outstanding.OfNode(node.node_id()), UnknownUntil(view.registry)}) +
          kClocksDiffer;
 }
 

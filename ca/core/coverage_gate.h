@@ -35,7 +35,8 @@ struct Missing {
   absl::Time late_since;  // of the epoch, or of the node where that is later
   absl::Time last_seen;   // the infinite past: never
   // When the last certificate issued through it has expired by everybody's clock. From then on a
-  // node that is not connected does not count: nothing on it passes any more.
+  // node that is not connected does not count: nothing on it passes any more. After a store was put
+  // back from a copy not before all has expired that the copy may not know of.
   absl::Time leaves_at;
 };
 

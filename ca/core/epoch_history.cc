@@ -101,9 +101,10 @@ bool IsMissing(const CoverageView& view, const state::v1::NodeRecord& node, uint
   return Counts(view, node, now);
 }
 
-void Count(const ConsumerHolds& consumer, uint64_t epoch, absl::Time now, v1::CoverageCount* to) {
+// `shown`: the epoch that it counts for.
+void Count(const ConsumerHolds& consumer, uint64_t shown, uint64_t epoch, v1::CoverageCount* to) {
   to->set_services(to->services() + 1);
-  if (Coverage::EpochOf(consumer, now) < epoch) return;
+  if (shown < epoch) return;
   to->set_services_covered(to->services_covered() + 1);
   switch (consumer.said.evidence()) {
     case v1::IN_FORCE:
@@ -154,7 +155,9 @@ v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::
     }
     const NodeHolds* node = view.coverage.Find(node_id);
     if (node == nullptr) continue;
-    for (const auto& [id, consumer] : node->consumers) Count(consumer, epoch, now, &count);
+    for (const auto& [id, consumer] : node->consumers) {
+      Count(consumer, view.coverage.EpochOf(*node, consumer, now), epoch, &count);
+    }
   }
   return count;
 }

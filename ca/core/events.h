@@ -49,6 +49,7 @@ using NodeEvidence = std::variant<TokenEvidence, ExpiredCertificateEvidence, Kub
 struct NodeCaller {
   std::string node_id;
   std::string key_sha256;  // pin of the leaf that it showed
+  std::string leaf = {};   // that leaf, DER; empty: only its key matters any more
 };
 
 struct IssueAskedItem {

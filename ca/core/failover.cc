@@ -13,6 +13,7 @@
 #include "ca/core/backups.h"
 #include "ca/core/coverage_gate.h"
 #include "ca/core/offline_root.h"
+#include "ca/core/restored.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -164,6 +165,7 @@ void ExceptAllMissing(const Tables& tables, const Authority& backup, absl::Time 
                             TrustedFrom(tables, backup), now);
   for (const Missing& missing : gate.missing) except.insert(missing.node_id);
   for (const auto& [node_id, why] : Refusing(tables, backup, now)) except.insert(node_id);
+  if (now <= UnknownUntil(tables.registry) + kClocksDiffer) except.insert(kUnknownNodes);
   rotation->mutable_except()->Assign(except.begin(), except.end());
 }
 

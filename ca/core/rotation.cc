@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "ca/core/change_log.h"
 #include "ca/core/offline_root.h"
+#include "ca/core/restored.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/spiffe_id.h"
 #include "trust/text.h"
@@ -36,7 +37,13 @@ absl::Status NotItsTurn(absl::string_view asked, const state::v1::RotationRecord
                    StepName(rotation.step()), "; see linchpin rotate status"));
 }
 
-absl::Status NotDrained(const Authority& issuer, absl::Time until, absl::Time now) {
+absl::Status NotDrained(const Tables& tables, const Authority& issuer, absl::Time until,
+                        absl::Time now) {
+  const std::string unknown = UnknownSentence(tables.registry, now, until);
+  if (!unknown.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the gate is closed: ", unknown, ". Wait (--wait)"));
+  }
   return absl::FailedPreconditionError(
       absl::StrCat("the gate is closed: certificates of ", issuer.certificate.fields().subject,
                    " are valid until ", trust::TimeText(until), ", in ",
@@ -138,7 +145,7 @@ Batch Drain(const Deciding& on, RotationDraft draft) {
   const Authority* issuer = SignerAmong(on.tables.authorities, before.old_keys());
   const absl::Time until = OldEnds(on.tables, before);
   if (issuer == nullptr) return IssuerGone();
-  if (until > on.now) return NotDrained(*issuer, until, on.now);
+  if (until > on.now) return NotDrained(on.tables, *issuer, until, on.now);
   return draft.Reach(v1::DRAINED, on.by, "", kNoGate, on.now);
 }
 
@@ -208,7 +215,7 @@ Batch TakeBackDistribute(const Deciding& on, RotationDraft draft) {
   const Authority* issuer = SignerAmong(on.tables.authorities, before.new_keys());
   const absl::Time until = LastIssued(on.tables, before.new_keys());
   if (issuer == nullptr) return IssuerGone();
-  if (until > on.now) return NotDrained(*issuer, until, on.now);
+  if (until > on.now) return NotDrained(on.tables, *issuer, until, on.now);
   draft.SetWithheld(before.new_keys(), true);
   draft.RaiseEpoch();
   return draft.Reach(v1::PREPARED, on.by, "taken back: the new keys are not declared any more",

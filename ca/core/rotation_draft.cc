@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "ca/core/coverage_gate.h"
+#include "ca/core/restored.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::ca {
@@ -143,6 +144,10 @@ absl::Time LastIssued(const Tables& tables, const Keys& record_keys) {
     if (authority == nullptr || authority->is_root) continue;
     const std::string pin = authority->certificate.public_key().pin().bytes();
     last = std::max(last, tables.outstanding.UnderIssuer(pin));
+    const state::v1::AuthorityRecord& record = tables.registry.authorities().at(key).record;
+    if (record.created_at() > tables.registry.meta().restored_at()) continue;
+    last =
+        std::max(last, UnknownUntil(tables.registry));  // it may have signed what nobody knows of
   }
   return last + std::min(kClocksDiffer, tables.options.profile.leaf_ttl);
 }

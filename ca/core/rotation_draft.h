@@ -75,6 +75,8 @@ absl::Time LastIssued(const Tables& tables,
 absl::Time DeadlineFor(const Profile& profile, const Authority& issuer);
 // When a rotation that is told to proceed does: not before nodes had time to take the new keys.
 absl::Time ProceedsAt(const Profile& profile, const state::v1::RotationRecord& rotation);
+// Of a gate that waits for nodes which the store does not know: why, and until when.
+std::string UnknownNodes(const v1::RotationGate& gate);
 // Quick: false if GateOf() would not be open.
 bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
                absl::Time now);

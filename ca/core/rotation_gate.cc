@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ca/core/coverage_gate.h"
+#include "ca/core/restored.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/spiffe_id.h"
 #include "trust/text.h"
@@ -20,6 +21,14 @@ namespace {
 constexpr int kMaxExcept = 1000;
 constexpr int kNamedInRefusal = 5;
 constexpr int kMostNamed = 256;  // of the late nodes; all are counted
+
+// For nodes that a store which was put back from a copy does not know.
+bool WaitsForUnknown(const Registry& registry, const state::v1::RotationRecord& rotation,
+                     absl::Time now) {
+  const auto& except = rotation.except();
+  return now <= UnknownUntil(registry) + kClocksDiffer &&
+         std::find(except.begin(), except.end(), kUnknownNodes) == except.end();
+}
 
 }  // namespace
 
@@ -42,6 +51,10 @@ v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& r
     }
     if (!missing.connected) late->set_lapses_at(absl::ToUnixSeconds(missing.leaves_at));
   }
+  if (WaitsForUnknown(tables.registry, rotation, now)) {
+    gate.set_open(false);
+    gate.set_unknown_until(absl::ToUnixSeconds(UnknownUntil(tables.registry) + kClocksDiffer));
+  }
   for (const Missing& missing : asked.excepted) gate.add_excepted(missing.node_id);
   for (const Missing& missing : asked.left) {
     if (gate.lapsed_size() < kMostNamed) gate.add_lapsed(missing.node_id);
@@ -51,6 +64,7 @@ v1::RotationGate GateOf(const Tables& tables, const state::v1::RotationRecord& r
 
 bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, uint64_t epoch,
                absl::Time now) {
+  if (WaitsForUnknown(tables.registry, rotation, now)) return false;
   const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
   const auto& except = rotation.except();
   for (const auto& [node_id, row] : tables.registry.nodes()) {
@@ -61,7 +75,19 @@ bool MayBeOpen(const Tables& tables, const state::v1::RotationRecord& rotation, 
   return true;
 }
 
+std::string UnknownNodes(const v1::RotationGate& gate) {
+  return absl::StrCat(
+      "this store was put back from a copy, and what nodes have that it does not "
+      "know may be valid until ",
+      trust::TimeText(absl::FromUnixSeconds(gate.unknown_until())));
+}
+
 absl::Status GateClosed(absl::string_view command, const v1::RotationGate& gate) {
+  if (gate.late_size() == 0 && gate.unknown_until() > 0) {
+    return absl::FailedPreconditionError(absl::StrCat("the gate is closed: ", UnknownNodes(gate),
+                                                      ". Wait, or go on without them: ", command,
+                                                      " --except ", kUnknownNodes));
+  }
   std::string text =
       absl::StrCat("the gate is closed: ", gate.nodes() - gate.covered(), " of ", gate.nodes(),
                    " nodes do not have trust epoch ", gate.epoch(), " in force:");
@@ -74,6 +100,9 @@ absl::Status GateClosed(absl::string_view command, const v1::RotationGate& gate)
     }
   }
   if (gate.late_size() > kNamedInRefusal) absl::StrAppend(&text, "; and others");
+  if (gate.unknown_until() > 0) {
+    absl::StrAppend(&text, "; and ", UnknownNodes(gate), " (--except ", kUnknownNodes, ")");
+  }
   return absl::FailedPreconditionError(
       absl::StrCat(text, ". See linchpin coverage --epoch ", gate.epoch(),
                    "; start those agents, or go on without them: ", command, " --except NODE"));
@@ -85,6 +114,10 @@ absl::Status AddExcept(const Tables& tables,
   std::set<std::string> except(rotation->except().begin(), rotation->except().end());
   for (const std::string& node : names) {
     std::string node_id = node;
+    if (node == kUnknownNodes) {
+      except.insert(node);
+      continue;
+    }
     if (!absl::StartsWith(node, "spiffe://")) {
       ASSIGN_OR_RETURN(const trust::SpiffeId id,
                        trust::NodeId(tables.options.profile.trust_domain, node));

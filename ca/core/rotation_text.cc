@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "ca/core/failover.h"
 #include "ca/core/offline_root.h"
+#include "ca/core/restored.h"
 #include "ca/core/rotation.h"
 #include "ca/core/rotation_draft.h"
 #include "trust/text.h"
@@ -55,21 +56,28 @@ Outlook AwaitsCertificates(const v1::Rotation& shown) {
 }
 
 std::string Missing(const v1::RotationGate& gate) {
-  return absl::StrCat("trust epoch ", gate.epoch(),
-                      " in force everywhere: ", gate.nodes() - gate.covered(), " of ", gate.nodes(),
-                      " nodes are missing");
+  const std::string late = absl::StrCat("trust epoch ", gate.epoch(),
+                                        " in force everywhere: ", gate.nodes() - gate.covered(),
+                                        " of ", gate.nodes(), " nodes are missing");
+  return gate.unknown_until() == 0 ? late : absl::StrCat(late, "; ", UnknownNodes(gate));
 }
 
 Outlook OfDistributed(const v1::RotationGate& gate, bool of_signers) {
   const std::string coverage = absl::StrCat("linchpin coverage --epoch ", gate.epoch());
   if (of_signers) return {gate.open() ? "" : Missing(gate), {coverage}};
   if (gate.open()) return {"", {"linchpin rotate activate"}};
-  return {Missing(gate),
-          {"linchpin rotate activate --wait", coverage, "linchpin rotate activate --except NODE"}};
+  Commands next = {"linchpin rotate activate --wait", coverage};
+  if (gate.nodes() > gate.covered()) next.push_back("linchpin rotate activate --except NODE");
+  if (gate.unknown_until() > 0) {
+    next.push_back(absl::StrCat("linchpin rotate activate --except ", kUnknownNodes));
+  }
+  return {Missing(gate), std::move(next)};
 }
 
-Outlook OfActivated(absl::Time until, absl::Time now) {
+Outlook OfActivated(const Tables& tables, absl::Time until, absl::Time now) {
   if (until <= now) return {"", {"linchpin rotate drain"}};
+  std::string unknown = UnknownSentence(tables.registry, now, until);
+  if (!unknown.empty()) return {std::move(unknown), {"linchpin rotate drain --wait"}};
   return {absl::StrCat("the last certificate of the old issuer, which ends at ",
                        trust::TimeText(until)),
           {"linchpin rotate drain --wait"}};
@@ -92,7 +100,7 @@ Outlook OutlookOf(const Tables& tables, const state::v1::RotationRecord& rotatio
     case v1::DISTRIBUTED:
       return OfDistributed(shown.gate(), of_signers);
     case v1::ACTIVATED:
-      return OfActivated(absl::FromUnixSeconds(shown.issued_until()), now);
+      return OfActivated(tables, absl::FromUnixSeconds(shown.issued_until()), now);
     case v1::DRAINED:
       return {"", {"linchpin rotate drop"}};
     case v1::AWAITING_SIGNATURES_TO_DROP:

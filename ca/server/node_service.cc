@@ -23,7 +23,7 @@ absl::StatusOr<NodeCaller> NodeOf(const grpc::CallbackServerContext& context) {
   if (peer == nullptr || !peer->id.IsNode()) {
     return absl::UnauthenticatedError("a node certificate is expected");
   }
-  return NodeCaller{peer->id.ToString(), peer->pin.bytes()};
+  return NodeCaller{peer->id.ToString(), peer->pin.bytes(), peer->leaf};
 }
 
 NodeEvidence EvidenceOf(NodeClaim claim) {

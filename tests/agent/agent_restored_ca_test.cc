@@ -63,6 +63,25 @@ TEST(RestoredCa, IsFollowedToAnEarlierEpochOfAnotherLifeAndToNoneOfItsOwn) {
   EXPECT_EQ(agent.core->model().trust_epoch(), 4u) << "within it none goes back";
 }
 
+TEST(RestoredCa, OfALifeThatWasLeftIsKnownAfterARestart) {
+  Serving agent;
+  agent.SayTrust(agent.authority.Message(8), 3);
+  const std::string first = std::exchange(agent.incarnation, "restored");
+  const auto begin_life = [&](uint64_t epoch) {
+    ca::v1::CaMessage message = agent.Message(2);
+    message.set_reset(true);
+    *message.mutable_trust() = agent.authority.Message(epoch);
+    agent.Say(message);
+  };
+  begin_life(5);
+  ASSERT_EQ(agent.core->model().trust_epoch(), 5u);
+  agent.Restart();
+  agent.incarnation = first;  // a copy of it is put back, and nobody says so
+  begin_life(4);
+  EXPECT_EQ(agent.core->model().trust_epoch(), 5u);
+  EXPECT_THAT(agent.acks.back().refused(), ::testing::HasSubstr("was left for another once"));
+}
+
 TEST(RestoredCa, IsToldNoEpochByAServiceOfAnEarlierLife) {
   Serving agent;
   agent.SayTrust(agent.authority.Message(8), 3);

@@ -135,6 +135,41 @@ TEST_F(CoverageOfANode, IsNothingWhereItHoldsAnotherStateByThatNumber) {
   EXPECT_EQ(Covered(), 0u);
 }
 
+// An operator said nothing, and the CA has counted on to a number that is higher than the node's.
+TEST_F(CoverageOfANode, DoesNotCountWhatAServiceShowsOfThePastBeforeTheCopy) {
+  ca::v1::Ack foreign = Holds(6, {Consumer("1", 6, ca::v1::IN_FORCE)});
+  foreign.set_trust_digest(trust::OfferDigest(Offer(50)));
+  coverage.Ack(node, foreign, now);
+  coverage.Ack(node, Holds(7), now);
+  EXPECT_EQ(Covered(), 0u) << "its service hangs, at the 6 of before";
+  ca::v1::Hello hello;
+  hello.set_trust_epoch(7);
+  hello.set_trust_digest(Holds(7).trust_digest());
+  *hello.add_consumers() = Consumer("1", 6, ca::v1::IN_FORCE);
+  coverage.Hello(node, hello, now);
+  EXPECT_EQ(Covered(), 0u) << "on another stream as well";
+  coverage.Ack(node, Holds(7, {Consumer("1", 7, ca::v1::IN_FORCE)}), now);
+  EXPECT_EQ(Covered(), 7u);
+}
+
+TEST_F(CoverageOfANode, CountsServicesAgainWhereTheNodeWentBackAndHadThemCountAnew) {
+  ca::v1::Ack foreign = Holds(6, {Consumer("1", 6, ca::v1::IN_FORCE)});
+  foreign.set_trust_digest(trust::OfferDigest(Offer(50)));
+  coverage.Ack(node, foreign, now);
+  coverage.Ack(node, Holds(5, {Consumer("1", 5, ca::v1::IN_FORCE)}), now);
+  EXPECT_EQ(Covered(), 5u);
+}
+
+// Of which past an epoch is that was offered before a start is not known.
+TEST_F(CoverageOfANode, CountsServicesByWhatWasOfferedSinceTheStartOnly) {
+  ca::Coverage started;
+  started.Offers(Offer(7));
+  started.Ack(node, Holds(7, {Consumer("1", 6, ca::v1::IN_FORCE)}), now);
+  EXPECT_EQ(started.CoveredEpoch(node, now), 0u);
+  started.Ack(node, Holds(7, {Consumer("1", 7, ca::v1::IN_FORCE)}), now);
+  EXPECT_EQ(started.CoveredEpoch(node, now), 7u);
+}
+
 class GateOfANode : public ::testing::Test {
  protected:
   // Trust epochs 1 and 2 were given.

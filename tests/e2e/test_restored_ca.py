@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 from deployment import TRUST_DOMAIN, wait_for
+from runbook import Runbook
 from test_away import node, wait_for_coverage
 from test_crash import ME, served
 
+RUNBOOK = Runbook("restored-ca")
+LIVES = "authority:\n  node_ttl: 60s\n  leaf_ttl: 60s\n  backdate: 0s\n"
 VICTIM = f"spiffe://{TRUST_DOMAIN}/victim"
 
 
@@ -112,3 +115,69 @@ def test_without_a_word_equal_numbers_are_not_taken_for_the_same_state(restored)
     wait_for_coverage(ca, "3 of 3 nodes")
     for name in restored.agents:
         assert VICTIM in restored.denied(name)
+
+
+class Renewed:
+    """A copy; then node a made another key, and node late joined; then the copy was put back."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.config = deployment.folder / "ca.yaml"
+        self.config.write_text(LIVES)
+        deployment.start_ca("--config", self.config)
+        deployment.identity("/probe", ME)
+        self.agents = {"a": deployment.join("a")}
+        wait_for("a service", lambda: served(deployment, "a"))
+        deployment.ca.kill()
+        copy_tree(deployment.ca_dir, deployment.folder / "copy")
+        deployment.start_ca("--config", self.config)
+        self.agents["late"] = deployment.join("late")
+        wait_for("a service", lambda: served(deployment, "late"))
+        first = node(deployment, "a")["certificateExpiresAt"]
+        wait_for("another key", lambda: node(deployment, "a")["certificateExpiresAt"] != first)
+        deployment.ca.kill()
+        shutil.rmtree(deployment.ca_dir)
+        copy_tree(deployment.folder / "copy", deployment.ca_dir)
+        deployment.start_ca("--config", self.config)
+        RUNBOOK.run("see", deployment)
+
+    def is_refused(self, name):
+        why = {"a": "has attested with another key", "late": "is not known"}[name]
+        wait_for(f"{name} to be refused", lambda: why in self.agents[name].text())
+
+
+@pytest.fixture
+def renewed(deployment):
+    return Renewed(deployment)
+
+
+def test_nodes_that_renewed_or_joined_since_are_taken_by_what_they_show(renewed):
+    ca = renewed.deployment
+    renewed.is_refused("a")
+    RUNBOOK.run("say", ca)
+    wait_for_coverage(ca, "2 of 2 nodes")
+    assert ca.ca.text().count("was taken by a certificate") <= 2
+    log = ca.out("log", "tail", "-n", "20")
+    assert "DeclareRestored" in log and "take" in log, log
+    ca.out("revoke", "--id", VICTIM)
+    wait_for_coverage(ca, "2 of 2 nodes")
+    assert not renewed.agents["a"].popen.poll()
+    done = RUNBOOK.run("gates", ca)
+    assert "put back from a copy" in done.stdout, done.stdout
+
+
+def test_without_the_flag_each_needs_a_token(renewed):
+    ca = renewed.deployment
+    RUNBOOK.run("say without", ca)
+    for name in ("a", "late"):
+        renewed.is_refused(name)
+        RUNBOOK.run("token", ca, NODE=name)
+        renewed.agents[name].kill()
+        ca.start_agent(name, "--ca-pin", ca.root_pin(), "--join-token-file",
+                       ca.folder / f"token-{name}")
+    wait_for_coverage(ca, "2 of 2 nodes")
+    assert "was taken by a certificate" not in ca.ca.text()
+
+
+def test_each_command_of_the_runbook_was_run():
+    RUNBOOK.each_was_run()

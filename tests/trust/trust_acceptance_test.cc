@@ -283,6 +283,24 @@ TEST_F(TrustAcceptanceTest, AnotherLifeOfTheCaBringsBackNoPinSetAndNoSigner) {
                    .ok());
 }
 
+// A copy from before the last time that the store was put back.
+TEST_F(TrustAcceptanceTest, ALifeThatWasLeftForAnotherIsNoNewOne) {
+  ASSERT_OK_AND_ASSIGN(const TrustHeld first, Accept(HeldZero(), Incoming(7), "first"));
+  ASSERT_OK_AND_ASSIGN(const TrustHeld second, Accept(first, Incoming(5), "second"));
+  EXPECT_THAT(Accept(second, Incoming(4), "first"),
+              StatusIs(kPrecondition, "was left for another once"));
+  EXPECT_OK(Accept(second, Incoming(4), "third"));
+  // By a higher number any life of the store is taken, and the one that was left then is another's.
+  ASSERT_OK_AND_ASSIGN(const TrustHeld back, Accept(second, Incoming(6), "first"));
+  EXPECT_THAT(Accept(back, Incoming(5), "second"), StatusIs(kPrecondition, "left for another"));
+  TrustHeld held = back;
+  for (int life = 0; life < 100; ++life) {
+    ASSERT_OK_AND_ASSIGN(held, Accept(held, Incoming(1), "life" + std::to_string(life)));
+  }
+  EXPECT_EQ(held.left.size(), kMaxLeft);
+  EXPECT_EQ(held.left.back(), "life98");
+}
+
 TEST_F(TrustAcceptanceTest, WhatWasOfferedIsKnownByItsContentAndNotByItsNumber) {
   const v1::SignedPinSet newest = Set(2);
   ASSERT_OK_AND_ASSIGN(const TrustHeld two, Accept(HeldZero(), Incoming(2, {Set(1), newest}), "i"));

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+#include "ca/core/restored.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ca/core/coverage_gate.h"
+#include "ca/core/kubernetes_nodes.h"
+#include "trust/judge.h"
+#include "trust/text.h"
+
+namespace linchpin::ca {
+namespace {
+
+constexpr char kByCertificate[] = "certificate";
+
+// Of the certificate that is recorded; an earlier version did not keep it.
+absl::Time BeginsAt(const state::v1::NodeRecord& node, const Profile& profile) {
+  if (node.certificate_not_before() != 0) {
+    return absl::FromUnixSeconds(node.certificate_not_before());
+  }
+  if (node.certificate_expires_at() == 0) return absl::InfinitePast();
+  return absl::FromUnixSeconds(node.certificate_expires_at()) - profile.node_ttl - profile.backdate;
+}
+
+bool WasForgotten(const Registry& registry, const std::string& node_id, absl::Time now) {
+  const auto row = registry.seen().find(SeenKey(node_id));
+  return row != registry.seen().end() &&
+         now < absl::FromUnixSeconds(row->second.record.forgotten_until());
+}
+
+absl::Status JudgedAsNode(const TrustPtr& own, const std::string& leaf, absl::Time now) {
+  trust::MtlsContextParts parts;
+  parts.trust.emplace(own->trust_domain(), own);
+  ASSIGN_OR_RETURN(const auto context, trust::MtlsContext::Make(std::move(parts)));
+  const trust::Verdict verdict = trust::Judge({leaf}, *context, trust::Direction::kInbound,
+                                              trust::Expect::Node(), now, nullptr);
+  return verdict.allowed ? absl::OkStatus() : absl::PermissionDeniedError(verdict.ToString());
+}
+
+absl::Status NotTaken(const std::string& node_id, absl::string_view why) {
+  return absl::PermissionDeniedError(absl::StrCat("the node ", node_id, " is not taken: ", why));
+}
+
+}  // namespace
+
+absl::Time UnknownUntil(const Registry& registry) {
+  const int64_t until = registry.meta().unknown_until();
+  return until == 0 ? absl::InfinitePast() : absl::FromUnixSeconds(until);
+}
+
+std::string UnknownSentence(const Registry& registry, absl::Time now, absl::Time until) {
+  const absl::Time unknown = UnknownUntil(registry) + kClocksDiffer;
+  if (now >= unknown || until > unknown) return "";
+  return absl::StrCat("this store was put back from a copy (linchpin ca restored, ",
+                      trust::TimeText(absl::FromUnixSeconds(registry.meta().restored_at())),
+                      "): nodes and certificates that it does not know of may be valid until ",
+                      trust::TimeText(unknown));
+}
+
+std::string HelpForRenewed(const Registry& registry, absl::Time now) {
+  const state::v1::Meta& meta = registry.meta();
+  if (now >= UnknownUntil(registry) || now < absl::FromUnixSeconds(meta.take_renewed_until())) {
+    return "";
+  }
+  return "; this store was put back from a copy: if no key of an issuer can have been stolen, "
+         "linchpin "
+         "ca restored --take-renewed-nodes takes all such nodes";
+}
+
+absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, const TrustPtr& own,
+                                                         const std::string& leaf, absl::Time now) {
+  const Registry& registry = tables.registry;
+  if (now >= absl::FromUnixSeconds(registry.meta().take_renewed_until())) {
+    return absl::FailedPreconditionError("no operator wants nodes to be taken by certificate");
+  }
+  RETURN_IF_ERROR(JudgedAsNode(own, leaf, now));
+  ASSIGN_OR_RETURN(const x509::Certificate certificate, x509::Certificate::FromDer(leaf));
+  const x509::CertificateFields& fields = certificate.fields();
+  const std::string& node_id = fields.uri_sans[0];
+  state::v1::NodeRecord node;
+  node.set_node_id(node_id);
+  if (const auto* row = registry.FindNode(node_id); row != nullptr) {
+    node = row->record;
+    if (node.state() == "banned") return NotTaken(node_id, "it is banned");
+  } else if (registry.nodes().size() >= kMaxNodes) {
+    return NotTaken(node_id, absl::StrCat("there are ", kMaxNodes, " nodes already"));
+  } else if (absl::StartsWith(NodeKey(node_id), NodeKey("k8s."))) {
+    return NotTaken(node_id, "the token of its agent's pod attests it");
+  }
+  if (node.state() != "attested" && WasForgotten(registry, node_id, now)) {
+    return NotTaken(node_id, "it was forgotten");
+  }
+  if (fields.not_before <= BeginsAt(node, tables.options.profile)) {
+    return NotTaken(node_id, "the certificate that is recorded is a later one");
+  }
+  if (node.state() != "attested") {
+    node.set_state("attested");
+    node.set_attested_by(kByCertificate);
+    node.set_attested_at(absl::ToUnixSeconds(now));
+  }
+  node.set_key_sha256(certificate.public_key().pin().bytes());
+  node.clear_previous_key_sha256();
+  node.set_serial(fields.serial);
+  node.set_certificate_not_before(absl::ToUnixSeconds(fields.not_before));
+  node.set_certificate_expires_at(absl::ToUnixSeconds(fields.not_after));
+  return node;
+}
+
+std::vector<Write> RememberForgotten(const Registry& registry, const state::v1::NodeRecord& node,
+                                     absl::Time now) {
+  if (absl::FromUnixSeconds(node.certificate_expires_at()) <= now) return {};
+  const auto row = registry.seen().find(SeenKey(node.node_id()));
+  state::v1::SeenRecord record;
+  if (row != registry.seen().end()) record = row->second.record;
+  record.set_node_id(node.node_id());
+  record.set_forgotten_until(node.certificate_expires_at());
+  return {{.key = SeenKey(node.node_id()),
+           .value = record.SerializeAsString(),
+           .expected = std::nullopt}};
+}
+
+}  // namespace linchpin::ca

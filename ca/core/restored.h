@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Linchpin Authors
+
+// A store that was put back from a copy does not know what was issued after the copy was made, nor
+// through whom: until when that matters, and which nodes may be taken by it all the same. Pure.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "ca/core/admin.h"
+#include "ca/core/registry.h"
+#include "trust/trust_state.h"
+
+namespace linchpin::ca {
+
+using TrustPtr = std::shared_ptr<const trust::TrustState>;
+
+// Among the nodes that a gate does not wait for: those that the copy does not know. No node's name.
+inline constexpr char kUnknownNodes[] = "@unknown";
+
+// What was issued since the copy is valid until then at the latest, by this CA's clock; the
+// infinite past: the store never was put back, so far as operators have said.
+absl::Time UnknownUntil(const Registry& registry);
+// A sentence about it, where that is what something waits for `until` then; else empty.
+std::string UnknownSentence(const Registry& registry, absl::Time now, absl::Time until);
+// What helps a node whose key the copy does not know, after "; "; empty: nothing of it does.
+std::string HelpForRenewed(const Registry& registry, absl::Time now);
+
+// The record of the node that shows `leaf` (DER), as it is to be from now on. OK only while an
+// operator wants nodes to be taken whatever their key (`ca restored --take-renewed-nodes`), and if
+// the certificate passes `own`, is of a node that is neither banned nor was forgotten, and begins
+// later than the one that is recorded: of several keys the last one that was certified wins, and
+// none that is older than what this CA has issued since. Nodes of a Kubernetes cluster that are
+// not known are not taken: their pods' tokens attest them. FAILED_PRECONDITION: not now;
+// PERMISSION_DENIED: not this one.
+absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, const TrustPtr& own,
+                                                         const std::string& leaf, absl::Time now);
+
+// What keeps a node that is forgotten from being taken; empty if no certificate of it is valid.
+std::vector<Write> RememberForgotten(const Registry& registry, const state::v1::NodeRecord& node,
+                                     absl::Time now);
+
+}  // namespace linchpin::ca
