@@ -168,13 +168,21 @@ void Audit::EndConnection(tls::ConnectionId id) {
 }
 
 void Audit::CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
-                      const std::string& why) {
+                      const std::string& why, bool of_known) {
   for (const auto& node : nodes) {
+    if (of_known && ca_.stored().FindNode(node->node_id()) == nullptr) continue;
     // Was never a node, or nothing that it could show is valid any more.
     if (node->sealed_epoch() == 0 || !ca_.HasValidThrough(node->node_id())) continue;
     if (node->sealed_epoch() < epoch) {
       world_.Broken("no gate opens early",
                     absl::StrCat(node->name(), " holds epoch ", node->sealed_epoch(), ": ", why));
+    }
+    // A lie that was told since is another matter, and so is set 0 that went on by itself.
+    const std::string digest = node->sealed_digest();
+    if (evil_.lies() == 0 && !digest.empty() && !ca_.Offered(node->sealed_epoch(), digest)) {
+      world_.Broken("no gate opens early",
+                    absl::StrCat(node->name(), " holds epoch ", node->sealed_epoch(),
+                                 " of another past: ", why));
     }
     for (const auto& service : node->services()) {
       // What it had of another life of its agent does not count: this one cannot know of it.
@@ -198,7 +206,11 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
       [&](const absl::Status& status, const SimCa::Message& message) {
         if (!status.ok()) return;
         const auto& coverage = static_cast<const ca::v1::Coverage&>(*message);
-        if (coverage.complete()) CheckHeld(nodes, coverage.epoch(), coverage.ShortDebugString());
+        // Of a store that was put back it says that there may be others.
+        if (coverage.complete()) {
+          CheckHeld(nodes, coverage.epoch(), coverage.ShortDebugString(),
+                    coverage.unknown_until() > 0);
+        }
       });
 }
 

@@ -51,7 +51,7 @@ class Audit {
  private:
   // Nobody who counts is behind this epoch; `why` says what it was taken for.
   void CheckHeld(const std::vector<std::unique_ptr<SimNode>>& nodes, uint64_t epoch,
-                 const std::string& why);
+                 const std::string& why, bool of_known = false);
   bool WasDenied(const trust::SpiffeId& id, const trust::Verdict& verdict) const;
   bool IsRightlySoftened(const SimService& service) const;
   void CheckSettledService(const SimService& service, const Operator& oper);

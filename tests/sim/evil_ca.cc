@@ -31,6 +31,7 @@ EvilCa::EvilCa(World& world, SimCa& ca, PinSigners& signers)
 
 void EvilCa::Begin(Means means) {
   means_ = means;
+  lies_before_ = lies_;
   ca_.set_liar(this);
 }
 

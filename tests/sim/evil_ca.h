@@ -32,6 +32,8 @@ class EvilCa final : public Liar {
   trust::RawChain Shown(const trust::RawChain& true_chain) override;
   SimCa::Message Distort(const SimCa::Message& message) override;
 
+  // Has he told anybody anything since he began last?
+  bool was_heard() const { return lies_ > lies_before_; }
   // He said that this SPIFFE ID is revoked.
   bool Denied(const trust::SpiffeId& id) const { return denied_.contains(id.ToString()); }
   // The CA's epoch when he said that it is this one.
@@ -55,6 +57,7 @@ class EvilCa final : public Liar {
   std::set<std::string> denied_;              // SPIFFE IDs
   std::map<uint64_t, uint64_t> true_epochs_;  // by what he said
   size_t lies_ = 0;
+  size_t lies_before_ = 0;
 };
 
 }  // namespace linchpin::sim

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace linchpin::sim {
 
@@ -32,6 +33,8 @@ void History::Record(const ca::Registry& registry) {
   }
 }
 
+void History::BeginLife() { pasts_.push_back(std::exchange(revocations_, {})); }
+
 History::Answer History::Allowed(const Pair& pair, ca::Revision a, ca::Revision b) const {
   const ca::Revision first = std::min(a, b);
   const ca::Revision last = std::max(a, b);
@@ -50,15 +53,20 @@ History::Answer History::Allowed(const Pair& pair, ca::Revision a, ca::Revision 
 
 History::Answer History::Revoked(const trust::SpiffeId& id, const x509::Chain& chain, uint64_t a,
                                  uint64_t b) const {
-  auto it = revocations_.upper_bound(std::min(a, b));
-  if (it != revocations_.begin()) it = std::prev(it);
   bool ever = false;
   bool always = true;
-  for (; it != revocations_.end() && it->first <= std::max(a, b); ++it) {
-    const bool revoked = it->second.Denies(id, chain).has_value();
-    ever = ever || revoked;
-    always = always && revoked;
-  }
+  const auto look = [&](const Epochs& epochs) {
+    if (epochs.empty() || epochs.rbegin()->first < std::min(a, b)) return;  // never came so far
+    auto it = epochs.upper_bound(std::min(a, b));
+    if (it != epochs.begin()) it = std::prev(it);
+    for (; it != epochs.end() && it->first <= std::max(a, b); ++it) {
+      const bool revoked = it->second.Denies(id, chain).has_value();
+      ever = ever || revoked;
+      always = always && revoked;
+    }
+  };
+  look(revocations_);
+  for (const Epochs& past : pasts_) look(past);
   if (ever && always) return Answer::kAlways;
   return ever ? Answer::kSometimes : Answer::kNever;
 }

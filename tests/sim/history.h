@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ca/core/registry.h"
 #include "trust/revocation.h"
@@ -20,6 +21,8 @@ class History {
   using Pair = std::pair<std::string, std::string>;  // caller, callee
 
   void Record(const ca::Registry& registry);
+  // The store was put back: trust epochs that there were come again, with other contents.
+  void BeginLife();
 
   enum class Answer { kAlways, kNever, kSometimes };
   // Over all revisions from `a` to `b`, in either order.
@@ -38,8 +41,10 @@ class History {
     std::set<std::string> registered;  // SPIFFE IDs
   };
   std::map<ca::Revision, State> states_;
-  std::map<uint64_t, trust::Revocations> revocations_;  // by trust epoch
-  std::set<std::string> roots_;                         // pins
+  using Epochs = std::map<uint64_t, trust::Revocations>;
+  Epochs revocations_;           // by trust epoch
+  std::vector<Epochs> pasts_;    // the same, of lives of the store before this one
+  std::set<std::string> roots_;  // pins
 };
 
 }  // namespace linchpin::sim

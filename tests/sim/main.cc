@@ -36,16 +36,18 @@ int main(int argc, char** argv) {
     total.softened += outcome.softened;
     total.lies += outcome.lies;
     total.rotations += outcome.rotations;
+    total.disasters += outcome.disasters;
     if ((seed - first + 1) % 100 == 0) {
       std::fprintf(stderr, "%lu seeds, %zu events\n", seed - first + 1, total.steps);
     }
   }
   const double cpu = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
   std::printf(
-      "%lu seeds clean: %zu events (%.0f a second of CPU), %zu rotations, %zu handshakes passed, "
+      "%lu seeds clean: %zu events (%.0f a second of CPU), %zu rotations, %zu copies put back, %zu "
+      "handshakes passed, "
       "%zu refused as they "
       "should be, %zu forged ones let through by pins that were rightly softened, %zu lies told\n",
-      seeds, total.steps, static_cast<double>(total.steps) / cpu, total.rotations, total.passed,
-      total.refused, total.softened, total.lies);
+      seeds, total.steps, static_cast<double>(total.steps) / cpu, total.rotations, total.disasters,
+      total.passed, total.refused, total.softened, total.lies);
   return 0;
 }

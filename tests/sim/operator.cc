@@ -119,9 +119,17 @@ void Operator::PublishPins(bool new_board) {
   if (set.has_value()) Ask(key, Known::kPresent, ca::PublishPinSet{*set});
 }
 
-void Operator::DeclareRestored(std::function<void()> done) {
-  Ask(absl::StrCat("restored ", ++documents_), Known::kPresent, ca::v1::DeclareRestoredRequest(),
+void Operator::DeclareRestored(bool take_renewed_nodes, std::function<void()> done) {
+  ca::v1::DeclareRestoredRequest request;
+  request.set_take_renewed_nodes(take_renewed_nodes);
+  Ask(absl::StrCat("restored ", ++documents_), Known::kPresent, request,
       [done](const SimCa::Message&) { done(); });
+}
+
+// What was asked since, and what it came to, is as if it had never been.
+void Operator::Recall(const Memory& memory) {
+  known_ = memory.known;
+  identity_ids_ = memory.identity_ids;
 }
 
 void Operator::PlayRelax() {

@@ -35,7 +35,7 @@ class Operator {
   void Allow(const History::Pair& pair);
   void PublishPins(bool new_board = false);
   // Says that what nodes were told meanwhile does not count; `done` once the CA has answered.
-  void DeclareRestored(std::function<void()> done);
+  void DeclareRestored(bool take_renewed_nodes, std::function<void()> done);
   void PlayRelax();
   void PublishFreshness();
   void Revoke();
@@ -49,6 +49,15 @@ class Operator {
   void CheckKept() const;
   // As last answered; nothing while that is uncertain.
   std::optional<bool> IsRegistered(const std::string& service) const;
+
+  using KnownByKey = std::map<std::string, Known>;
+  struct Memory {
+    KnownByKey known;
+    std::map<std::string, std::string> identity_ids;
+  };
+  // What was answered by the time of a copy of the store.
+  Memory Remember() const { return {known_, identity_ids_}; }
+  void Recall(const Memory& memory);
 
  private:
   void Unregister(const std::string& service);
@@ -65,7 +74,7 @@ class Operator {
   uint64_t asked_ = 0;
   uint64_t revoked_ = 0;
   uint64_t documents_ = 0;
-  std::map<std::string, Known> known_;  // "identity svc1", "rule a b", "pins 3", "rotation 2 4"
+  KnownByKey known_;  // "identity svc1", "rule a b", "pins 3", "rotation 2 4"
   std::map<std::string, std::string> identity_ids_;  // by service
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/restored.h"
 
 namespace linchpin::sim {
 namespace {
@@ -87,13 +88,17 @@ void Rotator::Prepare(const ca::v1::Rotation& last) {
 
 // The key of the backup lies beside the CA here.
 void Rotator::FailOver(const ca::v1::Rotation& last) {
-  Ask(absl::StrCat("rotation ", last.number() + 1, " 0"), ca::Failover{});
+  ca::Failover failover;
+  if (knows_all_()) failover.asked.add_except(ca::kUnknownNodes);
+  Ask(absl::StrCat("rotation ", last.number() + 1, " 0"), std::move(failover));
 }
 
 void Rotator::Step(const ca::v1::Rotation& rotation, Action action) {
   // A history keeps its newest entries.
   const int told = std::min(rotation.history_size(), kTold);
-  Ask(absl::StrCat("rotation ", rotation.number(), " ", told), Asking(action));
+  Request request = Asking(action);
+  if (rotation.gate().unknown_until() > 0 && knows_all_()) request.add_except(ca::kUnknownNodes);
+  Ask(absl::StrCat("rotation ", rotation.number(), " ", told), std::move(request));
 }
 
 void Rotator::Ask(const std::string& key, ca::AdminRequest request) {

@@ -23,6 +23,8 @@ class Rotator {
 
   // The next step, if the CA is up and the operator has nothing else under way.
   void Act();
+  // Whether nobody lives of whom the store knows nothing: then he says so.
+  void set_knows_all(std::function<bool()> knows_all) { knows_all_ = std::move(knows_all); }
   size_t done() const { return done_; }
 
  private:
@@ -37,6 +39,7 @@ class Rotator {
   SimCa& ca_;
   Operator& operator_;
   const Reached reached_;
+  std::function<bool()> knows_all_;
   size_t done_ = 0;
 };
 

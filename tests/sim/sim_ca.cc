@@ -14,6 +14,7 @@
 #include "ca/core/issuing.h"
 #include "ca/core/new_authorities.h"
 #include "trust/pin_set.h"
+#include "trust/trust_acceptance.h"
 
 namespace linchpin::sim {
 namespace {
@@ -53,9 +54,11 @@ void SimCa::Start() {
 
 ca::Outstanding SimCa::ReadLog() {
   const absl::Time kept = clock() - absl::Minutes(5);  // by everybody's clock
-  std::erase_if(log_, [now = absl::ToUnixSeconds(kept)](const ca::v1::LogEntry& entry) {
+  const auto expired = [now = absl::ToUnixSeconds(kept)](const ca::v1::LogEntry& entry) {
     return entry.not_after() < now;
-  });
+  };
+  std::erase_if(log_, expired);
+  std::erase_if(issued_, expired);
   ca::Outstanding outstanding;
   for (const ca::v1::LogEntry& entry : log_) {
     if (entry.node_id().empty()) continue;  // the CA's own
@@ -82,7 +85,7 @@ std::optional<std::string> SimCa::AnySerial() {
 
 bool SimCa::HasValidThrough(const std::string& node_id) const {
   const int64_t now = absl::ToUnixSeconds(world_.now());
-  return std::any_of(log_.begin(), log_.end(), [&](const ca::v1::LogEntry& entry) {
+  return std::any_of(issued_.begin(), issued_.end(), [&](const ca::v1::LogEntry& entry) {
     return entry.node_id() == node_id && entry.not_after() > now;
   });
 }
@@ -95,6 +98,43 @@ void SimCa::FirstStart() {
   if (!records.ok() || !store_.Commit(*records).ok()) {
     world_.Broken("the CA starts", std::string(records.status().message()));
   }
+}
+
+bool SimCa::MayPutBack(const Copy& copy) {
+  const auto vital = [](const ca::Store::Listing& listing) {
+    std::map<std::string, std::string> values;
+    for (const ca::Record& record : listing.records) {
+      const bool is_vital = absl::StartsWith(record.key, ca::kAuthorityPrefix) ||
+                            absl::StartsWith(record.key, "rotation/");
+      if (is_vital) values[record.key] = record.value;
+      state::v1::TrustRecord trust;
+      if (record.key != ca::kTrustKey || !trust.ParseFromString(record.value)) continue;
+      for (const auto& set : trust.pin_sets()) values[set.payload()] = "";
+    }
+    return values;
+  };
+  return vital(copy.store) == vital(*store_.List(""));
+}
+
+void SimCa::PutBack(const Copy& copy) {
+  world_.Say(absl::StrCat("the CA's store is put back from a copy of revision ", copy.store.at));
+  std::map<std::string, std::optional<std::string>> values;
+  const ca::Store::Listing lost = *store_.List("");
+  for (const ca::Record& record : lost.records) values[record.key] = std::nullopt;
+  for (const ca::Record& record : copy.store.records) values[record.key] = record.value;
+  std::vector<ca::Write> batch;
+  const auto commit = [&] {
+    const auto stored = store_.Commit(std::exchange(batch, {}));
+    if (!stored.ok()) world_.Broken("a copy can be put back", stored.status().ToString());
+  };
+  for (auto& [key, value] : values) {
+    batch.push_back({.key = key, .value = std::move(value), .expected = std::nullopt});
+    if (batch.size() == ca::Store::kMaxBatch) commit();
+  }
+  if (!batch.empty()) commit();
+  log_ = copy.log;
+  offered_.clear();
+  history_.BeginLife();
 }
 
 void SimCa::Crash() {
@@ -202,6 +242,7 @@ void SimCa::Do(const ca::action::SignAndLog& action) {
     for (const ca::v1::LogEntry& entry : made->entries) {
       logged_.insert(entry.certificate_sha256());
       log_.push_back(entry);
+      issued_.push_back(entry);
     }
     Later([this, action, certificates = made->certificates] {
       Step(ca::event::Issued{action.ticket, certificates});
@@ -248,6 +289,8 @@ void SimCa::Do(const ca::action::UseServingCertificate& action) {
 
 void SimCa::Do(const ca::action::UseTrust& action) {
   trust_ = action.trust;
+  const auto offer = ca::TrustMessage(core_->registry(), core_->authorities(), 0);
+  offered_.emplace(offer.epoch(), trust::OfferDigest(offer));
   UseContext();
 }
 

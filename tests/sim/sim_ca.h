@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ca/core/ca_core.h"
@@ -46,6 +47,17 @@ class SimCa {
 
   void Start();
   void Crash();
+  // What a backup of its data directory has.
+  struct Copy {
+    ca::Store::Listing store;
+    std::vector<ca::v1::LogEntry> log;
+  };
+  Copy MakeCopy() { return {*store_.List(""), log_}; }
+  // Has the copy the authorities, the rotation and the pin sets of now? Then no node needs what
+  // only signers, or another root, could give it.
+  bool MayPutBack(const Copy& copy);
+  // While it is down. Revisions go on: they name what was allowed when.
+  void PutBack(const Copy& copy);
   bool up() const { return core_ != nullptr; }
   // Does this CA fail at storing and signing now and then?
   void set_faulty(bool faulty) { faulty_ = faulty; }
@@ -71,6 +83,10 @@ class SimCa {
   const History& history() const { return history_; }
   bool Logged(const std::string& certificate_sha256) const {
     return logged_.contains(certificate_sha256);
+  }
+  // Was this trust state, by its digest, offered as that epoch since a copy was put back last?
+  bool Offered(uint64_t epoch, const std::string& digest) const {
+    return offered_.contains({epoch, digest});
   }
   // Of a service's certificate that is valid, if one is found at once.
   std::optional<std::string> AnySerial();
@@ -120,6 +136,8 @@ class SimCa {
   std::map<std::string, x509::LeafTemplate> templates_;  // by key name
   std::set<std::string> logged_;                         // SHA-256 of the certificates
   std::vector<ca::v1::LogEntry> log_;                    // of what may be valid still
+  std::vector<ca::v1::LogEntry> issued_;                 // the same, whatever was lost of the log
+  std::set<std::pair<uint64_t, std::string>> offered_;
   History history_;
 
   // What does not.

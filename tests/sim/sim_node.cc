@@ -368,7 +368,8 @@ void SimNode::Do(const agent::action::Issue& action) {
 }
 
 ca::NodeCaller SimNode::Caller() const {
-  return {node_id(), context()->chain().front().public_key().pin().bytes()};
+  const x509::Certificate& leaf = context()->chain().front();
+  return {node_id(), leaf.public_key().pin().bytes(), leaf.der()};
 }
 
 void SimNode::Heard(const ca::v1::AttestResponse& response) {

@@ -39,6 +39,12 @@ class SimNode {
   // The agent's data directory is emptied: it begins again once it is given a token.
   bool IsUnderSetZero() const { return !signers_ && core_->model().pin_set_version() == 0; }
   void Empty();
+  // A person gives it another token, and may do so in vain.
+  void TakeToken(const std::string& token) { token_ = token; }
+  // It has been a node, and shows nothing that is valid any more.
+  bool has_expired() const {
+    return core_->model().node && core_->model().node->expires_at <= clock();
+  }
   void Reboot();  // the machine: the time since its start begins again
   // What lies in the files that the agent reads.
   void PutFiles(const trust::v1::PinDocuments& documents);
@@ -55,6 +61,7 @@ class SimNode {
   std::string node_id() const;
   const agent::AgentCore& core() const { return *core_; }
   uint64_t sealed_epoch() const { return disk_ ? disk_->trust().epoch() : 0; }
+  std::string sealed_digest() const { return disk_ ? disk_->trust_digest() : ""; }
 
   // The services of this node; made once.
   SimService* AddService(const std::string& selector);

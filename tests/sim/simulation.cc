@@ -11,6 +11,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "tests/sim/audit.h"
+#include "tests/sim/disaster.h"
 #include "tests/sim/evil_ca.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/rotator.h"
@@ -35,8 +36,7 @@ constexpr absl::Duration kTakenOver = absl::Minutes(3);
 constexpr uint64_t kRebootOneIn = 4;
 constexpr uint64_t kJumpOneIn = 5;
 constexpr absl::Duration kLongestJump = absl::Hours(3);
-// The stories of more nodes are shorter.
-constexpr double kNodesForLength = 100;
+constexpr double kNodesForLength = 100;  // the stories of more are shorter
 constexpr absl::Duration kShortest = absl::Minutes(12);
 constexpr size_t kSetUp = 300;      // services of a large fleet
 constexpr size_t kFew = 4;          // nodes at most, unless more are asked for
@@ -60,6 +60,7 @@ class Fleet {
               .signers = signers_}));
     }
     const std::vector<std::string> names = Names();
+    rotator_.set_knows_all([this] { return disaster_.knows_all(); });
     if (is_large()) operator_.set_node_of([this](const std::string& name) { return NodeOf(name); });
     for (size_t i = 0; i < names.size(); ++i) {
       services_.push_back(
@@ -72,17 +73,23 @@ class Fleet {
     for (auto& node : nodes_) Invite(*node);
     for (SimService* service : services_) service->Start();
     if (is_large()) SetUp(0);
-    // Nobody asks anything of a CA of which he knows that it was taken over.
+    // Nobody asks anything of a CA of which he knows that it was taken over, or put back.
     Every(absl::Seconds(6), [this] {
-      if (!taken_over_) operator_.Act();
+      if (!odd()) operator_.Act();
     });
     Every(absl::Seconds(8), [this] {
-      if (!taken_over_) rotator_.Act();
+      if (!odd()) rotator_.Act();
     });
     Every(absl::Minutes(10), [this] { TakeOver(); });
-    Every(absl::Minutes(20), [this] { DeclareRestoredWithoutNeed(); });
+    Every(absl::Minutes(20), [this] {
+      if (!odd()) disaster_.DeclareAgain([] {});  // without need: it does no harm
+    });
+    Every(absl::Minutes(1), [this] { disaster_.MakeCopy(); });
+    Every(absl::Minutes(40), [this] { LoseDisk(); });
     Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
-    Every(absl::Seconds(10), [this] { audit_.CheckCoverage(nodes_); });
+    Every(absl::Seconds(10), [this] {
+      if (!odd()) audit_.CheckCoverage(nodes_);
+    });
     Every(absl::Minutes(5), [this] { CrashCa(); });
     EachOf(absl::Minutes(2), [this] { CrashAgent(); });
     EachOf(absl::Minutes(2), [this] { CrashService(); });
@@ -98,7 +105,8 @@ class Fleet {
             .refused = audit_.refused(),
             .softened = audit_.softened(),
             .lies = evil_.lies(),
-            .rotations = rotator_.done()};
+            .rotations = rotator_.done(),
+            .disasters = disaster_.count()};
   }
 
  private:
@@ -111,6 +119,7 @@ class Fleet {
     return names;
   }
 
+  bool odd() const { return taken_over_ || disaster_.untold(); }
   bool is_large() const { return node_count_ > kFew; }
 
   absl::Duration Length() const {
@@ -187,6 +196,11 @@ class Fleet {
     operator_.CheckKept();
   }
 
+  void LoseDisk() {
+    if (taken_over_ || !disaster_.Strike(is_large() || world_.OneIn(2))) return;
+    world_.After(world_.UpTo(absl::Seconds(30)), [this] { ReviveCa(); });
+  }
+
   void RestartCa() {
     if (ca_.up()) ca_.Crash();
     operator_.CaDied();
@@ -194,7 +208,7 @@ class Fleet {
   }
 
   void TakeOver() {
-    if (taken_over_ || !ca_.up() || !PinSigners::InForce(ca_).has_value()) return;
+    if (odd() || !ca_.up() || !PinSigners::InForce(ca_).has_value()) return;
     world_.Say("somebody takes the CA's place");
     taken_over_ = true;
     evil_.Begin(static_cast<EvilCa::Means>(world_.random().Below(3)));
@@ -207,18 +221,14 @@ class Fleet {
     world_.Say("the true CA is back");
     ca_.set_liar(nullptr);
     RestartCa();
+    if (!evil_.was_heard()) taken_over_ = false;  // nothing is to be said
     DeclareRestored();
-  }
-
-  // It does no harm.
-  void DeclareRestoredWithoutNeed() {
-    if (!taken_over_ && ca_.up() && !operator_.busy()) operator_.DeclareRestored([] {});
   }
 
   // Until the CA says that it has done so.
   void DeclareRestored() {
     if (!taken_over_ || ca_.lies()) return;  // or again by somebody else
-    if (!operator_.busy()) operator_.DeclareRestored([this] { taken_over_ = false; });
+    disaster_.DeclareAgain([this] { taken_over_ = false; });
     world_.After(absl::Seconds(3), [this] { DeclareRestored(); });
   }
 
@@ -324,7 +334,7 @@ class Fleet {
       operator_.PublishPins();
       world_.RunUntil(world_.now() + kToComeBack);
     }
-    world_.RunUntil(world_.now() + kSettling);
+    world_.RunUntil(world_.now() + (disaster_.needs_time() ? 2 : 1) * kSettling);
     AwaitStreams();
     LendAHand();
     // A change may just have been made, and a busy service takes its time.
@@ -376,6 +386,7 @@ class Fleet {
                      audit_.CheckRotation(nodes_, rotation);
                    }};
   std::vector<std::unique_ptr<SimNode>> nodes_;
+  Disaster disaster_{world_, ca_, operator_, nodes_};
   std::vector<SimService*> services_;
   std::set<std::string> settled_invitations_;
   bool settling_ = false;

@@ -18,6 +18,7 @@ struct Outcome {
   size_t softened = 0;   // forged ones that passed because the pins were rightly softened
   size_t lies = 0;       // of who took the CA's place
   size_t rotations = 0;  // that went through
+  size_t disasters = 0;  // the CA's store was put back from a copy
 };
 
 struct Story {
