@@ -82,13 +82,13 @@ std::string After(const EpochCoverage& epoch) {
                                           : absl::Trunc(absl::Milliseconds(ms), absl::Seconds(1)));
 }
 
-// What share had it by then; a mark after it was complete was not taken.
+// What share had it by then.
 std::string AtMark(const EpochCoverage& epoch, int64_t after_seconds) {
   for (const ca::v1::CoverageMark& mark : epoch.marks()) {
     if (mark.after_seconds() != after_seconds) continue;
     return mark.has_count() ? ShareOf(mark.count()) : "no CA ran";
   }
-  return epoch.complete_at_ms() != 0 ? "100%" : "-";
+  return "-";  // that is still to come
 }
 
 std::string ChangesOf(const EpochCoverage& epoch) {
@@ -103,7 +103,7 @@ absl::Status ShowHistory(Session& session, const CoverageOptions& options) {
   ASSIGN_OR_RETURN(const ca::v1::CoverageHistory history,
                    CallCa(session, &AdminStub::GetCoverageHistory, request));
   const auto& epochs = history.epochs();
-  if (!epochs.empty() && epochs[0].complete_at_ms() == 0) session.exit_code = 1;
+  if (!epochs.empty() && ShareOf(epochs[0].now()) != "100%") session.exit_code = 1;
   if (session.json()) return PrintJson(session, history);
   Table table({"EPOCH", "BEGAN", "1 s", "1 min", "1 h", "24 h", "NOW", "COMPLETE AFTER", "CHANGE"});
   for (const EpochCoverage& epoch : epochs) {
@@ -111,7 +111,7 @@ absl::Status ShowHistory(Session& session, const CoverageOptions& options) {
     std::vector<std::string> row = {absl::StrCat(epoch.epoch()),
                                     TimeText(epoch.began_at_ms() / 1000)};
     for (const auto& [seconds, name] : kMarks) row.push_back(AtMark(epoch, seconds));
-    row.push_back(complete ? "100%" : ShareOf(epoch.now()));
+    row.push_back(ShareOf(epoch.now()));
     row.push_back(complete ? After(epoch) : "-");
     row.push_back(ChangesOf(epoch));
     table.Add(std::move(row));

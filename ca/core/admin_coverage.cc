@@ -37,7 +37,12 @@ v1::NodeCoverage Late(const CoverageView& view, const Missing& missing) {
   return node;
 }
 
+bool IsFull(const v1::CoverageCount& count) {
+  return count.nodes_covered() == count.nodes() && count.services_covered() == count.services();
+}
+
 }  // namespace
+
 absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
                                     const v1::CoverageRequest& asked) {
   if (asked.policy()) {
@@ -78,7 +83,7 @@ absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
   if (epoch == current) *answer.mutable_backups() = DescribeBackups(tables, now);
   const auto record = tables.registry.epochs().find(EpochKey(epoch));
   if (record != tables.registry.epochs().end()) {
-    *answer.mutable_history() = record->second.record.coverage();
+    *answer.mutable_history() = ToldAt(record->second.record.coverage(), now);
   }
   return answer;
 }
@@ -91,10 +96,14 @@ absl::StatusOr<v1::CoverageHistory> Answer(const Tables& tables, absl::Time now,
   v1::CoverageHistory answer;
   for (auto it = epochs.rbegin(); it != epochs.rend(); ++it) {
     if (static_cast<size_t>(answer.epochs_size()) == most) break;
+    // Who has an epoch has the earlier ones.
+    const bool counted = answer.epochs_size() > 0 && IsFull(answer.epochs().rbegin()->now());
+    const v1::CoverageCount count =
+        counted ? answer.epochs().rbegin()->now()
+                : CountCoverage(view, it->second.record.coverage().epoch(), now);
     v1::EpochCoverage* epoch = answer.add_epochs();
-    *epoch = it->second.record.coverage();
-    if (epoch->complete_at_ms() != 0) continue;
-    *epoch->mutable_now() = CountCoverage(view, epoch->epoch(), now);
+    *epoch = ToldAt(it->second.record.coverage(), now);
+    *epoch->mutable_now() = count;
   }
   return answer;
 }

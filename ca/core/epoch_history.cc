@@ -162,6 +162,17 @@ v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::
   return count;
 }
 
+v1::EpochCoverage ToldAt(v1::EpochCoverage recorded, absl::Time now) {
+  if (recorded.complete_at_ms() == 0) return recorded;
+  while (NextMark(recorded) <= now) {
+    const int64_t after = kMarkSeconds[recorded.marks_size()];
+    v1::CoverageMark* mark = recorded.add_marks();
+    mark->set_after_seconds(after);
+    *mark->mutable_count() = recorded.at_completion();
+  }
+  return recorded;
+}
+
 void EpochHistory::Open(const Registry& registry) {
   const auto& epochs = registry.epochs();
   for (auto it = epochs.upper_bound(opened_); it != epochs.end(); ++it) {

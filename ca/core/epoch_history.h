@@ -29,6 +29,10 @@ void AddEpochRecord(const Registry& registry, absl::Time now, std::vector<Write>
 // How many of the nodes that count have the epoch, and how many of their services enforce it.
 v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::Time now);
 
+// A record as it is told: with the marks that passed after the epoch was complete, at which it had
+// the share that completed it.
+v1::EpochCoverage ToldAt(v1::EpochCoverage recorded, absl::Time now);
+
 class EpochHistory {
  public:
   // Marks before this were passed while no CA ran: they are left out.

@@ -83,8 +83,33 @@ TEST_F(History, HasTheShareAtEachMarkAsItWasThen) {
   Pass(absl::Hours(24));
   EXPECT_EQ(Of(epoch).complete_at_ms(), at);
   EXPECT_EQ(Of(epoch).at_completion().nodes_covered(), 4u);
-  EXPECT_THAT(CoveredAtMarks(Of(epoch)), SizeIs(3)) << "what is complete is not measured on";
+  EXPECT_THAT(CoveredAtMarks(Of(epoch)), ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(Of(epoch).changes(), ElementsAre("revoked " + Id("/web")));
+}
+
+TEST_F(History, ToldOfWhatWasSoonCompleteHasTheMarksThatHavePassedAndNoOthers) {
+  const uint64_t epoch = Change();
+  world.now += absl::Milliseconds(300);
+  for (size_t node = 0; node < nodes.size(); ++node) Holds(node, epoch);
+  Pass(absl::Milliseconds(100));
+  EXPECT_NE(Newest().complete_at_ms(), 0);
+  EXPECT_THAT(CoveredAtMarks(Newest()), SizeIs(0));
+  Pass(absl::Seconds(1));
+  EXPECT_THAT(CoveredAtMarks(Newest()), ElementsAre(4));
+  Pass(absl::Hours(1));
+  EXPECT_THAT(CoveredAtMarks(Of(epoch)), ElementsAre(4, 4, 4));
+}
+
+TEST_F(History, SaysOfWhatIsCompleteWhoHasItNow) {
+  const uint64_t epoch = Change();
+  for (size_t node = 0; node < nodes.size(); ++node) Holds(node, epoch);
+  EXPECT_EQ(Newest().now().nodes_covered(), 4u);
+  Pass(absl::Seconds(1));
+  world.Restart();
+  Connect(2, epoch);
+  EXPECT_NE(Newest().complete_at_ms(), 0);
+  EXPECT_EQ(Newest().now().nodes(), 4u);
+  EXPECT_EQ(Newest().now().nodes_covered(), 1u);
 }
 
 TEST_F(History, SurvivesARestartOfTheCa) {
