@@ -7,17 +7,22 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/durable_file.h"
 #include "base/status_macros.h"
 #include "trust/text.h"
+#include "x509/spki_pin.h"
 
 namespace linchpin::agent {
 namespace {
+
+using Json = nlohmann::json;
 
 absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
   std::error_code error;
@@ -36,16 +41,78 @@ absl::StatusOr<std::vector<std::string>> FilesAt(const std::string& path) {
   return files;
 }
 
+// Of a document as its signers leave it. What it shows of itself beside the bytes that are signed
+// is for people.
+std::string Bytes(const Json& of, const char* field) {
+  std::string bytes;
+  const auto found = of.find(field);
+  if (found == of.end() || !found->is_string()) return bytes;
+  return absl::Base64Unescape(found->get_ref<const std::string&>(), &bytes) ? bytes : "";
+}
+
+template <typename Signed>
+Signed SignedBy(const Json& json) {
+  Signed document;
+  document.set_payload(Bytes(json, "payload"));
+  const auto signatures = json.find("signatures");
+  if (signatures == json.end() || !signatures->is_array()) return document;
+  for (const Json& entry : *signatures) {
+    if (!entry.is_object() || !entry.contains("key") || !entry["key"].is_string()) continue;
+    const auto key = x509::SpkiPin::Parse(entry["key"].get_ref<const std::string&>());
+    if (!key.ok()) continue;
+    trust::v1::Signature* signature = document.add_signatures();
+    signature->set_key_id(key->bytes());
+    signature->set_signature(Bytes(entry, "signature"));
+  }
+  return document;
+}
+
+template <typename Payload>
+std::string DomainOf(const std::string& payload) {
+  Payload message;
+  return message.ParseFromString(payload) ? message.trust_domain() : "";
+}
+
+// What linchpin pins draft, relax and fresh make; none: it is something else.
+std::optional<trust::v1::PinDocuments> ReadSigned(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  trust::v1::PinDocuments documents;
+  if (json.contains("linchpin_pin_set")) {
+    if (json.contains("before") && json["before"].is_object()) {
+      *documents.add_pin_sets() = SignedBy<trust::v1::SignedPinSet>(json["before"]);
+    }
+    *documents.add_pin_sets() = SignedBy<trust::v1::SignedPinSet>(json);
+    documents.set_trust_domain(
+        DomainOf<trust::v1::PinSet>(documents.pin_sets().rbegin()->payload()));
+  } else if (json.contains("linchpin_relax")) {
+    *documents.mutable_relax() = SignedBy<trust::v1::SignedRelax>(json);
+    documents.set_trust_domain(DomainOf<trust::v1::Relax>(documents.relax().payload()));
+  } else if (json.contains("linchpin_freshness")) {
+    documents.mutable_freshness()->set_payload(Bytes(json, "payload"));
+    documents.mutable_freshness()->set_signature(Bytes(json, "signature"));
+    documents.set_trust_domain(DomainOf<trust::v1::Freshness>(documents.freshness().payload()));
+  } else {
+    return std::nullopt;
+  }
+  return documents;
+}
+
+absl::StatusOr<trust::v1::PinDocuments> Read(const std::string& file, const std::string& text) {
+  if (auto documents = ReadSigned(text)) return *std::move(documents);
+  trust::v1::PinDocuments documents;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(text, &documents);
+  if (parsed.ok()) return documents;
+  return absl::InvalidArgumentError(
+      absl::StrCat(file, " is not what linchpin pins export or linchpin pins sign writes: ",
+                   std::string(parsed.message())));
+}
+
 }  // namespace
 
 absl::StatusOr<trust::v1::PinDocuments> PinFiles::ReadOne(const std::string& file) const {
   ASSIGN_OR_RETURN(const std::string text, base::ReadFile(file, kMaxPinFile));
-  trust::v1::PinDocuments documents;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(text, &documents);
-  if (!parsed.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        file, " is not what linchpin pins export writes: ", std::string(parsed.message())));
-  }
+  ASSIGN_OR_RETURN(trust::v1::PinDocuments documents, Read(file, text));
   if (documents.trust_domain() != trust_domain_.name()) {
     return absl::FailedPreconditionError(absl::StrCat(file, " is of trust domain ",
                                                       trust::Quoted(documents.trust_domain()),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Signed pin sets that reach this node in files: what `linchpin pins export` writes, put there by
-// whatever distributes configuration. They authenticate themselves, the files need not.
+// Signed pin sets that reach this node in files: what `linchpin pins export` writes, or a document
+// as `linchpin pins sign` leaves it, put there by whatever distributes configuration. They
+// authenticate themselves, the files need not.
 #pragma once
 
 #include <optional>

@@ -9,10 +9,13 @@
 #include <fstream>
 #include <string>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/temp_dir.h"
 #include "tests/trust/test_authority.h"
+#include "trust/relax.h"
 
 namespace linchpin::agent {
 namespace {
@@ -83,6 +86,34 @@ TEST_F(PinFilesTest, AFileThatIsWrongKeepsNoOtherOut) {
   const auto whole = files.Look();
   ASSERT_TRUE(whole.has_value());
   EXPECT_EQ(whole->documents.size(), 3u);
+}
+
+TEST_F(PinFilesTest, DocumentsAreTakenAsTheirSignersLeaveThem) {
+  const auto before = test::Sign(authority_.PinSetMessage(1, {"alice"}, 1), {"alice"});
+  const auto set = test::Sign(authority_.PinSetMessage(2, {"alice"}, 1), {"alice"});
+  const auto parts = [](const auto& document) {
+    return absl::StrCat(
+        R"("payload": ")", absl::Base64Escape(document.payload()), R"(", "signatures": [{"key": ")",
+        x509::SpkiPin::FromBytes(document.signatures(0).key_id())->ToString(),
+        R"(", "signature": ")", absl::Base64Escape(document.signatures(0).signature()), R"("}])");
+  };
+  std::ofstream(Path("set.json")) << R"({"linchpin_pin_set": 1, "pin_set": {"version": 7}, )"
+                                  << parts(set) << R"(, "before": {)" << parts(before) << "}}";
+  trust::v1::Relax relax;
+  relax.set_trust_domain("other.org");
+  trust::v1::SignedRelax document;
+  document.set_payload(relax.SerializeAsString());
+  *document.add_signatures() = trust::SignRelax(document.payload(), test::KeyNamed("alice"));
+  std::ofstream(Path("relax.json")) << R"({"linchpin_relax": 1, )" << parts(document) << "}";
+  std::ofstream(Path("wrong.json")) << R"({"linchpin_pin_set": 1, "payload": 3})";
+  PinFiles files(dir_.path(), authority_.trust_domain());
+  const auto seen = files.Look();
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_THAT(seen->faults, ElementsAre(HasSubstr("other.org"), HasSubstr("wrong.json")));
+  ASSERT_EQ(seen->documents.size(), 1u);
+  ASSERT_EQ(seen->documents[0].pin_sets_size(), 2);
+  EXPECT_EQ(seen->documents[0].pin_sets(0).SerializeAsString(), before.SerializeAsString());
+  EXPECT_EQ(seen->documents[0].pin_sets(1).SerializeAsString(), set.SerializeAsString());
 }
 
 }  // namespace
