@@ -4,6 +4,7 @@
 #include <civetweb.h>
 
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -46,6 +47,16 @@ int Answer(mg_connection* connection, int code, absl::string_view type, absl::st
   mg_write(connection, head.data(), head.size());
   if (method != "HEAD") mg_write(connection, body.data(), body.size());
   return code;
+}
+
+// civetweb 1.15 is told where to write the code, 1.16 holds it.
+template <class Data>
+Data ErrorData(unsigned* code, char* text, size_t size) {
+  Data data{};
+  if constexpr (std::is_pointer_v<decltype(data.code)>) data.code = code;
+  data.text = text;
+  data.text_buffer_size = size;
+  return data;
 }
 
 // What is no request: the library itself would answer without a status line.
@@ -122,7 +133,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
   mg_init_data init{&callbacks, impl.get(), options};
   char text[256] = "";
   unsigned code = 0;
-  mg_error_data error{&code, text, sizeof(text)};
+  auto error = ErrorData<mg_error_data>(&code, text, sizeof(text));
   impl->context = mg_start2(&init, &error);
   if (impl->context == nullptr) {
     return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address, ": ", text,
