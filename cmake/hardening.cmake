@@ -35,6 +35,10 @@ add_library(linchpin_flags INTERFACE)
 target_compile_options(linchpin_flags INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
+  # Debian 13's guesses wrong through std::optional and absl::Cleanup; Debian 12's reads the same.
+  target_compile_options(linchpin_flags INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(linchpin_flags INTERFACE -Wno-unused-command-line-argument)
 endif()
