@@ -2,9 +2,11 @@
 # Copyright The Linchpin Authors
 """What is in an image, as SPDX 2.3: each file, and the Debian package that it is of, by dpkg."""
 
+import functools
 import hashlib
 import json
 import pathlib
+import re
 import subprocess
 
 OURS = "linchpin"
@@ -38,6 +40,13 @@ def identifier(*words):
     return "SPDXRef-" + "".join(c if c.isalnum() or c in ".-" else "-" for c in text)
 
 
+@functools.cache
+def release():
+    """Of Debian: bookworm, trixie."""
+    text = pathlib.Path("/etc/os-release").read_text()
+    return re.search(r"^VERSION_CODENAME=(\w+)", text, re.M).group(1)
+
+
 def package_of(name, version, supplier, *, source=None):
     made = {"SPDXID": identifier("Package", name), "name": name, "versionInfo": version,
             "supplier": supplier, "downloadLocation": "NOASSERTION", "filesAnalyzed": False,
@@ -46,7 +55,8 @@ def package_of(name, version, supplier, *, source=None):
     if source is not None:
         made["sourceInfo"] = f"built from the Debian source package {source}"
         made["externalRefs"] = [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
-                                 "referenceLocator": f"pkg:deb/debian/{name}@{version}"}]
+                                 "referenceLocator": f"pkg:deb/debian/{name}@{version}"
+                                                     f"?distro={release()}"}]
     return made
 
 

@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMMANDS = ["setup", "build", "run", "test", "sim", "bench", "fuzz", "format"]
+COMMANDS = ["setup", "build", "run", "test", "k8s", "image", "debian13", "sim", "bench", "fuzz",
+            "format"]
 
 
 def dev(*args):

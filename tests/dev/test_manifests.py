@@ -200,8 +200,8 @@ def test_the_list_of_what_is_in_the_image_is_complete_and_true(rootfs):
         held = subprocess.run(["dpkg-query", "-W", "-f=${Version}", package["name"]],
                               capture_output=True, text=True, check=True).stdout
         assert package["versionInfo"] == held
-    assert {"libc6", "libssl3", "libgrpc++1.51", "libcurl4"} <= {
-        package["name"] for package in document["packages"]}
+    assert {"libc6", "libssl3", "libgrpc++1.51", "libcurl4"} <= {  # Debian 13's end with t64
+        package["name"].removesuffix("t64") for package in document["packages"]}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes chroot")

@@ -76,10 +76,11 @@ class Deployment:
         self.ca_metrics = "off"
         self.metrics = "off"  # the agents'
         self.env = {}         # of programs to be started
+        self.bin = BIN
 
     # The CA.
     def ca_args(self, *extra):
-        return [BIN / "linchpin-ca", "run", "--data-dir", self.ca_dir, "--trust-domain",
+        return [self.bin / "linchpin-ca", "run", "--data-dir", self.ca_dir, "--trust-domain",
                 TRUST_DOMAIN, "--listen", f"127.0.0.1:{self.ca_port}", "--metrics", self.ca_metrics,
                 *extra]
 
@@ -97,9 +98,9 @@ class Deployment:
         return self.folder / f"agent-{name}"
 
     def agent_args(self, name, *extra):
-        return [BIN / "linchpin-agent", "run", "--data-dir", self.agent_dir(name), "--trust-domain",
-                TRUST_DOMAIN, "--ca", f"127.0.0.1:{self.ca_port}", "--metrics", self.metrics,
-                *extra]
+        return [self.bin / "linchpin-agent", "run", "--data-dir", self.agent_dir(name),
+                "--trust-domain", TRUST_DOMAIN, "--ca", f"127.0.0.1:{self.ca_port}",
+                "--metrics", self.metrics, *extra]
 
     def join(self, name, *extra):
         """A new agent by --ca-pin and join token."""
@@ -124,7 +125,7 @@ class Deployment:
 
     # The operator's command.
     def command(self):
-        return [str(BIN / "linchpin"), "--admin-socket", str(self.admin)]
+        return [str(self.bin / "linchpin"), "--admin-socket", str(self.admin)]
 
     def run(self, *args, check=True, env=None):
         done = subprocess.run(
@@ -143,7 +144,7 @@ class Deployment:
 
     def fetch(self, name, *args, check=False):
         return subprocess.run(
-            [str(BIN / "linchpin"), "--socket", f"unix://{self.socket(name)}", "fetch",
+            [str(self.bin / "linchpin"), "--socket", f"unix://{self.socket(name)}", "fetch",
              *map(str, args)], capture_output=True, text=True, timeout=DEADLINE,
             stdin=subprocess.DEVNULL, check=check)
 

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -191,10 +192,23 @@ class Cluster:
 def build_images(folder):
     folder.mkdir()
     (folder / "pause.tar").write_bytes((BUILT / "images/pause.tar").read_bytes())
+    made = os.environ.get("LINCHPIN_IMAGES")  # on Debian 13: `./dev debian13 image`
+    if made:
+        for archive in pathlib.Path(made).glob("*.*"):
+            shutil.copy(archive, folder)
+        return
     build = [sys.executable, "-B", ROOT / "k8s/image/build.py", BIN]
     subprocess.run([*build, folder / "linchpin.tar"], check=True)
     subprocess.run([*build, folder / "demo.tar", "localhost/linchpin-demo:1",
                     "linchpin-demo-service", "linchpin"], check=True)
+
+
+def group_of(images):
+    """The key agreement that two pods of these have: the hybrid one where OpenSSL is 3.5."""
+    packages = json.loads((images / "demo.spdx.json").read_text())["packages"]
+    (version,) = [one["versionInfo"] for one in packages if one["name"].startswith("libssl3")]
+    hybrid = tuple(map(int, version.split(".")[:2])) >= (3, 5)
+    return "X25519MLKEM768" if hybrid else "x25519"
 
 
 def metrics_of(text):

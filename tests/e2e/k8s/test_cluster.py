@@ -3,7 +3,7 @@
 """The manifests on a real cluster of two nodes: nodes, identities, calls, policy, schemas."""
 
 import pytest
-from cluster import NODE, SERVE, spiffe_id, Stopwatch
+from cluster import group_of, NODE, SERVE, spiffe_id, Stopwatch
 from deployment import wait_for
 
 pytestmark = pytest.mark.k8s
@@ -43,6 +43,7 @@ def test_pods_with_different_accounts_talk_across_nodes_and_a_third_is_refused(c
     seen = wait_for("the server's word", lambda: [
         e for e in cluster.events("api") if e["event"] == "handshake" and e["ok"]])
     assert {e["peer_id"] for e in seen} == {spiffe_id("web")}
+    assert {e["group"] for e in seen} == {group_of(cluster.folder / "images")}
     print(f"\n  between two pods: {seen[0]['group']}")
     cluster.delete_pod("web", "other")
 
