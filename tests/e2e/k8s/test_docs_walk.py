@@ -15,7 +15,7 @@ def test_each_command_of_the_document_does_what_it_says(cluster):
     text = (ROOT / "docs/kubernetes.md").read_text()
     block = re.search(r"## From nothing to two pinned services\n.*?```sh\n(.*?)```", text, re.S)
     commands = [c for c in block.group(1).splitlines() if c.startswith("kubectl")]
-    assert len(commands) == block.group(1).count("\n") - 1  # the images are there
+    assert len(commands) == block.group(1).count("\n") - 2  # the images are there
     cluster.kubectl("delete", "namespace", "shop", "--wait=true", "--timeout=120s")
     watch = Stopwatch()
     for command in commands:
