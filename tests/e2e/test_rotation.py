@@ -264,7 +264,7 @@ def test_every_step_under_signed_sets_is_taken_back_and_nobody_is_refused(mesh):
 
 def test_a_rotation_proceeds_at_its_deadline_where_it_is_told_to(deployment):
     config = deployment.folder / "ca.yaml"
-    config.write_text(SHORT_LIVES + "  issuer_ttl: 80s\n")
+    config.write_text(SHORT_LIVES + "  issuer_ttl: 60s\n")
     deployment.start_ca("--config", config)
     agents = [deployment.join(name) for name in ("a", "b")]
     wait_for("both", lambda: "2 of 2" in deployment.run("coverage", check=False).stdout)
