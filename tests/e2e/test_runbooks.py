@@ -122,7 +122,7 @@ def test_a_node_is_left_out_brought_back_or_banned_as_the_runbooks_say(patient_m
 
 
 def test_the_key_of_a_compromised_ca_is_denied_as_the_runbook_says(patient_mesh):
-    """Nodes are not to renew twice while the copy is put in place: the copy knows one key before."""
+    """Nodes are not to renew twice while the copy is put in place, which knows one key before."""
     mesh, deployment = patient_mesh, patient_mesh.deployment
     two_sign(deployment)
     deployment.out("ca", "backup", "create", "--out", deployment.folder / "backup.key")
