@@ -277,7 +277,7 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
       next.expired = false;
     }
     const absl::Time latest = std::max(options.now, options.latest);
-    if (incoming.has_relax()) {
+    if (incoming.has_relax() && !options.sealed) {
       const absl::Status status = Honour(next.cursor, incoming.relax(), latest, &next.relaxed);
       if (!status.ok()) Add(status.message(), &next.refused);
     }

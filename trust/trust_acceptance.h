@@ -72,6 +72,9 @@ struct AcceptOptions {
   absl::Duration skew = absl::Seconds(60);
   // PinTimes::latest, so that a relax that began ends.
   absl::Time latest = absl::InfinitePast();
+  // `incoming` is what `held` had accepted when it was sealed: no relax document begins by it that
+  // had not begun then.
+  bool sealed = false;
 };
 absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustState& incoming,
                                       const AcceptOptions& options);

@@ -46,8 +46,9 @@ absl::StatusOr<std::shared_ptr<const trust::TrustHeld>> DecodeTrust(
     held.relaxed.began_at = absl::FromUnixMillis(relaxed.began_at_ms());
     held.relaxed.ends_at = absl::FromUnixMillis(relaxed.ends_at_ms());
   }
-  ASSIGN_OR_RETURN(trust::TrustHeld accepted,
-                   trust::AcceptTrust(held, state.trust(), {.now = now, .skew = skew}));
+  ASSIGN_OR_RETURN(
+      trust::TrustHeld accepted,
+      trust::AcceptTrust(held, state.trust(), {.now = now, .skew = skew, .sealed = true}));
   return std::make_shared<const trust::TrustHeld>(std::move(accepted));
 }
 

@@ -223,6 +223,23 @@ TEST_F(PinUpkeepTest, WhatFailsClosedStaysSoUntilANewerSetComes) {
   EXPECT_FALSE(newer.state->pins().expired());
 }
 
+TEST_F(PinUpkeepTest, ARelaxGoesOnFromWhatWasSealedAndNoneBeginsByIt) {
+  v1::TrustState message = held_.message;
+  *message.mutable_relax() = Relaxing(3);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld relaxed, AcceptTrust(held_, message, {.now = kNow}));
+  const AcceptOptions at_start{.now = kNow + absl::Minutes(1), .sealed = true};
+  ASSERT_OK_AND_ASSIGN(const TrustHeld goes_on, AcceptTrust(relaxed, message, at_start));
+  EXPECT_EQ(goes_on.relaxed, relaxed.relaxed);
+  EXPECT_EQ(goes_on.state->pins().relaxed_until(), relaxed.state->pins().relaxed_until());
+  // The CA's clock said that it was too late for it; at a start only this machine's is known.
+  const AcceptOptions too_late{.now = kNow, .latest = kNow + absl::Hours(48)};
+  ASSERT_OK_AND_ASSIGN(const TrustHeld missed, AcceptTrust(held_, message, too_late));
+  EXPECT_EQ(missed.state->pins().relaxed_until(), 0);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld started, AcceptTrust(missed, message, at_start));
+  EXPECT_EQ(started.state->pins().relaxed_until(), 0);
+  EXPECT_EQ(started.relaxed, Relaxed());
+}
+
 TEST_F(PinUpkeepTest, ARelaxEndsOnceAnyClockSaysSoAndDoesNotBeginAgain) {
   v1::TrustState message = held_.message;
   *message.mutable_relax() = Relaxing(3);
