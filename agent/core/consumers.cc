@@ -48,12 +48,6 @@ void ConsumerTable::Restarted(std::map<std::string, Before> identities, absl::Ti
   touched_.insert(kMissing);
 }
 
-absl::Time ConsumerTable::NextSettling() const {
-  const bool any = std::any_of(missing_.begin(), missing_.end(),
-                               [](const auto& entry) { return entry.second.back; });
-  return any ? settled_ : absl::InfiniteFuture();
-}
-
 void ConsumerTable::SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
 
 const Selectors* ConsumerTable::Keep(const std::vector<std::string>& selectors) {
@@ -156,7 +150,7 @@ void ConsumerTable::Exited(const ProcessId& process) {
 
 void ConsumerTable::ForgetExpired(absl::Time now, absl::Time agreed) {
   const size_t gone = std::erase_if(missing_, [&](const auto& entry) {
-    return entry.second.expires_at <= agreed || (entry.second.back && settled_ <= now);
+    return entry.second.expires_at <= agreed || settled_ <= now;
   });
   if (gone > 0) touched_.insert(kMissing);
   if (agreed < soonest_) return;
@@ -204,10 +198,6 @@ void ConsumerTable::CameBack(Consumer* consumer) {
   if (consumer->evidence == ca::v1::NONE || consumer->identities.empty()) return;
   const bool files = consumer->evidence == ca::v1::RELOADED;
   if (files && !consumer->shown) return;  // the old ones are still in use
-  for (const auto& [id, spiffe_id] : consumer->identities) {
-    const auto before = missing_.find(id);
-    if (before != missing_.end()) before->second.back = true;
-  }
   if (std::exchange(consumer->came_back, true)) return;
   EndedOf ended = Ended(consumer->process);
   if (files) {

@@ -75,12 +75,11 @@ class ConsumerTable {
   static constexpr size_t kMaxEnded = 64;  // streams of a process that are over and still count
 
   // These identities (by identity id) were served before this program began, to how many processes
-  // is not known: each counts as a consumer that nothing is known of, until `settled` and until one
-  // that holds its trust has come back, or until what was served has expired.
+  // is not known: each counts as a consumer that nothing is known of, until `settled` or until what
+  // was served has expired.
   struct Before {
     std::string spiffe_id;
     absl::Time expires_at;
-    bool back = false;
   };
   void Restarted(std::map<std::string, Before> identities, absl::Time settled);
   void SettleBy(absl::Time latest);
@@ -103,8 +102,8 @@ class ConsumerTable {
   void ForgetExpired(absl::Time now, absl::Time agreed);
   // Of those whose stream ended: not before this is agreed.
   absl::Time NextExpiry() const { return soonest_; }
-  // Of those that were served before and have come back: at this.
-  absl::Time NextSettling() const;
+  // Of those that have not come back: at this.
+  absl::Time NextSettling() const { return missing_.empty() ? absl::InfiniteFuture() : settled_; }
   // `identities` go on until `expires_at`; none: the process goes on with what it has.
   void Deliver(const ConsumerId& id, Delivered delivered,
                std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);
