@@ -16,10 +16,12 @@
 #include "absl/strings/str_cat.h"
 #include "agent/attest/kubernetes_attestor.h"
 #include "agent/attest/node_evidence.h"
+#include "agent/attest/pod_memory.h"
 #include "agent/attest/pod_table.h"
 #include "agent/attest/unix_attestor.h"
 #include "agent/config.h"
 #include "agent/server/runtime.h"
+#include "agent/server/sealed_state.h"
 #include "base/durable_file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -168,8 +170,9 @@ struct Confined {
 struct Pods {
   explicit Pods(WorkloadAttestor& processes) : attestor(processes, table) {}
   // Null: it is none.
-  static absl::StatusOr<std::unique_ptr<Pods>> Make(const config::v1::AgentKubernetesConfig& config,
+  static absl::StatusOr<std::unique_ptr<Pods>> Make(const Config& all,
                                                     WorkloadAttestor& processes) {
+    const config::v1::AgentKubernetesConfig& config = all.kubernetes;
     if (config.node().empty()) return nullptr;
     ASSIGN_OR_RETURN(kube::ApiServer server,
                      kube::CompleteApiServer({.url = config.api_server(),
@@ -178,16 +181,26 @@ struct Pods {
     auto pods = std::make_unique<Pods>(processes);
     ASSIGN_OR_RETURN(pods->api, kube::ApiClient::Make(std::move(server)));
     pods->node = config.node();
+    const std::string hidden = all.data_dir + "/private";
+    ASSIGN_OR_RETURN(x509::SecretBytes key, ReadSealingKey(hidden));
+    pods->memory =
+        std::make_unique<PodMemory>(PodMemory::File{hidden + "/pods.sealed", std::move(key)},
+                                    pods->node, pods->table, base::SystemClock());
+    pods->memory->Recall();
     return pods;
   }
   void Follow(Runtime& runtime) {
-    table.OnChange([&runtime](const std::string& uid) { runtime.AttestAgain(uid); });
+    table.OnChange([this, &runtime](const std::string& uid) {
+      runtime.AttestAgain(uid);
+      memory->Changed();
+    });
     watch = std::make_unique<kube::Watch>(*api, PodsOfNode(node), table);
   }
 
   std::string node;
   PodTable table;
   KubernetesAttestor attestor;
+  std::unique_ptr<PodMemory> memory;
   std::unique_ptr<kube::ApiClient> api;
   std::unique_ptr<kube::Watch> watch;
 };
@@ -207,7 +220,7 @@ absl::Status Serve(Config config, const Confined& confined) {
   base::LogSandbox(confined.sandbox);
   if (!confined.locked_heap.ok()) base::LogWarning(confined.locked_heap.message());
   UnixAttestor processes;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Pods> pods, Pods::Make(config.kubernetes, processes));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Pods> pods, Pods::Make(config, processes));
   WorkloadAttestor& attestor = pods == nullptr ? static_cast<WorkloadAttestor&>(processes)
                                                : static_cast<WorkloadAttestor&>(pods->attestor);
   NodeEvidence evidence =

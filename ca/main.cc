@@ -30,6 +30,7 @@
 #include "ca/attest/join_token.h"
 #include "ca/attest/kubernetes.h"
 #include "ca/keys/file_key_manager.h"
+#include "ca/kubernetes/departed_nodes.h"
 #include "ca/kubernetes/pin_sets.h"
 #include "ca/kubernetes/source.h"
 #include "ca/log/issuance_log.h"
@@ -95,22 +96,27 @@ absl::StatusOr<std::unique_ptr<kube::Api>> MakeApi(const config::v1::CaKubernete
   return kube::ApiClient::Make(std::move(server));
 }
 
-// The pins that `linchpin ca pins` prints, the root's first.
-std::vector<std::string> PinsOf(CaServer& server) {
-  std::promise<std::vector<std::string>> told;
-  server.Ask({.on_socket = true, .name = "kubernetes"}, v1::GetAuthoritiesRequest(),
+template <typename Message>
+absl::StatusOr<Message> AskAndWait(CaServer& server, const Asker& asker, AdminRequest request) {
+  std::promise<absl::StatusOr<Message>> told;
+  server.Ask(asker, std::move(request),
              [&told](const absl::Status& status, const google::protobuf::Message* message) {
-               std::vector<std::string> pins;
-               if (status.ok()) {
-                 const auto& all = dynamic_cast<const v1::Authorities&>(*message).authorities();
-                 for (const v1::Authority& one : all) {
-                   const auto pin = x509::SpkiPin::FromBytes(one.spki_sha256());
-                   if (pin.ok()) pins.push_back(pin->ToString());
-                 }
-               }
-               told.set_value(std::move(pins));
+               if (!status.ok()) return told.set_value(status);
+               told.set_value(dynamic_cast<const Message&>(*message));
              });
   return told.get_future().get();
+}
+
+// The pins that `linchpin ca pins` prints, the root's first.
+std::vector<std::string> PinsOf(CaServer& server, const Asker& asker) {
+  std::vector<std::string> pins;
+  const auto all = AskAndWait<v1::Authorities>(server, asker, v1::GetAuthoritiesRequest());
+  if (!all.ok()) return pins;
+  for (const v1::Authority& one : all->authorities()) {
+    const auto pin = x509::SpkiPin::FromBytes(one.spki_sha256());
+    if (pin.ok()) pins.push_back(pin->ToString());
+  }
+  return pins;
 }
 
 // The cluster's objects, as long as it lives.
@@ -118,7 +124,23 @@ struct Objects {
   std::unique_ptr<kube::Api> api;
   std::unique_ptr<KubernetesSource> source;
   std::unique_ptr<PinSetObjects> pin_sets;
+  std::unique_ptr<NodesOfCluster> nodes;
 };
+
+std::unique_ptr<NodesOfCluster> FollowNodes(NodesOfCluster::Options options, const Asker& asker,
+                                            CaServer& server, kube::Api& api,
+                                            const base::Clock& clock) {
+  options.nodes = [&server, asker] {
+    return AskAndWait<v1::NodeList>(server, asker, v1::ListNodesRequest());
+  };
+  options.coverage = [&server, asker] {
+    return AskAndWait<v1::Coverage>(server, asker, v1::CoverageRequest());
+  };
+  options.forget = [&server, asker](const std::string& node_id) {
+    return AskAndWait<v1::Node>(server, asker, ForgetNode{node_id}).status();
+  };
+  return std::make_unique<NodesOfCluster>(std::move(options), api, clock);
+}
 
 std::string ObjectsSource(const config::v1::CaKubernetesConfig& config) {
   return config.objects() == "on" ? SourcePrefix(config.cluster()) : "";
@@ -134,11 +156,16 @@ absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& serv
                     .name = absl::StrCat("kubernetes:", config.cluster()),
                     .from = "its objects"};
   const std::vector<std::string> account = absl::StrSplit(config.agent_account(), ':');
+  std::optional<WorkloadIdentity> default_identity;
+  if (config.default_identity() != "off") {
+    default_identity = IdentityOfLabel(config.default_identity());
+  }
   objects.source = std::make_unique<KubernetesSource>(
       KubernetesSource::Options{.trust_domain = settings.setup.profile.trust_domain,
                                 .cluster = config.cluster(),
                                 .own_namespace = account[0],
-                                .ca_pins = PinsOf(server)},
+                                .ca_pins = PinsOf(server, asker),
+                                .default_identity = std::move(default_identity)},
       *objects.api, clock,
       [&server, asker](ApplyKubernetes asked, std::function<void(const absl::Status&)> answer) {
         server.Ask(
@@ -158,6 +185,9 @@ absl::StatusOr<Objects> FollowObjects(const CaSettings& settings, CaServer& serv
                                 : 0);
                    });
       });
+  objects.nodes = FollowNodes(
+      {.trust_domain = settings.setup.profile.trust_domain, .cluster = config.cluster()}, asker,
+      server, *objects.api, clock);
   return objects;
 }
 
@@ -259,8 +289,7 @@ absl::Status Serve(const CaSettings& settings, const Confined& confined, StopSig
   }
   (void)base::NotifyStopping();
   base::LogInfo("stopping: says goodbye to the nodes and finishes what is under way");
-  objects.pin_sets.reset();
-  objects.source.reset();
+  { const Objects over = std::move(objects); }  // the last first
   server->Stop();
   metered.server.reset();
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <iostream>
 #include <memory>
 #include <string>
 
@@ -20,14 +21,19 @@
 #include "x509/certificate.h"
 #include "x509/certificate_request.h"
 #include "x509/key.h"
+#include "x509/pem.h"
 
 namespace linchpin::cli {
 namespace {
+
+constexpr size_t kMaxRequest = 64 * 1024;
+constexpr char kStandard[] = "-";  // input or output
 
 struct CreateOptions {
   std::string name;
   std::string role;
   std::string key_out;
+  std::string csr;
   std::string cert_out;
   std::string ttl = "8h";
   bool replace = false;
@@ -39,13 +45,35 @@ absl::Status CheckNew(const std::string& path) {
   return absl::AlreadyExistsError(absl::StrCat(path, " exists: it is kept; name another file"));
 }
 
-absl::Status WriteChain(const ca::v1::OperatorCertificate& made, const std::string& path) {
+absl::Status WriteChain(Session& session, const ca::v1::OperatorCertificate& made,
+                        const std::string& path) {
   std::string pem;
   for (const std::string& der : made.chain()) {
     ASSIGN_OR_RETURN(const x509::Certificate certificate, x509::Certificate::FromDer(der));
     pem += certificate.ToPem();
   }
-  return base::WriteFileDurably(path, pem, 0644);
+  if (path != kStandard) return base::WriteFileDurably(path, pem, 0644);
+  session.out << pem;
+  return absl::OkStatus();
+}
+
+// DER of what openssl req -new writes.
+absl::StatusOr<std::string> ReadRequest(const std::string& path) {
+  std::string pem;
+  if (path == kStandard) {
+    pem.resize(kMaxRequest);
+    std::cin.read(pem.data(), static_cast<std::streamsize>(pem.size()));
+    pem.resize(static_cast<size_t>(std::cin.gcount()));
+  } else {
+    ASSIGN_OR_RETURN(pem, base::ReadFile(path, kMaxRequest));
+  }
+  const absl::StatusOr<std::vector<x509::PemBlock>> blocks = x509::ReadPem(pem, 1);
+  if (blocks.ok() && blocks->front().label == "CERTIFICATE REQUEST") return blocks->front().der;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--csr ", path,
+                   " holds no certificate request: write one with openssl req -new "
+                   "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=alice -keyout "
+                   "alice.key -out alice.csr"));
 }
 
 absl::Status Print(Session& session, const ca::v1::OperatorCertificate& made,
@@ -57,27 +85,41 @@ absl::Status Print(Session& session, const ca::v1::OperatorCertificate& made,
   return absl::OkStatus();
 }
 
-absl::Status Create(Session& session, const CreateOptions& options) {
+// For a key that is made here, or elsewhere.
+absl::StatusOr<std::string> MakeRequest(const CreateOptions& options) {
+  if (!options.csr.empty()) return ReadRequest(options.csr);
   RETURN_IF_ERROR(CheckNew(options.key_out));
-  RETURN_IF_ERROR(CheckNew(options.cert_out));
-  ASSIGN_OR_RETURN(const absl::Duration ttl, base::ParseDuration(options.ttl, "--ttl"));
   ASSIGN_OR_RETURN(const x509::PrivateKey key, x509::PrivateKey::Generate(x509::KeyType::kP256));
+  // First the key, so that no certificate is ever without it.
+  RETURN_IF_ERROR(base::WriteFileDurably(options.key_out, key.ToPem().Reveal(), 0600));
+  return x509::MakeCertificateRequest(key);
+}
+
+absl::Status Create(Session& session, const CreateOptions& options) {
+  if (options.key_out.empty() == options.csr.empty()) {
+    return UsageError(
+        "give either --key-out, a new file for a key that is made here, or --csr, a request for a "
+        "key that is elsewhere");
+  }
+  if (options.cert_out == kStandard && session.json()) {
+    return UsageError("--cert-out - writes the certificate alone: it is there without -o json");
+  }
+  if (options.cert_out != kStandard) RETURN_IF_ERROR(CheckNew(options.cert_out));
+  ASSIGN_OR_RETURN(const absl::Duration ttl, base::ParseDuration(options.ttl, "--ttl"));
   ca::v1::CreateOperatorRequest request;
   request.set_name(options.name);
   request.set_role(options.role);
   request.set_ttl_seconds(absl::ToInt64Seconds(ttl));
   request.set_replace(options.replace);
-  ASSIGN_OR_RETURN(*request.mutable_certificate_request(), x509::MakeCertificateRequest(key));
-  // First the key, so that no certificate is ever without it.
-  RETURN_IF_ERROR(base::WriteFileDurably(options.key_out, key.ToPem().Reveal(), 0600));
+  ASSIGN_OR_RETURN(*request.mutable_certificate_request(), MakeRequest(options));
   const absl::StatusOr<ca::v1::OperatorCertificate> made =
       CallCa(session, &AdminStub::CreateOperator, request);
   if (!made.ok()) {
-    (void)base::RemoveFileDurably(options.key_out);
+    if (!options.key_out.empty()) (void)base::RemoveFileDurably(options.key_out);
     return made.status();
   }
-  RETURN_IF_ERROR(WriteChain(*made, options.cert_out));
-  return Print(session, *made, "may ask");
+  RETURN_IF_ERROR(WriteChain(session, *made, options.cert_out));
+  return options.cert_out == kStandard ? absl::OkStatus() : Print(session, *made, "may ask");
 }
 
 struct RenewOptions {
@@ -96,7 +138,7 @@ absl::Status Renew(Session& session, const RenewOptions& options) {
                    x509::MakeCertificateRequest(*shown->key()));
   ASSIGN_OR_RETURN(const ca::v1::OperatorCertificate made,
                    CallCa(session, &AdminStub::RenewOperator, request));
-  RETURN_IF_ERROR(WriteChain(made, session.operator_cert));
+  RETURN_IF_ERROR(WriteChain(session, made, session.operator_cert));
   return Print(session, made, "is renewed");
 }
 
@@ -134,8 +176,14 @@ void AddCreate(CLI::App& group, Session& session) {
       ->add_option("--role", options->role,
                    "viewer: looks; registrar: also identities, policy, join tokens; admin: all")
       ->required();
-  create->add_option("--key-out", options->key_out, "A new file for the key (0600)")->required();
-  create->add_option("--cert-out", options->cert_out, "A new file for the certificate")->required();
+  create->add_option("--key-out", options->key_out, "A new file for the key (0600)");
+  create->add_option(
+      "--csr", options->csr,
+      "Instead: a request (PEM) for a key that stays where it is; -: standard input");
+  create
+      ->add_option("--cert-out", options->cert_out,
+                   "A new file for the certificate; -: standard output")
+      ->required();
   create->add_option("--ttl", options->ttl, "Life of the certificate, at most 24h")
       ->check(CheckDuration)
       ->capture_default_str();

@@ -4,7 +4,6 @@
 #include "agent/attest/pod_table.h"
 
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -27,6 +26,13 @@ std::shared_ptr<const kube::Pod> PodTable::Find(const std::string& uid) const {
   return it == pods_.end() ? nullptr : it->second;
 }
 
+std::vector<std::shared_ptr<const kube::Pod>> PodTable::All() const {
+  std::vector<std::shared_ptr<const kube::Pod>> all;
+  base::MutexLock lock(mutex_);
+  for (const auto& [uid, pod] : pods_) all.push_back(pod);
+  return all;
+}
+
 void PodTable::Changed(const kube::Pod& pod) {
   if (changed_ == nullptr) return;
   changed_(pod.uid);
@@ -41,21 +47,25 @@ void PodTable::Put(const kube::Json& object) {
     base::LogWarning("a pod is left out", {{"error", std::string(pod.status().message())}});
     return;
   }
-  const std::string uid = pod->uid;
+  listed_.insert(pod->uid);
+  if (pod->over) return RemoveUid(pod->uid);
+  Take(*std::move(pod));
+}
+
+void PodTable::Take(kube::Pod pod) {
+  const std::string uid = pod.uid;
   std::shared_ptr<const kube::Pod> kept;
-  listed_.insert(uid);
-  if (pod->over) return RemoveUid(uid);
   {
     base::MutexLock lock(mutex_);
     const auto it = pods_.find(uid);
-    if (it != pods_.end() && *it->second == *pod) return;
+    if (it != pods_.end() && *it->second == pod) return;
     if (it == pods_.end() && pods_.size() >= kMaxPods) {
       lock.unlock();
       base::LogError("a pod is left out: this node has too many",
-                     {{"pod", absl::StrCat(pod->name_space, "/", pod->name)}});
+                     {{"pod", absl::StrCat(pod.name_space, "/", pod.name)}});
       return;
     }
-    kept = std::make_shared<const kube::Pod>(*std::move(pod));
+    kept = std::make_shared<const kube::Pod>(std::move(pod));
     pods_[uid] = kept;
     if (!kept->static_uid.empty()) mirrors_[kept->static_uid].insert(uid);
   }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
@@ -32,6 +33,9 @@ class PodTable final : public kube::WatchSink {
   // Null: no such pod, or it is over. A static pod is found by the uid that the kubelet gave it, if
   // one mirror alone says that it is that one's.
   std::shared_ptr<const kube::Pod> Find(const std::string& uid) const;
+  std::vector<std::shared_ptr<const kube::Pod>> All() const;
+  // From another source than the watch, which the next list corrects.
+  void Take(kube::Pod pod);
 
   void ListBegins() override;
   void Put(const kube::Json& object) override;

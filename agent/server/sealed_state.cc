@@ -62,6 +62,10 @@ absl::StatusOr<SealedState> SealedState::Open(const std::string& directory) {
   return SealedState(path, std::move(key));
 }
 
+absl::StatusOr<x509::SecretBytes> ReadSealingKey(const std::string& directory) {
+  return ReadKey(KeyPath(directory), StatePath(directory));
+}
+
 absl::StatusOr<std::optional<state::v1::AgentState>> SealedState::Load() const {
   const absl::StatusOr<std::string> sealed = base::ReadFile(path_, kMaxBytes);
   if (absl::IsNotFound(sealed.status())) return std::optional<state::v1::AgentState>();

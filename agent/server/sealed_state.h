@@ -38,6 +38,9 @@ class SealedState {
   x509::SecretBytes key_;
 };
 
+// The key of a state that was opened in `directory`; errors as Open().
+absl::StatusOr<x509::SecretBytes> ReadSealingKey(const std::string& directory);
+
 // Renames the state (and its key) of `directory` to names that were not there before, so that a new
 // state can begin and the old one be looked at. Returns the state's new name.
 absl::StatusOr<std::string> MoveStateAside(const std::string& directory);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "base/config_file.h"
 #include "base/status_macros.h"
 #include "ca/core/registration.h"
@@ -21,34 +22,12 @@ namespace {
 
 using kube::Json;
 
-constexpr size_t kMaxLabels = 16;
 constexpr size_t kMaxCallers = 256;
 constexpr size_t kMaxDnsNames = 16;
 
 absl::Status Invalid(absl::string_view field, absl::string_view value, absl::string_view expected) {
   return absl::InvalidArgumentError(
       absl::StrCat(field, " is ", trust::Quoted(value), "; ", expected, " is expected"));
-}
-
-// Only matchLabels: what a node can check of its own pods is what the CA may go by.
-absl::StatusOr<LabelMap> ReadSelector(const Json& object, const char* field) {
-  const Json* selector = kube::At(object, {"spec", field});
-  if (selector == nullptr) return LabelMap();
-  if (!selector->is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat("spec.", field, " is no selector"));
-  }
-  for (const auto& [name, value] : selector->items()) {
-    if (name != "matchLabels") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("spec.", field, ".", name, " is not known; matchLabels is"));
-    }
-  }
-  auto labels = kube::TextsAt(*selector, {"matchLabels"}, kMaxLabels);
-  if (!labels.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "spec.", field, ".matchLabels has a value that is no text, or over ", kMaxLabels));
-  }
-  return *std::move(labels);
 }
 
 // What is misspelt would be no condition at all, and the object would be of everybody.
@@ -61,6 +40,20 @@ absl::Status OnlyKnown(const Json& object, const std::set<absl::string_view>& kn
       return absl::InvalidArgumentError(
           absl::StrCat("spec.", name, " is not known; ", absl::StrJoin(known, ", "), " are"));
     }
+  }
+  return absl::OkStatus();
+}
+
+// A node goes by what a pod has.
+absl::Status CheckThatNodesSee(const LabelSelector& pods) {
+  for (const LabelExpression& expression : pods.expressions) {
+    if (expression.op != LabelExpression::Operator::kNotIn &&
+        expression.op != LabelExpression::Operator::kDoesNotExist) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "spec.podSelector.matchExpressions asks that pods have not ", trust::Quoted(expression.key),
+        ", and a node goes by what a pod has; In and Exists are expected"));
   }
   return absl::OkStatus();
 }
@@ -100,13 +93,6 @@ absl::StatusOr<std::string> CallerId(const Json& caller, const trust::TrustDomai
 
 }  // namespace
 
-bool HasLabels(const LabelMap& labels, const LabelMap& wanted) {
-  return std::all_of(wanted.begin(), wanted.end(), [&](const auto& label) {
-    const auto found = labels.find(label.first);
-    return found != labels.end() && found->second == label.second;
-  });
-}
-
 std::string ObjectName::Text() const {
   return name_space.empty() ? name : absl::StrCat(name_space, "/", name);
 }
@@ -134,8 +120,9 @@ absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const Json& object) {
   std::string id_template = kube::TextAt(object, {"spec", "spiffeIDTemplate"}, 2048);
   if (id_template.empty()) id_template = kDefaultIdTemplate;
   ASSIGN_OR_RETURN(identity.id_template, CheckTemplate(id_template));
-  ASSIGN_OR_RETURN(identity.namespace_labels, ReadSelector(object, "namespaceSelector"));
-  ASSIGN_OR_RETURN(identity.pod_labels, ReadSelector(object, "podSelector"));
+  ASSIGN_OR_RETURN(identity.namespaces, ReadSelector(object, "namespaceSelector"));
+  ASSIGN_OR_RETURN(identity.pods, ReadSelector(object, "podSelector"));
+  RETURN_IF_ERROR(CheckThatNodesSee(identity.pods));
   const std::string ttl = kube::TextAt(object, {"spec", "ttl"});
   if (!ttl.empty()) {
     ASSIGN_OR_RETURN(const absl::Duration life, base::ParseDuration(ttl, "spec.ttl"));
@@ -150,6 +137,13 @@ absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const Json& object) {
       identity.dns_names.push_back(name.is_string() ? name.get<std::string>() : "");
     }
   }
+  return identity;
+}
+
+WorkloadIdentity IdentityOfLabel(absl::string_view label) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(label, absl::MaxSplits('=', 1));
+  WorkloadIdentity identity{.id_template = kDefaultIdTemplate};
+  identity.namespaces.labels.insert(parts);
   return identity;
 }
 

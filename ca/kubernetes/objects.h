@@ -5,11 +5,11 @@
 // k8s/crds refuse most of what is refused here, but an object may be older than its schema.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ca/kubernetes/selector.h"
 #include "kube/json.h"
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/spiffe_id.h"
@@ -18,10 +18,6 @@ namespace linchpin::ca {
 
 inline constexpr char kDefaultIdTemplate[] =
     "spiffe://{trustdomain}/ns/{namespace}/sa/{serviceaccount}";
-
-using LabelMap = std::map<std::string, std::string>;
-// All of `wanted` are there with these values.
-bool HasLabels(const LabelMap& labels, const LabelMap& wanted);
 
 struct ObjectName {
   std::string uid;
@@ -54,14 +50,18 @@ struct Standing {
 // Which pods get which identity.
 struct WorkloadIdentity {
   std::string id_template;  // {trustdomain}, {namespace}, {serviceaccount}
-  LabelMap namespace_labels;
-  LabelMap pod_labels;
+  LabelSelector namespaces;
+  // A node must see the same of a process, so nothing here asks for the absence of a label.
+  LabelSelector pods;
   int64_t ttl_seconds = 0;
   std::vector<std::string> dns_names;  // with the same placeholders
   bool operator==(const WorkloadIdentity&) const = default;
 };
 // INVALID_ARGUMENT names the field.
 absl::StatusOr<WorkloadIdentity> ReadWorkloadIdentity(const kube::Json& object);
+
+// The default template for all pods of the namespaces that have this label, NAME=VALUE.
+WorkloadIdentity IdentityOfLabel(absl::string_view label);
 
 // Who may call a service of the object's own namespace.
 struct PeerPolicy {

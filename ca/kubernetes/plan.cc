@@ -18,19 +18,9 @@ constexpr size_t kIdBytes = 12;
 constexpr ObjectKind kWorkloadIdentity{"WorkloadIdentity", "workloadidentities"};
 constexpr ObjectKind kPeerPolicy{"PeerPolicy", "peerpolicies"};
 
-// The same again after a restart, and of no other.
-std::string IdentityIdOf(const std::string& cluster, const std::string& object,
-                         const std::string& name_space, const std::string& account,
-                         const std::string& node) {
-  const std::string hash = x509::FieldHasher("linchpin kubernetes registration v1")
-                               .Add(cluster)
-                               .Add(object)
-                               .Add(name_space)
-                               .Add(account)
-                               .Add(node)
-                               .Finish();
-  return absl::StrCat("k8s-", absl::BytesToHexString(hash.substr(0, kIdBytes)));
-}
+// The name of the object that is there until the cluster has one of that name.
+constexpr char kDefault[] = "default";
+constexpr char kDefaultUid[] = "";  // no object has none
 
 absl::Status TooMany(absl::string_view what) {
   return absl::ResourceExhaustedError(absl::StrCat("there are too many ", what, " to be kept"));
@@ -42,8 +32,32 @@ std::string SourcePrefix(const std::string& cluster) {
   return absl::StrCat("kubernetes/", cluster, "/");
 }
 
-Plan::Plan(trust::TrustDomain trust_domain, std::string cluster)
-    : trust_domain_(std::move(trust_domain)), cluster_(std::move(cluster)) {}
+Plan::Plan(trust::TrustDomain trust_domain, std::string cluster,
+           std::optional<WorkloadIdentity> default_identity)
+    : trust_domain_(std::move(trust_domain)),
+      cluster_(std::move(cluster)),
+      default_(std::move(default_identity)) {
+  PutDefault();
+}
+
+// Unless the cluster has an object of that name.
+void Plan::PutDefault() {
+  if (!default_.has_value()) return;
+  for (const auto& [uid, object] : identities_) {
+    if (object.name.name == kDefault) return;
+  }
+  identities_.emplace(kDefaultUid,
+                      IdentityObject{{.uid = kDefaultUid, .name = kDefault}, *default_});
+}
+
+// The same again after a restart, and where an object is made anew under its name; and of no other.
+std::string Plan::IdentityIdOf(const IdentityObject& object, const PodSeen& pod,
+                               const LabelMap& labels) const {
+  x509::FieldHasher hasher("linchpin kubernetes registration v2");
+  hasher.Add(cluster_).Add(object.name.name).Add(pod.name_space).Add(pod.account).Add(pod.node);
+  for (const auto& [key, value] : labels) hasher.Add(key).Add(value);
+  return absl::StrCat("k8s-", absl::BytesToHexString(hasher.Finish().substr(0, kIdBytes)));
+}
 
 std::string Plan::SourceOf(const ObjectName& name, bool is_identity) const {
   return absl::StrCat(SourcePrefix(cluster_), is_identity ? "WorkloadIdentity/" : "PeerPolicy/",
@@ -52,14 +66,14 @@ std::string Plan::SourceOf(const ObjectName& name, bool is_identity) const {
 
 v1::Identity Plan::IdentityFor(const IdentityObject& object, const PodSeen& pod) const {
   const WorkloadIdentity& wish = *object.wish;
+  const LabelMap labels = LookedAt(wish.pods, pod.labels);
   v1::Identity identity;
-  identity.set_identity_id(
-      IdentityIdOf(cluster_, object.name.uid, pod.name_space, pod.account, pod.node));
+  identity.set_identity_id(IdentityIdOf(object, pod, labels));
   identity.set_spiffe_id(Filled(wish.id_template, trust_domain_, pod.name_space, pod.account));
   identity.add_selectors(absl::StrCat("k8s:ns:", pod.name_space));
   identity.add_selectors(absl::StrCat("k8s:sa:", pod.account));
   identity.add_selectors(absl::StrCat("k8s:node-name:", pod.node));
-  for (const auto& [key, value] : wish.pod_labels) {
+  for (const auto& [key, value] : labels) {
     identity.add_selectors(absl::StrCat("k8s:pod-label:", key, ":", value));
   }
   identity.set_ttl_seconds(wish.ttl_seconds);
@@ -78,8 +92,8 @@ void Plan::Match(PodSeen* pod) {
   const auto labels = namespaces_.find(pod->name_space);
   if (labels == namespaces_.end() || pod->node.empty()) return;
   for (auto& [uid, object] : identities_) {
-    if (!object.wish.ok() || !HasLabels(labels->second, object.wish->namespace_labels) ||
-        !HasLabels(pod->labels, object.wish->pod_labels)) {
+    if (!object.wish.ok() || !Selects(object.wish->namespaces, labels->second) ||
+        !Selects(object.wish->pods, pod->labels)) {
       continue;
     }
     v1::Identity identity = IdentityFor(object, *pod);
@@ -178,6 +192,7 @@ absl::Status Plan::PutIdentity(const ObjectName& name, absl::StatusOr<WorkloadId
   const auto it = identities_.find(name.uid);
   if (it == identities_.end()) {
     if (identities_.size() >= kMaxObjects) return TooMany("WorkloadIdentities");
+    if (name.name == kDefault) RemoveObject(kDefaultUid);
     identities_.emplace(name.uid, IdentityObject{name, std::move(identity)});
   } else {
     const bool same = identity.ok() && it->second.wish.ok() && *identity == *it->second.wish;
@@ -255,6 +270,7 @@ void Plan::RemoveObject(const std::string& uid) {
   if (identities_.count(uid) == 0) return;
   for (auto& [pod_uid, pod] : pods_) Unmatch(&pod);
   identities_.erase(uid);
+  if (uid != kDefaultUid) PutDefault();
   MatchAll();
 }
 
@@ -303,6 +319,7 @@ std::vector<Standing> Plan::Standings(const KubernetesRefusals& refused) const {
     standings.push_back(std::move(standing));
   };
   for (const auto& [uid, object] : identities_) {
+    if (uid == kDefaultUid) continue;  // nobody's object
     add(object.name, true, object.wish.status(), object.registrations);
   }
   for (const auto& [uid, object] : policies_) {

@@ -29,7 +29,10 @@ class Plan {
   static constexpr size_t kMaxPolicies = 1'000;
   static constexpr size_t kMaxRules = 10'000;
 
-  Plan(trust::TrustDomain trust_domain, std::string cluster);
+  // `default_identity` is a WorkloadIdentity named `default` until the cluster has one of that
+  // name.
+  Plan(trust::TrustDomain trust_domain, std::string cluster,
+       std::optional<WorkloadIdentity> default_identity = std::nullopt);
 
   void PutNamespace(const std::string& name, LabelMap labels);
   void RemoveNamespace(const std::string& name);
@@ -76,6 +79,9 @@ class Plan {
   };
   using Pair = std::pair<std::string, std::string>;
 
+  void PutDefault();
+  std::string IdentityIdOf(const IdentityObject& object, const PodSeen& pod,
+                           const LabelMap& labels) const;
   void Match(PodSeen* pod);
   void Unmatch(PodSeen* pod);
   void MatchAll();
@@ -86,6 +92,7 @@ class Plan {
 
   const trust::TrustDomain trust_domain_;
   const std::string cluster_;
+  const std::optional<WorkloadIdentity> default_;
   std::map<std::string, LabelMap> namespaces_;
   std::map<std::string, PodSeen> pods_;                       // by uid
   std::map<std::string, IdentityObject> identities_;          // by uid

@@ -125,7 +125,7 @@ KubernetesSource::KubernetesSource(Options options, kube::Api& api, const base::
       api_(api),
       clock_(clock),
       ask_(std::move(ask)),
-      plan_(options_.trust_domain, options_.cluster),
+      plan_(options_.trust_domain, options_.cluster, options_.default_identity),
       standings_(api, clock),
       loop_(clock) {
   gate_->source = this;

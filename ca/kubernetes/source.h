@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ class KubernetesSource {
     std::string cluster;
     std::string own_namespace;  // where the ConfigMap is; empty: it is not written
     std::vector<std::string> ca_pins;
+    std::optional<WorkloadIdentity> default_identity;
   };
   // `api` and `clock` outlive this object.
   KubernetesSource(Options options, kube::Api& api, const base::Clock& clock, Ask ask);

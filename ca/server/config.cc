@@ -121,6 +121,12 @@ absl::StatusOr<config::v1::CaKubernetesConfig> ReadKubernetes(config::v1::CaKube
   if (from.objects() != "on" && from.objects() != "off") {
     return Invalid("kubernetes.objects", from.objects(), "on or off");
   }
+  if (from.default_identity().empty()) from.set_default_identity("linchpin.dev/mesh=enabled");
+  if (from.default_identity() != "off" &&
+      from.default_identity().find('=', 1) == std::string::npos) {
+    return Invalid("kubernetes.default_identity", from.default_identity(),
+                   "a label of namespaces, NAME=VALUE, or off");
+  }
   return from;
 }
 
@@ -161,6 +167,11 @@ CaFlags MakeCaFlags() {
        "the CA's own service-account token [the pod's]", ""},
       {"--kubernetes-objects", "kubernetes.objects",
        "go by the cluster's WorkloadIdentity and PeerPolicy objects: on or off [off]", ""},
+      {"--kubernetes-default-identity", "kubernetes.default_identity",
+       "pods of namespaces with this label have identities, until there is a WorkloadIdentity "
+       "named "
+       "default: NAME=VALUE or off [linchpin.dev/mesh=enabled]",
+       ""},
   };
 }
 

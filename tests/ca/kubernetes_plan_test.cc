@@ -438,7 +438,7 @@ TEST(KubernetesObjects, NonsenseIsNamed) {
            {{{"spiffeIDTemplate", "spiffe://{trustdomain}/{node}"}}, "spiffeIDTemplate"},
            {{{"spiffeIDTemplate", "spiffe://other.org/web"}}, "spiffeIDTemplate"},
            {{{"ttl", "soon"}}, "ttl"},
-           {{{"podSelector", {{"matchExpressions", Json::array()}}}}, "matchLabels"},
+           {{{"podSelector", {{"matchLabel", Json::object()}}}}, "matchLabel is not known"},
            {{{"podSelecter", Json::object()}}, "spec.podSelecter is not known"},
            {{{"podSelector", nullptr}}, "spec.podSelector is no selector"},
            {{{"podSelector", {{"matchLabels", {{"app", 7}}}}}}, "podSelector"}}) {

@@ -50,6 +50,35 @@ def test_every_manifest_is_applied():
     assert set(named(K8S)) == {path for path in there if path.parent.name != "samples"}
 
 
+def test_one_apply_is_enough():
+    """What is of a kind that is defined in the same breath would be refused."""
+    applied = [item for path in K8S.rglob("*.yaml") if path.parent.name != "samples"
+               and path.name != "kustomization.yaml"
+               for item in yaml.safe_load_all(path.read_text())]
+    defined = {item["spec"]["names"]["kind"] for item in applied
+               if item["kind"] == "CustomResourceDefinition"}
+    assert defined and not defined & {item["kind"] for item in applied}
+
+
+def test_no_drain_is_held_up_and_what_runs_comes_before_what_it_serves():
+    budgets = of_kind("PodDisruptionBudget")
+    assert budgets
+    for budget in budgets:
+        assert budget["spec"]["maxUnavailable"] == 1 and "minAvailable" not in budget["spec"]
+        # By maxUnavailable it can count those of a Deployment, not of a DaemonSet.
+        (labels,) = [item["spec"]["selector"] for item in of_kind("Deployment")
+                     if item["metadata"]["name"] == budget["metadata"]["name"]]
+        assert budget["spec"]["selector"] == labels
+    (priority,) = of_kind("PriorityClass")
+    assert {pod["priorityClassName"] for pod in pods()} == {priority["metadata"]["name"]}
+
+
+def test_operators_are_listened_to_inside_the_pod_alone():
+    (listen,) = [arg for one in containers() for arg in one["args"]
+                 if arg.startswith("--admin-listen=")]
+    assert listen == "--admin-listen=127.0.0.1:8444"
+
+
 def test_the_programs_know_their_flags():
     for one in containers():
         program = one["command"][0]

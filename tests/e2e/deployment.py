@@ -127,10 +127,10 @@ class Deployment:
     def command(self):
         return [str(self.bin / "linchpin"), "--admin-socket", str(self.admin)]
 
-    def run(self, *args, check=True, env=None):
+    def run(self, *args, check=True, env=None, text=""):
         done = subprocess.run(
             [*self.command(), *map(str, args)],
-            capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=DEADLINE, input=text,
             env={**os.environ, **(env or {})})
         if check and done.returncode != 0:
             raise AssertionError(f"linchpin {' '.join(map(str, args))}: {done.stderr}{done.stdout}")

@@ -36,6 +36,9 @@ class KubeApi:
         self.tokens = {}         # token -> the user that a review tells of
         self.requests = []       # (method, path)
         self.answering = True    # if not, connections are closed without a word
+        self.forbidden = None    # what begins so is answered 403
+        self.bearer = ADMIN      # of who may ask
+        self.slow = None         # a write whose path ends so is answered when this is None again
         self.stopped = False
         self.port = free_port()
         self._certificate()
@@ -45,9 +48,9 @@ class KubeApi:
 
     # What tests do.
     def token(self, name, namespace="linchpin", account="linchpin-agent", node="node1",
-              pod="agent-1", audience="linchpin-ca"):
+              pod="agent-1", audience="linchpin-ca", **claims):
         made = jwt({"aud": [audience], "jti": name,
-                    "sub": f"system:serviceaccount:{namespace}:{account}"})
+                    "sub": f"system:serviceaccount:{namespace}:{account}", **claims})
         keys = {"node-name": node, "node-uid": f"uid-of-{node}", "pod-name": pod,
                 "pod-uid": f"uid-of-{pod}"}
         self.tokens[made] = {
@@ -90,6 +93,13 @@ class KubeApi:
         with self.changed:
             self.version += 1
             self.oldest = self.version
+            self.changed.notify_all()
+
+    def change(self, **what):
+        """Sets what it goes by from now on."""
+        with self.changed:
+            for name, value in what.items():
+                setattr(self, name, value)
             self.changed.notify_all()
 
     def count(self, method, path):
@@ -169,9 +179,12 @@ class KubeApi:
         if not self.answering:
             handler.close_connection = True
             return False
-        if handler.headers.get("Authorization") != f"Bearer {ADMIN}":
+        if handler.headers.get("Authorization") != f"Bearer {self.bearer}":
             handler.close_connection = True
             self._answer(handler, 401, {"kind": "Status", "message": "Unauthorized"})
+            return False
+        if self.forbidden and handler.path.startswith(self.forbidden):
+            self._answer(handler, 403, {"kind": "Status", "message": "Forbidden"})
             return False
         return True
 
@@ -250,6 +263,9 @@ class KubeApi:
         body = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length", 0))))
         if not self._begin(handler):
             return
+        with self.changed:
+            self.changed.wait_for(lambda: self.stopped or self.slow is None or
+                                  not handler.path.endswith(self.slow))
         if handler.path == "/apis/authentication.k8s.io/v1/tokenreviews":
             return self._answer(handler, 201, {"status": self._review(body["spec"])})
         status_only = handler.path.endswith("/status")

@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import subprocess
+import time
 
 import pytest
 from deployment import BIN, wait_for
@@ -70,6 +71,47 @@ def test_a_token_of_a_deleted_pod_is_refused(cluster, api):
     wait_for("the refusal", lambda: "has been invalidated" in agent.text())
     assert not attested(cluster)
     assert token not in agent.text() + cluster.ca.text()
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_how_long_a_token_is_good_is_the_api_servers_to_say_whatever_the_clocks(cluster, api, skew):
+    """By our clock it is expired, or not yet valid; by the API server's it is good."""
+    now = int(time.time()) + skew
+    start_agent(cluster, api.token("t1", iat=now, nbf=now, exp=now + 600))
+    wait_for("the node", lambda: attested(cluster))
+
+
+def test_a_token_that_expires_in_use_is_replaced_by_the_next(cluster, api):
+    first = api.token("t1")
+    del api.tokens[first]
+    agent = start_agent(cluster, first)
+    wait_for("the API server's word", lambda: "has been invalidated" in agent.text())
+    cluster.token.write_text(api.token("t2"))
+    wait_for("the node", lambda: attested(cluster))
+    assert api.count("POST", "tokenreviews") >= 2
+
+
+def test_our_own_token_may_expire_while_it_is_used(cluster, api, container):
+    """The kubelet replaces the file; what was known until then stays known."""
+    agent = start_agent(cluster, api.token("t1"), *with_pods(api))
+    wait_for("the node", lambda: attested(cluster))
+    cluster.out("identity", "create", "--id", "spiffe://example.org/web", "--selector",
+                "k8s:pod-name:web-1", "--any-node")
+    wait_for("the agent's watch", lambda: api.count("GET", "watch=1.*nodeName%3Dnode1"))
+    api.change(bearer="the-next-one")
+    api.answering = False  # ends the watch
+    with api.changed:
+        api.changed.notify_all()
+    wait_for("the failure", lambda: "those that were known until now" in agent.text())
+    api.answering = True
+    api.pod("web-1", "shop", "web", "node1", UID)
+    refused = api.count("GET", "watch=1.*nodeName")
+    wait_for("another refusal", lambda: api.count("GET", "watch=1.*nodeName") > refused)
+    waiting = fetch_in(cluster, container, "--timeout", "60s")
+    api.token_file.write_text("the-next-one")
+    out, error = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, error
+    assert "the-next-one" not in agent.text() + cluster.ca.text()
 
 
 def test_another_cluster_is_refused(cluster, api):
@@ -199,3 +241,29 @@ def test_the_watch_goes_on_when_the_api_server_forgets_or_is_away(cluster, api, 
     assert waiting.returncode == 0, error
     # What came while it was away was told by the watch that went on, not by a list of everything.
     assert api.count("GET", "pods.limit=.*nodeName") == lists + 1
+
+
+def test_an_agent_that_starts_while_the_api_server_is_away_knows_its_pods(cluster, api, container):
+    api.pod("web-1", "shop", "web", "node1", UID)
+    agent = start_agent(cluster, api.token("t1"), *with_pods(api))
+    wait_for("the node", lambda: attested(cluster))
+    cluster.out("identity", "create", "--id", "spiffe://example.org/web", "--selector",
+                "k8s:pod-name:web-1", "--any-node")
+    first = fetch_in(cluster, container, "--timeout", "60s")
+    assert first.wait(60) == 0, first.stderr.read()
+    wait_for("its pods on its disk",
+             (cluster.agent_dir("node1") / "private/pods.sealed").exists)
+    agent.kill()
+    api.answering = False
+    agent = start_agent(cluster, api.token("t1"), *with_pods(api))
+    wait_for("the failure", lambda: "those that were known until now" in agent.text())
+    again = fetch_in(cluster, container, "--timeout", "60s")
+    out, error = again.communicate(timeout=60)
+    assert again.returncode == 0, error
+    assert "spiffe://example.org/web" in out
+    # What the API server says is believed before it.
+    api.delete("/api/v1/pods", "web-1", "shop")
+    api.answering = True
+    wait_for("the watch", lambda: "tells of this node's pods again" in agent.text())
+    gone = fetch_in(cluster, container, "--timeout", "2s")
+    assert gone.wait(60) == 1

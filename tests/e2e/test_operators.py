@@ -3,6 +3,7 @@
 """Who changed what: each change has its record, also across crashes; operators and their roles."""
 
 import json
+import subprocess
 import threading
 
 import pytest
@@ -159,6 +160,24 @@ def test_the_ca_is_judged_before_anything_is_asked_of_it(listening):
     signers = listening.folder / "signers.json"
     signers.write_text(listening.out("pins", "export", "--signers"))
     assert Operator(listening, "ada", ("--signers", signers)).run("ca", "pins").returncode == 0
+
+
+def test_an_operators_key_may_stay_where_it_was_made(listening):
+    ada = Operator(listening, "ada")
+    csr = listening.folder / "ada.csr"
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=ada", "-keyout", ada.key,
+                    "-out", csr], check=True, capture_output=True)
+    ask = ("operator", "create", "--name", "ada", "--role", "viewer", "--csr", "-", "--cert-out",
+           "-")
+    for wrong in ("", "no request", ada.key.read_text()):
+        refused = listening.run(*ask, check=False, text=wrong)
+        assert refused.returncode == 1 and "openssl req -new" in refused.stderr
+    ada.cert.write_text(listening.run(*ask, text=csr.read_text()).stdout)
+    assert ada.run("node", "list").returncode == 0
+    both = listening.run("operator", "create", "--name", "eve", "--role", "viewer", "--csr", csr,
+                         "--key-out", csr, "--cert-out", "-", check=False)
+    assert both.returncode == 2 and "either --key-out" in both.stderr
 
 
 def test_nothing_is_left_of_an_operator_that_was_refused(listening):

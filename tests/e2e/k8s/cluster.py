@@ -18,7 +18,6 @@ from deployment import BIN, wait_for  # noqa: E402
 
 BUILT = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
 BUILT = BUILT / "linchpin-k8s"
-ADMIN = "/var/lib/linchpin-ca/data/admin.sock"
 NODE = "spiffe://example.org/linchpin/node/k8s.prod."
 VOLUME = "/var/lib/containerd/volume"  # the CA's, on the first node
 SERVE = ["linchpin-demo-service", "--serve", "8443", "--listen", "0.0.0.0"]
@@ -123,9 +122,14 @@ class Cluster:
         return next((e for e in reversed(self.events(name)) if e["event"] == event), {})
 
     # Ours.
+    def default_identity(self, **spec):
+        """As an object of its own, in the place of what is there without one."""
+        self.apply(ours("WorkloadIdentity", "default", {
+            "namespaceSelector": {"matchLabels": {"linchpin.dev/mesh": "enabled"}}, **spec}))
+
     def linchpin(self, *args, check=True):
         done = self.script("in.sh", "kubectl", "-n", "linchpin", "exec", "deploy/linchpin-ca", "--",
-                           "linchpin", "--admin-socket", ADMIN, *args, "-o", "json", check=check)
+                           "linchpin", *args, "-o", "json", check=check)
         return json.loads(done.stdout) if done.returncode == 0 else {}
 
     def attested(self):
@@ -180,11 +184,7 @@ class Cluster:
 
     def begin(self):
         self.script("up.sh")
-        self.kubectl("apply", "-k", ROOT / "k8s/crds")
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s",
-                     "crd/workloadidentities.linchpin.dev", "crd/peerpolicies.linchpin.dev",
-                     "crd/pinsets.linchpin.dev")
-        self.kubectl("apply", "-k", ROOT / "k8s")
+        self.kubectl("apply", "-k", ROOT / "k8s")  # from nothing, in one go
         self.kubectl("create", "namespace", "shop")
         self.kubectl("label", "namespace", "shop", "linchpin.dev/mesh=enabled")
 

@@ -73,9 +73,14 @@ def test_a_policy_that_is_deleted_is_not_in_force(cluster, api):
 
 
 def test_an_object_says_how_it_stands_with_it(cluster, api):
+    cluster.default_identity()
+
     def ready():
         status = cluster.get("workloadidentity", "default").get("status", {})
         return {c["status"] for c in status.get("conditions", [])} == {"True"} and status
     assert wait_for("its status", ready)["registrations"] >= 1
     shown = cluster.kubectl("get", "workloadidentities,peerpolicies", "-A")
     assert "{serviceaccount}" in shown and "enforce" in shown
+    cluster.kubectl("delete", "workloadidentity", "default")
+    wait_for("the one without an object to be there again", lambda: spiffe_id("api") in {
+        i["spiffeId"] for i in cluster.linchpin("identity", "list")["identities"]})

@@ -29,6 +29,8 @@ BAD = [
      "letters, digits, dots"),
     ("WorkloadIdentity", {"ttl": "soon"}, "spec.ttl"),
     ("WorkloadIdentity", {"podSelector": {"matchLabels": {"app": 1}}}, "must be of type string"),
+    ("WorkloadIdentity", {"podSelector": {"matchExpressions": [
+        {"key": "app", "operator": "DoesNotExist"}]}}, "Unsupported value"),
     ("PeerPolicy", {"to": {}, "from": [{"serviceAccount": "web"}]}, "spec.to.serviceAccount"),
     ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": []}, "spec.from"),
     ("PeerPolicy", {"to": {"serviceAccount": "api"}, "from": [{"namespace": "x"}]},
@@ -58,8 +60,8 @@ def test_a_misspelt_selector_selects_nobody_and_the_object_says_why(cluster):
     """The API server removes no field here, also where nobody asks it to validate."""
     for name, spec, word in [
             ("typo", {"podSelecter": {"matchLabels": {"app": "payments"}}}, "spec.podSelecter"),
-            ("expressions", {"podSelector": {"matchExpressions": [
-                {"key": "app", "operator": "In", "values": ["payments"]}]}}, "matchExpressions")]:
+            ("nested", {"podSelector": {"matchExpressions": [
+                {"key": "app", "operator": "In", "value": ["payments"]}]}}, "\"value\"")]:
         spec = {"spiffeIDTemplate": "spiffe://{trustdomain}/payments", **spec}
         cluster.apply(ours("WorkloadIdentity", name, spec), args=["--validate=ignore"])
         assert word in wait_for("its condition",
@@ -69,6 +71,27 @@ def test_a_misspelt_selector_selects_nobody_and_the_object_says_why(cluster):
         assert events[0]["type"] == "Warning" and word in events[0]["message"]
         cluster.kubectl("delete", "workloadidentity", name)
     assert "/payments" not in json.dumps(cluster.linchpin("identity", "list"))
+
+
+def test_expressions_select_pods_by_their_labels_as_they_are(cluster):
+    """A pod of each label: the node is told of the label that its pod has."""
+    cluster.apply(ours("WorkloadIdentity", "tiers", {
+        "spiffeIDTemplate": "spiffe://{trustdomain}/tiers",
+        "namespaceSelector": {"matchExpressions": [
+            {"key": "linchpin.dev/mesh", "operator": "In", "values": ["enabled"]}]},
+        "podSelector": {"matchExpressions": [
+            {"key": "app", "operator": "In", "values": ["front", "back"]}]}}))
+    cluster.account("tiered")
+    for name in ("front", "back", "side"):
+        cluster.pod(name, "tiered", "node2", ["linchpin", "fetch", "--timeout", "60s"])
+    for name in ("front", "back"):
+        wait_for(f"{name}'s certificate",
+                 lambda: "spiffe://example.org/tiers" in cluster.logs(name), 120)  # noqa: B023
+    wait_for("the third to have only its account's",
+             lambda: "spiffe://example.org/ns/shop/sa/tiered" in cluster.logs("side"), 120)
+    assert "/tiers" not in cluster.logs("side")
+    cluster.delete_pod("front", "back", "side")
+    cluster.kubectl("delete", "workloadidentity", "tiers")
 
 
 def test_of_two_objects_that_claim_one_id_one_has_it_and_the_other_is_told(cluster):

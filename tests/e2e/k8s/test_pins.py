@@ -2,7 +2,6 @@
 # Copyright The Linchpin Authors
 """A signed pin set comes by an object; then the issuer is replaced under traffic."""
 
-import json
 import subprocess
 
 import pytest
@@ -66,13 +65,11 @@ def test_the_issuer_is_replaced_under_traffic_and_nobody_is_refused(cluster, tra
         "rotate", "activate", check=False).returncode == 0, 120)
     assert active_issuer(cluster) != before
     # Renewals would come in half an hour; a shorter life brings them now.
-    cluster.kubectl("patch", "workloadidentity", "default", "--type=merge", "-p",
-                    json.dumps({"spec": {"ttl": "40s"}}))
+    cluster.default_identity(ttl="40s")
     wait_for("certificates of the new issuer", lambda: all(
         traffic.serial(name) != serial for name, serial in zip(("web", "api"), serials)), 180)
     assert traffic.goes_on() == 0
-    cluster.kubectl("patch", "workloadidentity", "default", "--type=merge", "-p",
-                    json.dumps({"spec": {"ttl": None}}))
+    cluster.kubectl("delete", "workloadidentity", "default")
     counts = traffic.counts()
     print(f"\n  pin sets and the issuer replaced under traffic: {counts['ok']} calls, "
           f"{counts['failed']} refused")

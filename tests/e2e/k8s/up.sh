@@ -94,6 +94,7 @@ tlsCertFile: $PKI/kubelet-server-$NODE.crt
 tlsPrivateKeyFile: $PKI/kubelet-server-$NODE.key
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
+maxPods: 130 # with 110 of a test's, those that are there anyway
 failCgroupV1: false
 failSwapOn: false
 resolvConf: ""
