@@ -100,6 +100,7 @@ def test_a_node_that_was_away_is_not_counted_by_the_number_that_it_holds(restore
     wait_for_coverage_of_two(restored)
     assert not restored.denied("c")
     restored.agents["c"] = ca.start_agent("c")
+    wait_for("its service to come back", lambda: served(ca, "c"))
     wait_for_coverage(ca, "3 of 3 nodes")
     assert VICTIM in restored.denied("c"), "counted, and does not have it"
 
@@ -112,6 +113,7 @@ def test_without_a_word_equal_numbers_are_not_taken_for_the_same_state(restored)
         restored.revoke(f"/somebody-{restored.epoch()}")
     wait_for_coverage_of_two(restored)
     ca.start_agent("c")
+    wait_for("its service to come back", lambda: served(ca, "c"))
     wait_for_coverage(ca, "3 of 3 nodes")
     for name in restored.agents:
         assert VICTIM in restored.denied(name)
