@@ -36,7 +36,6 @@ void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
   }
   const ca::v1::Evidence evidence = consumer.shown ? consumer.evidence : ca::v1::NONE;
   row->set_evidence(first ? evidence : std::min(row->evidence(), evidence));
-  row->set_current(consumer.is_current() && (first || row->current()));
 }
 
 }  // namespace

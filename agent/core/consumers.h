@@ -56,11 +56,6 @@ struct Consumer {
   uint64_t epoch = 0;  // shown by that evidence
   std::string digest;
 
-  // What it enforces is what it was told last, and it is told of every change.
-  bool is_current() const {
-    return open && !ending && shown && delivered.has_value() && delivered->epoch == epoch &&
-           delivered->trust_digest == digest;
-  }
   void Show(uint64_t shown_epoch, const std::string& shown_digest) {
     shown = true;
     epoch = shown_epoch;
