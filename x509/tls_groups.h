@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// Which key agreements our programs offer and take over gRPC: X25519MLKEM768 first where OpenSSL
-// has it (3.5), so that what is recorded today stays secret from a quantum computer of later;
-// X25519, P-256 and P-384 with whoever has not.
+// Which key agreements the SDK offers and takes, and our programs over gRPC: X25519MLKEM768 first
+// where OpenSSL has it (3.5), so that what is recorded today stays secret from a quantum computer
+// of later; X25519, P-256 and P-384 with whoever has not.
 #pragma once
 
 #include <array>

@@ -3,11 +3,13 @@
 
 #include "sdk/internal/ssl_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "x509/openssl_error.h"
 #include "x509/openssl_ptr.h"
+#include "x509/tls_groups.h"
 #include "x509/tls_library.h"
 
 namespace linchpin::tls {
@@ -26,6 +28,13 @@ int CtxIndex() {
         delete static_cast<CtxState*>(state);
       });
   return index;
+}
+
+// OpenSSL before 3.5 does not know the first.
+bool SetGroups(SSL_CTX* ctx) {
+  return std::any_of(x509::kTlsGroups.begin(), x509::kTlsGroups.end(), [ctx](const char* groups) {
+    return SSL_CTX_set1_groups_list(ctx, groups) == 1;
+  });
 }
 
 int SslIndex() {
@@ -231,10 +240,7 @@ absl::StatusOr<SSL_CTX*> MakeSslCtx(CtxState state) {
   CtxPtr ctx(SSL_CTX_new_ex(x509::ChooseTlsLibrary().context, nullptr,
                             server ? TLS_server_method() : TLS_client_method()));
   if (ctx == nullptr || SSL_CTX_set_min_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
-      SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 ||
-      // OpenSSL before 3.5 does not know the first.
-      (SSL_CTX_set1_groups_list(ctx.get(), "X25519MLKEM768:X25519:P-256:P-384") != 1 &&
-       SSL_CTX_set1_groups_list(ctx.get(), "X25519:P-256:P-384") != 1) ||
+      SSL_CTX_set_max_proto_version(ctx.get(), TLS1_3_VERSION) != 1 || !SetGroups(ctx.get()) ||
       SSL_CTX_set_num_tickets(ctx.get(), 0) != 1) {
     return x509::OpenSslError(absl::StatusCode::kInternal, "make a TLS 1.3 context");
   }

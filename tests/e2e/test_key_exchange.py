@@ -13,6 +13,7 @@ from key_exchange import (CLASSICAL, HYBRID, first_flight, group_with, groups_be
 
 BEST = [HYBRID] if is_known(HYBRID) else []
 FIRST = (BEST + CLASSICAL)[0]
+SERVICE = BIN / "linchpin-demo-service"
 
 
 def test_an_agent_offers_the_best_first_to_its_ca(deployment, tmp_path):
@@ -42,5 +43,8 @@ def test_two_services_agree_on_the_best(ca):
     me = f"spiffe://{TRUST_DOMAIN}/web"
     ca.identity("/web", f"unix:uid:{os.geteuid()}")
     ca.out("policy", "allow", "--from", me, "--to", me)
-    service = BIN / "linchpin-demo-service"
-    assert groups_between(ca, service, service) == (FIRST, FIRST)
+    assert groups_between(ca, SERVICE, SERVICE) == (FIRST, FIRST)
+    with listening() as listener:
+        ca.start("caller", [SERVICE, "--socket", f"unix://{ca.socket('a')}", "--expect", me,
+                            "--call", f"127.0.0.1:{listener.getsockname()[1]}"])
+        assert offers(first_flight(listener)) == (BEST + CLASSICAL, BEST + ["X25519"])
