@@ -6,7 +6,6 @@
 #include <grpcpp/server_builder.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -155,17 +154,7 @@ TEST_F(AdminSocketTest, HasSoManyConnectionsAndTakesOthersWhenTheyHaveGone) {
 TEST_F(AdminSocketTest, AProcessThatRanOutOfFilesAcceptsAgainLater) {
   Serve();
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
-  const int fd = Socket();
-  rlimit before{};
-  getrlimit(RLIMIT_NOFILE, &before);
-  rlimit none = before;
-  none.rlim_cur = 3;
-  setrlimit(RLIMIT_NOFILE, &none);
-  EXPECT_TRUE(Connect(fd, path_));
-  pollfd refused{fd, POLLIN, 0};
-  EXPECT_EQ(poll(&refused, 1, 250), 0);
-  setrlimit(RLIMIT_NOFILE, &before);
-  EXPECT_OK(CallGetTrust(ChannelOver(fd)));
+  EXPECT_OK(CallGetTrust(ChannelOver(ConnectedWhileOutOfFiles(path_))));
 }
 
 TEST_F(AdminSocketTest, WhenItHasStoppedNobodyIsAcceptedAndWhenItIsGoneSoIsItsFile) {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <grpcpp/create_channel_posix.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -95,6 +97,33 @@ class Connector {
 
 inline std::shared_ptr<grpc::Channel> ChannelOver(int fd) {
   return grpc::CreateInsecureChannelFromFd("connection", fd);
+}
+
+// While it lives, this process opens no file whose descriptor would be `first` or more.
+class OutOfFiles {
+ public:
+  explicit OutOfFiles(rlim_t first = 3) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = first;
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~OutOfFiles() { setrlimit(RLIMIT_NOFILE, &before_); }
+  OutOfFiles(const OutOfFiles&) = delete;
+  OutOfFiles& operator=(const OutOfFiles&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+// A connection to `path` that came while its server, which is this process, was out of files.
+inline int ConnectedWhileOutOfFiles(const std::string& path) {
+  const int fd = Socket();
+  const OutOfFiles none;
+  EXPECT_TRUE(Connect(fd, path));
+  pollfd refused{fd, POLLIN, 0};
+  EXPECT_EQ(poll(&refused, 1, 250), 0);
+  return fd;
 }
 
 }  // namespace linchpin::rpc

@@ -3,8 +3,6 @@
 
 #include "rpc/local_server.h"
 
-#include <sys/resource.h>
-
 #include <filesystem>
 #include <thread>
 
@@ -117,17 +115,7 @@ TEST_F(LocalServerTest, ConnectionsThatHaveGoneAreForgotten) {
 TEST_F(LocalServerTest, AProcessThatRanOutOfFilesAcceptsAgainLater) {
   Serve();
   EXPECT_OK(CallGetTrust(UnixChannel(path_)));
-  const int fd = Socket();
-  rlimit before{};
-  getrlimit(RLIMIT_NOFILE, &before);
-  rlimit none = before;
-  none.rlim_cur = 3;
-  setrlimit(RLIMIT_NOFILE, &none);
-  EXPECT_TRUE(Connect(fd, path_));
-  pollfd refused{fd, POLLIN, 0};
-  EXPECT_EQ(poll(&refused, 1, 250), 0);
-  setrlimit(RLIMIT_NOFILE, &before);
-  EXPECT_OK(CallGetTrust(ChannelOver(fd)));
+  EXPECT_OK(CallGetTrust(ChannelOver(ConnectedWhileOutOfFiles(path_))));
 }
 
 TEST_F(LocalServerTest, AConnectionWithoutACallIsClosedInTheEnd) {

@@ -3,7 +3,6 @@
 
 #include "rpc/unix_socket.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstring>
@@ -53,13 +52,10 @@ TEST(UnixSocket, IsNotMadeWhereFilesHaveRunOut) {
   test::TempDir dir;
   const int next = dup(0);
   close(next);
-  rlimit before{};
-  getrlimit(RLIMIT_NOFILE, &before);
-  rlimit none_more = before;
-  none_more.rlim_cur = static_cast<rlim_t>(next);
-  setrlimit(RLIMIT_NOFILE, &none_more);
-  const absl::Status status = UnixSocket::Bind(dir.Join("s"), 0600).status();
-  setrlimit(RLIMIT_NOFILE, &before);
+  const absl::Status status = [&] {
+    const OutOfFiles none(static_cast<rlim_t>(next));
+    return UnixSocket::Bind(dir.Join("s"), 0600).status();
+  }();
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted, "Too many open files"));
   EXPECT_FALSE(std::filesystem::exists(dir.Join("s")));
 }
