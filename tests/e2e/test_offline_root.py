@@ -4,13 +4,14 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import subprocess
 import threading
 
 import pytest
 from company_ca import CompanyCa
-from deployment import BIN, free_port, wait_for
+from deployment import BIN, DEADLINE, free_port, wait_for
 from runbook import Runbook
 from test_first_contact import publish
 from test_rotation import SHORT_LIVES, Mesh, sign_and_publish
@@ -171,13 +172,18 @@ def test_readiness_says_what_is_waited_for(deployment):
     deployment.ca_metrics = f"127.0.0.1:{free_port()}"
     offline = Offline(deployment)
     offline.start()
-    ready = ["curl", "-s", f"http://{deployment.ca_metrics}/readyz"]
-    said = wait_for("the readiness page", lambda: subprocess.run(
-        ready, capture_output=True, text=True, check=False).stdout)
-    assert "linchpin ca import" in said
+
+    def readiness():
+        connection = http.client.HTTPConnection(deployment.ca_metrics, timeout=DEADLINE)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().read().decode()
+        except OSError:
+            return ""
+
+    assert "linchpin ca import" in wait_for("the readiness page", readiness)
     offline.import_(*offline.certify(), offline.company.root)
-    wait_for("readiness", lambda: "linchpin ca import" not in (subprocess.run(
-        ready, capture_output=True, text=True, check=False).stdout or "linchpin ca import"))
+    wait_for("readiness", lambda: "linchpin ca import" not in (readiness() or "linchpin ca import"))
 
 
 def test_another_kind_of_root_is_refused_while_it_waits(waiting):
