@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 
+#include <algorithm>
+
 #include "base/log_limit.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

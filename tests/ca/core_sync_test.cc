@@ -3,6 +3,7 @@
 
 // What nodes are sent and when, and what becomes of commits that fail.
 
+#include "absl/strings/str_cat.h"
 #include "base/retry_after.h"
 #include "ca/core/ca_core.h"
 #include "ca/core/registration.h"

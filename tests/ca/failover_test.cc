@@ -3,6 +3,7 @@
 
 // A backup issuer is made apart from the CA, and takes over.
 
+#include "absl/strings/str_cat.h"
 #include "ca/core/backups.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -3,6 +3,8 @@
 
 #include "sync/projection.h"
 
+#include <set>
+
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 #include "tests/sync/random_projection.h"

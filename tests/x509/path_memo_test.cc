@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <thread>
