@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Linchpin Authors
 
-// coverage: who holds and enforces a trust epoch, and what became of each.
+// coverage: who holds and enforces a trust epoch or the policy, and what became of each epoch.
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -26,6 +26,8 @@ using ca::v1::NodeCoverage;
 struct CoverageOptions {
   uint64_t epoch = 0;
   bool history = false;
+  bool policy = false;
+  uint64_t revision = 0;
   uint32_t most = 20;
 };
 
@@ -61,6 +63,14 @@ std::string ByEvidence(const CoverageCount& count) {
   add(count.reloaded(), "reloaded");
   add(count.assumed(), "assumed");
   return parts.empty() ? "" : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
+}
+
+std::string SumText(const ca::v1::Coverage& coverage) {
+  const CoverageCount& count = coverage.count();
+  return absl::StrCat(coverage.complete() ? "complete" : "incomplete", ", ",
+                      Of(count.nodes_covered(), count.nodes(), "nodes"), ", ",
+                      Of(count.services_covered(), count.services(), "services"), ByEvidence(count),
+                      "\n");
 }
 
 // "99.9%"; never "100.0%" unless it is all.
@@ -133,19 +143,25 @@ void ShowPast(const EpochCoverage& epoch, Session& session) {
     session.out << "in force everywhere after " << After(epoch) << "\n";
 }
 
-void AddNode(const NodeCoverage& node, bool counts, Table* table) {
+std::string StateText(const NodeCoverage& node, bool counts) {
   std::string state = node.connected() ? "connected" : "silent";
   if (!node.connected() && node.last_seen() != 0) {
     state = "silent since " + TimeText(node.last_seen());
   }
-  if (!node.covered()) {
-    absl::StrAppend(&state, "; ", node.why_late(), "; late since ", TimeText(node.late_since()));
-    if (!node.connected()) {
-      absl::StrAppend(&state, counts ? "; counts until " : "; counts no more since ",
-                      TimeText(node.leaves_at()));
-    }
+  if (node.covered()) return state;
+  absl::StrAppend(&state, "; ", node.why_late());
+  if (node.late_since() != 0) {
+    absl::StrAppend(&state, "; late since ", TimeText(node.late_since()));
   }
-  state += RelaxedText(node.relaxed_until());
+  if (!node.connected()) {
+    absl::StrAppend(&state, counts ? "; counts until " : "; counts no more since ",
+                    TimeText(node.leaves_at()));
+  }
+  return state;
+}
+
+void AddNode(const NodeCoverage& node, bool counts, Table* table) {
+  const std::string state = StateText(node, counts) + RelaxedText(node.relaxed_until());
   table->Add({node.node_id(), absl::StrCat(node.epoch_held()), YesNo(node.covered()), state});
   for (const ca::v1::Consumer& consumer : node.consumers()) {
     table->Add({"  " + consumer.spiffe_id(), absl::StrCat(consumer.trust_epoch()),
@@ -153,20 +169,41 @@ void AddNode(const NodeCoverage& node, bool counts, Table* table) {
   }
 }
 
+void AddPolicyOf(const NodeCoverage& node, bool counts, Table* table) {
+  table->Add({node.node_id(), absl::StrCat(node.revision_held()), YesNo(node.covered()),
+              StateText(node, counts)});
+  for (const ca::v1::Consumer& service : node.consumers()) {
+    table->Add({"  " + service.spiffe_id(), service.current() ? "now's" : "not shown",
+                EvidenceText(service.evidence()), service.consumer_id()});
+  }
+}
+
+absl::Status ShowPolicy(Session& session, const CoverageOptions& options) {
+  ca::v1::CoverageRequest request;
+  request.set_policy(true);
+  request.set_revision(options.revision);
+  ASSIGN_OR_RETURN(const ca::v1::Coverage coverage,
+                   CallCa(session, &AdminStub::GetCoverage, request));
+  session.exit_code = coverage.complete() ? 0 : 1;
+  if (session.json()) return PrintJson(session, coverage);
+  session.out << "policy of revision " << coverage.revision() << ": " << SumText(coverage);
+  Table table({"NODE", "RULES", "COVERED", "STATE"});
+  for (const NodeCoverage& node : coverage.nodes()) AddPolicyOf(node, true, &table);
+  for (const NodeCoverage& node : coverage.left()) AddPolicyOf(node, false, &table);
+  if (!table.empty()) session.out << table.ToString();
+  return absl::OkStatus();
+}
+
 absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
   if (options.history) return ShowHistory(session, options);
+  if (options.policy) return ShowPolicy(session, options);
   ca::v1::CoverageRequest request;
   request.set_epoch(options.epoch);
   ASSIGN_OR_RETURN(const ca::v1::Coverage coverage,
                    CallCa(session, &AdminStub::GetCoverage, request));
   session.exit_code = coverage.complete() ? 0 : 1;
   if (session.json()) return PrintJson(session, coverage);
-  const CoverageCount& count = coverage.count();
-  session.out << "trust epoch " << coverage.epoch() << ": "
-              << (coverage.complete() ? "complete" : "incomplete") << ", "
-              << Of(count.nodes_covered(), count.nodes(), "nodes") << ", "
-              << Of(count.services_covered(), count.services(), "services") << ByEvidence(count)
-              << "\n";
+  session.out << "trust epoch " << coverage.epoch() << ": " << SumText(coverage);
   if (coverage.unknown_until() > 0) {
     session.out << "put back from a copy, " << TimeText(coverage.restored_at())
                 << ": nodes that it does not know are not shown, and nobody is counted out, until "
@@ -188,7 +225,8 @@ void AddCoverageCommand(CLI::App& app, Session& session) {
   auto options = std::make_shared<CoverageOptions>();
   CLI::App* coverage = AddCommand(
       app, session, "coverage",
-      "Which nodes hold and which services enforce a trust epoch; exits 1 while incomplete",
+      "Which nodes hold and which services enforce a trust epoch or the policy; exits 1 while "
+      "incomplete",
       [&session, options] { return ShowCoverage(session, *options); });
   CLI::Option* epoch = coverage->add_option("--epoch", options->epoch,
                                             "The trust epoch to ask for; default: the current one");
@@ -196,12 +234,20 @@ void AddCoverageCommand(CLI::App& app, Session& session) {
       "--history", options->history,
       "What share of nodes (and services, where it differs) had each change, and when");
   history->excludes(epoch);
+  CLI::Option* policy = coverage->add_flag(
+      "--policy", options->policy,
+      "Instead of a trust epoch: which nodes hold and which services enforce the policy");
+  policy->excludes(epoch)->excludes(history);
+  coverage
+      ->add_option("--revision", options->revision,
+                   "Of the policy, as policy allow says it; default: the last that changed it")
+      ->needs(policy);
   coverage->add_option("-n,--lines", options->most, "Of the history: how many epochs")
       ->check(CLI::Range(1, 200))
       ->capture_default_str();
   SetExamples(coverage,
               "linchpin coverage\nuntil linchpin coverage --epoch 7; do sleep 1; done\n"
-              "linchpin coverage --history");
+              "linchpin coverage --history\nlinchpin coverage --policy");
 }
 
 }  // namespace linchpin::cli

@@ -27,12 +27,26 @@ ProcessId FilesOf(const Consumer& consumer) {
   return absl::StrCat("<files ", consumer.identities.front().first, ">");
 }
 
+// The digest of the rules that the open ones of these streams were told last; none: of none is it
+// known what it would have been told.
+std::optional<std::string> ToldLast(const std::vector<const Consumer*>& streams) {
+  std::optional<std::string> told;
+  for (const Consumer* stream : streams) {
+    if (stream->open && stream->delivered.has_value()) told = stream->delivered->policy_digest;
+  }
+  return told;
+}
+
 // What one stream shows, into the row that speaks for all of its process.
-void Fold(const Consumer& consumer, bool first, ca::v1::Consumer* row) {
-  const bool lower = consumer.epoch < row->trust_epoch() || !consumer.shown;
-  if (first || lower) {
+void Fold(const Consumer& consumer, const std::optional<std::string>& told, bool first,
+          ca::v1::Consumer* row) {
+  if (first || !consumer.shown || consumer.epoch < row->trust_epoch()) {
     row->set_trust_epoch(consumer.epoch);
-    row->set_trust_digest(consumer.digest);
+    row->set_trust_digest(consumer.policy_digest);
+  } else if (consumer.epoch == row->trust_epoch() &&
+             consumer.policy_digest != row->trust_digest()) {
+    if (!told.has_value()) row->clear_trust_digest();
+    if (row->trust_digest() == told) row->set_trust_digest(consumer.policy_digest);
   }
   const ca::v1::Evidence evidence = consumer.shown ? consumer.evidence : ca::v1::NONE;
   row->set_evidence(first ? evidence : std::min(row->evidence(), evidence));
@@ -175,12 +189,13 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
                             absl::Time expires_at) {
   Consumer* consumer = Find(id);
   if (consumer == nullptr) return;
-  consumer->deliveries.push_back({delivered.epoch, delivered.trust_digest});
+  consumer->deliveries.push_back(
+      {delivered.epoch, delivered.trust_digest, delivered.policy_digest});
   if (consumer->deliveries.size() > kMaxDeliveries) {
     consumer->deliveries.erase(consumer->deliveries.begin());
   }
   if (consumer->evidence == ca::v1::DELIVERED) {
-    consumer->Show(delivered.epoch, delivered.trust_digest);
+    consumer->Show(delivered.epoch, delivered.policy_digest);
   }
   consumer->delivered = std::move(delivered);
   Touch(*consumer);
@@ -284,7 +299,8 @@ void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
   if (consumer == nullptr) return;
   const Consumer::Delivery* of = Find(*consumer, report);
   Touch(*consumer);
-  consumer->Show(of == nullptr || of->of_before ? 0 : report.trust_epoch(), report.trust_digest());
+  if (of == nullptr) return;
+  consumer->Show(of->of_before ? 0 : of->epoch, of->policy_digest);
   CameBack(consumer);
 }
 
@@ -300,15 +316,19 @@ ConsumerTable::Rows ConsumerTable::RowsOf(const ProcessId& process) const {
   }
   const auto found = of_process_.find(process);
   if (found == of_process_.end()) return rows;
+  std::vector<const Consumer*> streams;
   for (const ConsumerId& id : found->second) {
     const Consumer& consumer = consumers_.find(id)->second;
-    if (consumer.evidence == ca::v1::NONE) continue;
-    for (const auto& [identity_id, spiffe_id] : consumer.identities) {
+    if (consumer.evidence != ca::v1::NONE) streams.push_back(&consumer);
+  }
+  const std::optional<std::string> told = ToldLast(streams);
+  for (const Consumer* consumer : streams) {
+    for (const auto& [identity_id, spiffe_id] : consumer->identities) {
       const std::string name = absl::StrCat(process, "/", identity_id);
       const auto [row, first] = rows.try_emplace(name);
       row->second.set_consumer_id(name);
       row->second.set_spiffe_id(spiffe_id);
-      Fold(consumer, first, &row->second);
+      Fold(*consumer, told, first, &row->second);
     }
   }
   return rows;

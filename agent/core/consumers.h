@@ -26,6 +26,7 @@ namespace linchpin::agent {
 struct Delivered {
   uint64_t epoch = 0;
   std::string trust_digest;
+  std::string policy_digest;  // of the rules alone, of all identities together
   std::string contents;  // digest of the identities (without keys), their order, and the selectors
   bool has_identities = false;
   std::string unavailable;  // why it has none yet
@@ -42,6 +43,7 @@ struct Consumer {
   struct Delivery {
     uint64_t epoch = 0;
     std::string digest;
+    std::string policy_digest;
     bool of_before = false;  // of another count of epochs: it shows none of this one
   };
   std::vector<Delivery> deliveries;
@@ -53,13 +55,13 @@ struct Consumer {
   bool came_back = false;  // took the place of one that its process had before
   bool ending = false;     // its stream: another one is to begin
   bool shown = false;
-  uint64_t epoch = 0;  // shown by that evidence
-  std::string digest;
+  uint64_t epoch = 0;         // shown by that evidence
+  std::string policy_digest;  // likewise
 
-  void Show(uint64_t shown_epoch, const std::string& shown_digest) {
+  void Show(uint64_t shown_epoch, const std::string& shown_policy) {
     shown = true;
     epoch = shown_epoch;
-    digest = shown_digest;
+    policy_digest = shown_policy;
   }
 };
 
@@ -118,7 +120,8 @@ class ConsumerTable {
   uint64_t selectors_version() const { return selectors_version_; }
 
   // One row a process and identity, by the name under which the CA knows it: "process/identity". It
-  // says the least that any of the process's streams shows: the lowest epoch, the weakest evidence.
+  // says the least that any of the process's streams shows: the lowest epoch, the weakest evidence,
+  // and of one epoch the rules that are not what they were told last.
   using Rows = std::map<std::string, ca::v1::Consumer>;
   Rows RowsOf(const ProcessId& process) const;
   // Whose rows may have changed since they were taken last; ended ones too.

@@ -183,6 +183,7 @@ void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer
   if (!consumer->policies.empty()) {
     next.trust_digest =
         trust::TrustDigest({{options_.trust_domain, served_->trust->state}}, consumer->policies);
+    next.policy_digest = trust::TrustDigest({}, consumer->policies);
     twins = TwinsAt(*served_->trust, now);
   }
   next.contents = ContentsDigest(*consumer->selectors, contents, twins);

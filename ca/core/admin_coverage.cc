@@ -8,6 +8,7 @@
 #include "ca/core/coverage_gate.h"
 #include "ca/core/epoch_history.h"
 #include "ca/core/failover.h"
+#include "ca/core/policy_coverage.h"
 #include "ca/core/restored.h"
 
 namespace linchpin::ca {
@@ -45,18 +46,14 @@ bool IsFull(const v1::CoverageCount& count) {
 
 absl::StatusOr<v1::Coverage> Answer(const Tables& tables, absl::Time now,
                                     const v1::CoverageRequest& asked) {
-  if (asked.policy()) {
-    return absl::UnimplementedError(
-        "coverage of a revision of the policy is not answered yet; linchpin node list -o json has "
-        "the revision that each node holds");
-  }
+  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
+  if (asked.policy()) return PolicyCoverage(view, asked.revision(), now);
   const uint64_t current = tables.registry.trust().record.epoch();
   const uint64_t epoch = asked.epoch() == 0 ? current : asked.epoch();
   if (epoch > current) {
     return absl::InvalidArgumentError(
         absl::StrCat("trust epoch ", epoch, " is not there yet; the current one is ", current));
   }
-  const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
   const Gate gate = AskGate(view, epoch, now);
   v1::Coverage answer;
   answer.set_epoch(epoch);

@@ -13,6 +13,7 @@
 #include "ca/core/change_log.h"
 #include "ca/core/kubernetes_nodes.h"
 #include "ca/core/pin_sets.h"
+#include "ca/core/policy_coverage.h"
 #include "ca/core/restored.h"
 #include "trust/text.h"
 #include "x509/digest.h"
@@ -48,7 +49,7 @@ v1::Node NodeMessage(const Tables& tables, const state::v1::NodeRecord& node, ab
     if (holds->last_seen > absl::UnixEpoch()) {
       message.set_last_seen(absl::ToUnixSeconds(holds->last_seen));
     }
-    message.set_revision_held(holds->revision);
+    message.set_revision_held(RevisionHeld(tables.registry, *holds));
     message.set_epoch_held(holds->trust_epoch);
     message.set_pin_set_version(holds->pin_set_version);
     message.set_refused_trust(holds->refused);

@@ -107,6 +107,7 @@ void CaCore::On(absl::Time now, event::NodeHello event, Actions* out) {
   sessions_[event.session] = {.node = {node_id, event.caller.key_sha256}, .sent = stamp.revision};
   session_of_[node_id] = event.session;
   coverage_.Hello(node_id, hello, now);
+  coverage_.Sent(node_id, stamp.revision);
 
   const sync::Projection projection = registry_.ProjectionFor(node_id);
   const bool same_life =
@@ -225,6 +226,7 @@ void CaCore::PushChanges(absl::Time now, const Touched& touched, const Slices& b
                                            : sync::Difference(held, after, news, stamp));
     }
     session.sent = registry_.revision();
+    coverage_.Sent(node_id, session.sent);
     PushAll(id, messages, out);
   }
 }

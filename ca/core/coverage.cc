@@ -130,6 +130,11 @@ void Coverage::Ack(const std::string& node_id, const v1::Ack& ack, absl::Time no
   for (const v1::Consumer& consumer : ack.consumers()) AddConsumer(consumer, now, &node);
 }
 
+void Coverage::Sent(const std::string& node_id, uint64_t revision) {
+  const auto it = nodes_.find(node_id);
+  if (it != nodes_.end()) it->second.sent = revision;
+}
+
 void Coverage::Seen(const std::string& node_id, absl::Time now) {
   const auto it = nodes_.find(node_id);
   if (it != nodes_.end()) it->second.last_seen = now;

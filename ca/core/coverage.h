@@ -31,6 +31,7 @@ struct NodeHolds {
   absl::Time connected_since = absl::InfinitePast();
   absl::Time last_seen = absl::InfinitePast();
   uint64_t revision = 0;
+  uint64_t sent = 0;  // the last revision of which anything concerned it
   uint64_t trust_epoch = 0;
   std::string trust_digest;  // of what it was offered as that epoch
   // It held this epoch, but not as it was offered here: what its services show until then may be of
@@ -65,6 +66,7 @@ class Coverage {
 
   void Hello(const std::string& node_id, const v1::Hello& hello, absl::Time now);
   void Ack(const std::string& node_id, const v1::Ack& ack, absl::Time now);
+  void Sent(const std::string& node_id, uint64_t revision);  // after Hello
   void Seen(const std::string& node_id, absl::Time now);
   void Gone(const std::string& node_id);  // its stream has ended
   void Forget(const std::string& node_id) { nodes_.erase(node_id); }

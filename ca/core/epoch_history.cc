@@ -101,12 +101,13 @@ bool IsMissing(const CoverageView& view, const state::v1::NodeRecord& node, uint
   return Counts(view, node, now);
 }
 
-// `shown`: the epoch that it counts for.
-void Count(const ConsumerHolds& consumer, uint64_t shown, uint64_t epoch, v1::CoverageCount* to) {
+}  // namespace
+
+void CountService(const v1::Consumer& service, bool covered, v1::CoverageCount* to) {
   to->set_services(to->services() + 1);
-  if (shown < epoch) return;
+  if (!covered) return;
   to->set_services_covered(to->services_covered() + 1);
-  switch (consumer.said.evidence()) {
+  switch (service.evidence()) {
     case v1::IN_FORCE:
       return to->set_in_force(to->in_force() + 1);
     case v1::ACCEPTED:
@@ -117,8 +118,6 @@ void Count(const ConsumerHolds& consumer, uint64_t shown, uint64_t epoch, v1::Co
       return to->set_assumed(to->assumed() + 1);
   }
 }
-
-}  // namespace
 
 void AddEpochRecord(const Registry& registry, absl::Time now, std::vector<Write>* batch) {
   constexpr int kMostChanges = 32;
@@ -156,7 +155,7 @@ v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::
     const NodeHolds* node = view.coverage.Find(node_id);
     if (node == nullptr) continue;
     for (const auto& [id, consumer] : node->consumers) {
-      Count(consumer, view.coverage.EpochOf(*node, consumer, now), epoch, &count);
+      CountService(consumer.said, view.coverage.EpochOf(*node, consumer, now) >= epoch, &count);
     }
   }
   return count;

@@ -28,6 +28,8 @@ void AddEpochRecord(const Registry& registry, absl::Time now, std::vector<Write>
 
 // How many of the nodes that count have the epoch, and how many of their services enforce it.
 v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::Time now);
+// One service more; a covered one by its evidence.
+void CountService(const v1::Consumer& service, bool covered, v1::CoverageCount* to);
 
 // A record as it is told: with the marks that passed after the epoch was complete, at which it had
 // the share that completed it.

@@ -109,7 +109,7 @@ absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
   for (const Record& record : listing.records) {
     RETURN_IF_ERROR(registry.Put(record.key, record.value, record.revision));
   }
-  registry.revision_ = listing.at;
+  registry.revision_ = registry.policy_revision_ = listing.at;
   registry.IndexRevocations();
   return registry;
 }
@@ -118,6 +118,7 @@ absl::Status Registry::Apply(const std::vector<Write>& batch, Revision revision)
   bool revocations = false;
   for (const Write& write : batch) {
     revocations = revocations || absl::StartsWith(write.key, kRevocationPrefix);
+    if (absl::StartsWith(write.key, kPolicy)) policy_revision_ = revision;
     if (write.value.has_value()) {
       RETURN_IF_ERROR(Put(write.key, *write.value, revision));
     } else {
@@ -297,9 +298,8 @@ Touched Registry::TouchedBy(const std::vector<Write>& batch) const {
     if (absl::StartsWith(write.key, kIdentity)) {
       const std::string id = write.key.substr(kIdentity.size());
       touched.identities.insert(id);
-      if (const auto* row = FindIdentity(id)) {
-        AddRulesOf(row->record.identity().spiffe_id(), &touched.rules);
-      }
+      const auto* row = FindIdentity(id);
+      if (row != nullptr) AddRulesOf(row->record.identity().spiffe_id(), &touched.rules);
       state::v1::IdentityRecord written;
       if (write.value.has_value() && written.ParseFromString(*write.value)) {
         AddRulesOf(written.identity().spiffe_id(), &touched.rules);

@@ -80,6 +80,8 @@ class Registry {
   Touched TouchedBy(const std::vector<Write>& batch) const;
 
   Revision revision() const { return revision_; }
+  // The last that changed who may call whom, or at which the store was read.
+  Revision policy_revision() const { return policy_revision_; }
   const state::v1::Meta& meta() const { return meta_; }
   const Row<state::v1::TrustRecord>& trust() const { return trust_; }
   const std::map<std::string, Row<state::v1::AuthorityRecord>>& authorities() const {
@@ -123,6 +125,8 @@ class Registry {
   const std::set<std::string>& IdentitiesOf(const std::string& spiffe_id) const;
   uint64_t next_order() const { return next_order_; }
 
+  // Of the rules of this SPIFFE ID, as caller and as callee.
+  void AddRulesOf(const std::string& spiffe_id, std::set<RuleKey>* keys) const;
   // May this node have this identity?
   bool Sees(const std::string& node_id, const v1::Identity& identity) const;
   // Identity ids of the registrations that name this node.
@@ -145,10 +149,9 @@ class Registry {
   void RemoveRule(const std::string& key);
   absl::Status PutChange(const std::string& key, const std::string& value);
   bool SeesAny(const std::string& node_id, const std::string& spiffe_id) const;
-  void AddRulesOf(const std::string& spiffe_id, std::set<RuleKey>* keys) const;
   void IndexRevocations();
 
-  Revision revision_ = 0;
+  Revision revision_ = 0, policy_revision_ = 0;
   state::v1::Meta meta_;
   Row<state::v1::TrustRecord> trust_;
   std::map<std::string, Row<state::v1::AuthorityRecord>> authorities_;

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/agent/agent_harness.h"
 #include "tests/support/status_matchers.h"
+#include "trust/mtls_context.h"
 
 namespace linchpin::test {
 namespace {
@@ -353,6 +354,26 @@ TEST(AgentCore, ReportsWhatEachConsumerEnforces) {
   agent.Do(agent::event::ProcessExited{"process of c"});
   agent.Advance(kMoment);
   EXPECT_EQ(agent.acks.back().gone_size(), 1);
+}
+
+TEST(AgentCore, ReportsTheRulesThatAConsumerEnforcesByTheDigestOfTheRulesAlone) {
+  Serving agent;
+  const trust::SpiffeId web = *trust::SpiffeId::Parse("spiffe://example.org/web");
+  ca::v1::CaMessage message = agent.Message(3);
+  trust::v1::PeerRule& rule = *message.add_rules();
+  rule.set_from(web.ToString());
+  rule.set_to("spiffe://example.org/db");
+  rule.set_outbound(true);
+  agent.Say(message);
+  agent::v1::ReportRequest report;
+  report.set_consumer_id("c");
+  report.set_trust_epoch(1);
+  report.set_trust_digest(agent.Last("c")->trust_digest());
+  agent.Do(agent::event::ConsumerReported{report});
+  agent.Advance(kMoment);
+  ASSERT_EQ(agent.acks.back().consumers_size(), 1);
+  EXPECT_EQ(agent.acks.back().consumers(0).trust_digest(),
+            trust::TrustDigest({}, {{web, *trust::PeerPolicy::ForIdentity(web, {rule})}}));
 }
 
 TEST(AgentCore, ServicesThatComeAndGoInHasteAreToldOfTogether) {

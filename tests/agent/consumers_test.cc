@@ -87,6 +87,53 @@ TEST(Consumers, WhatIsDeliveredChangesNoRowBeforeTheServiceSaysIt) {
   EXPECT_NE(table.RowsOf("p").at("p/i1").SerializeAsString(), before);
 }
 
+// What the row says of the rules, of streams which are told rules and say that they enforce them.
+struct Rules : Table {
+  void Tell(const std::string& id, const std::string& rules) {
+    Deliver(id, {5, rules, rules, "", true, ""}, {{"i1", "spiffe://example.org/web"}}, kExpiry);
+  }
+  void Enforce(const std::string& id, const std::string& rules) {
+    agent::v1::ReportRequest report;
+    report.set_consumer_id(id);
+    report.set_trust_epoch(5);
+    report.set_trust_digest(rules);
+    Reported(report);
+  }
+  void Begin(const std::string& id, const std::string& rules) {
+    ASSERT_TRUE(Open({id, "p", {"unix:uid:1"}, ca::v1::IN_FORCE}).ok());
+    Tell(id, rules);
+    Enforce(id, rules);
+  }
+  std::string rules() const { return RowsOf("p").at("p/i1").trust_digest(); }
+};
+
+TEST(Consumers, AProcessEnforcesNewRulesWhenEachOfItsStreamsDoes) {
+  for (const bool first : {true, false}) {
+    Rules table;
+    table.Begin("a", "old");
+    table.Begin("b", "old");
+    table.Tell("a", "new");
+    table.Tell("b", "new");
+    EXPECT_EQ(table.rules(), "old");
+    table.Enforce(first ? "a" : "b", "new");
+    EXPECT_EQ(table.rules(), "old") << "the other one has not said it";
+    table.Enforce(first ? "b" : "a", "new");
+    EXPECT_EQ(table.rules(), "new");
+  }
+}
+
+TEST(Consumers, OfStreamsThatEndedItIsSaidWhichRulesTheyEnforceOnlyWhereAllEnforceTheSame) {
+  Rules table;
+  table.Begin("a", "old");
+  table.Begin("b", "new");
+  table.Begin("c", "new");
+  table.Close("a");
+  EXPECT_EQ(table.rules(), "old") << "it is told nothing any more";
+  table.Close("b");
+  table.Close("c");
+  EXPECT_EQ(table.rules(), "");
+}
+
 TEST(Consumers, OneStreamThatComesBackSpeaksForNoOther) {
   Table table;
   table.Serve("a", 5);

@@ -113,6 +113,16 @@ class StrawCa final : public ca::v1::AdminService::Service {
   }
   grpc::Status GetCoverage(Context*, const ca::v1::CoverageRequest* request,
                            ca::v1::Coverage* out) override {
+    if (request->policy()) {
+      out->set_revision(request->revision() == 0 ? 12 : request->revision());
+      out->set_complete(out->revision() < 12);
+      ca::v1::NodeCoverage* node = out->add_nodes();
+      node->set_node_id("spiffe://example.org/linchpin/node/a");
+      node->set_connected(true);
+      node->set_why_late("holds revision 11");
+      node->add_consumers()->set_spiffe_id("spiffe://example.org/web");
+      return grpc::Status::OK;
+    }
     out->set_epoch(request->epoch() == 0 ? 9 : request->epoch());
     out->set_complete(out->epoch() < 9);
     out->add_nodes()->set_node_id("spiffe://example.org/linchpin/node/a");
@@ -361,6 +371,18 @@ TEST_F(Commands, ExitsWithOneWhileCoverageIsIncomplete) {
   EXPECT_EQ(RunLine("coverage --epoch 8 -o json"), 0);
   EXPECT_THAT(out(), HasSubstr("\"complete\": true"));
   EXPECT_THAT(out(), HasSubstr("\"canaryGood\": 4"));
+}
+
+TEST_F(Commands, AsksForARevisionOfThePolicy) {
+  EXPECT_EQ(RunLine("coverage --policy"), 1);
+  EXPECT_THAT(out(), HasSubstr("policy of revision 12: incomplete"));
+  EXPECT_THAT(out(), HasSubstr("connected; holds revision 11\n"));
+  EXPECT_THAT(out(), HasSubstr("not shown"));
+  EXPECT_EQ(RunLine("coverage --policy --revision 7"), 0);
+  EXPECT_EQ(RunLine("coverage --policy -o json"), 1);
+  EXPECT_THAT(out(), HasSubstr("\"revision\": \"12\""));
+  EXPECT_EQ(RunLine("coverage --revision 7"), 2);
+  EXPECT_EQ(RunLine("coverage --policy --epoch 7"), 2);
 }
 
 TEST_F(Commands, DraftsSignsAndPublishesAPinSet) {

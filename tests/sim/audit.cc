@@ -26,6 +26,24 @@ bool IsClosed(const SimService& service) {
          service.clock() >= absl::FromUnixSeconds(pins.relaxed_until());
 }
 
+std::string Text(const trust::PeerPolicy& policy, const trust::SpiffeId& id) {
+  std::string text;
+  for (const auto& rule : policy.rules(id)) absl::StrAppend(&text, rule.ShortDebugString(), "\n");
+  return text;
+}
+
+std::string Rules(const trust::MtlsContext& context) {
+  return Text(context.policy(), *context.id());
+}
+
+std::string RulesOfNow(const ca::Registry& registry, const trust::SpiffeId& id) {
+  std::set<ca::Registry::RuleKey> keys;
+  registry.AddRulesOf(id.ToString(), &keys);
+  std::vector<trust::v1::PeerRule> rules;
+  for (const auto& key : keys) rules.push_back(registry.rules().at(key).record.rule());
+  return Text(*trust::PeerPolicy::ForIdentity(id, rules), id);
+}
+
 // So long after its agent knew it a service must have been told that its pins are closed.
 constexpr absl::Duration kToTell = absl::Minutes(2);
 
@@ -214,7 +232,35 @@ void Audit::CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes) {
       });
 }
 
-std::string Audit::WhyNotCovered() {
+void Audit::CheckPolicy(const std::vector<std::unique_ptr<SimNode>>& nodes) {
+  if (!ca_.up()) return;
+  ca::v1::CoverageRequest asked;
+  asked.set_policy(true);
+  ca::v1::Coverage coverage;
+  ca_.Call(
+      [&](ca::CallId call) {
+        return ca::event::AdminAsked{call, Operator::Root(), asked};
+      },
+      [&](const absl::Status& status, const SimCa::Message& message) {
+        if (status.ok()) coverage = static_cast<const ca::v1::Coverage&>(*message);
+      });
+  if (!coverage.complete()) return;
+  for (const auto& node : nodes) {
+    if (ca_.stored().FindNode(node->node_id()) == nullptr) continue;
+    if (node->sealed_epoch() == 0 || !ca_.HasValidThrough(node->node_id())) continue;
+    for (const auto& service : node->services()) {
+      if (!service->running() || !service->UsesItsStream() || !service->reported()) continue;
+      if (service->in_force()->contexts->Find("")->expires_at() <= service->clock()) continue;
+      for (const auto& context : service->reported()->decoded.contexts) {
+        if (Rules(*context) == RulesOfNow(ca_.core().registry(), *context->id())) continue;
+        return world_.Broken("policy is enforced where it is said to be",
+                             absl::StrCat(service->process(), ": ", coverage.ShortDebugString()));
+      }
+    }
+  }
+}
+
+std::string Audit::WhyNotCovered(bool policy) {
   const auto& identities = ca_.core().registry().identities();
   // Who lost his identity is told nothing more by an agent that does not know him from before.
   const auto withdrawn = [&](const ca::v1::Consumer& consumer) {
@@ -226,17 +272,21 @@ std::string Audit::WhyNotCovered() {
     for (const ca::v1::NodeCoverage& node : coverage.nodes()) {
       if (node.covered()) continue;
       const auto& all = node.consumers();
-      const bool excused =
-          node.epoch_held() >= coverage.epoch() && std::any_of(all.begin(), all.end(), withdrawn) &&
-          std::all_of(all.begin(), all.end(), [&](const auto& consumer) {
-            return consumer.trust_epoch() >= coverage.epoch() || withdrawn(consumer);
-          });
+      const bool excused = node.epoch_held() >= coverage.epoch() &&
+                           std::any_of(all.begin(), all.end(), withdrawn) &&
+                           std::all_of(all.begin(), all.end(), [&](const auto& consumer) {
+                             const bool has = policy ? consumer.current()
+                                                     : consumer.trust_epoch() >= coverage.epoch();
+                             return has || withdrawn(consumer);
+                           });
       if (!excused) absl::StrAppend(&why, node.node_id(), " ", node.why_late(), "; ");
     }
   };
+  ca::v1::CoverageRequest asked;
+  asked.set_policy(policy);
   ca_.Call(
-      [](ca::CallId call) {
-        return ca::event::AdminAsked{call, Operator::Root(), ca::v1::CoverageRequest()};
+      [&](ca::CallId call) {
+        return ca::event::AdminAsked{call, Operator::Root(), asked};
       },
       [&](const absl::Status& status, const SimCa::Message& message) {
         if (status.ok()) look(static_cast<const ca::v1::Coverage&>(*message));
@@ -277,8 +327,10 @@ void Audit::CheckSettled(const std::vector<std::unique_ptr<SimNode>>& nodes, con
     }
     for (const auto& service : node->services()) CheckSettledService(*service, oper);
   }
-  const std::string uncovered = WhyNotCovered();
-  if (!uncovered.empty()) world_.Broken("every change comes into force everywhere", uncovered);
+  for (const bool policy : {false, true}) {
+    const std::string uncovered = WhyNotCovered(policy);
+    if (!uncovered.empty()) world_.Broken("every change comes into force everywhere", uncovered);
+  }
 }
 
 void Audit::CheckSettledService(const SimService& service, const Operator& oper) {

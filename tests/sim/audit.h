@@ -33,12 +33,15 @@ class Audit {
   void EndConnection(tls::ConnectionId id);
   // Complete coverage means what it says.
   void CheckCoverage(const std::vector<std::unique_ptr<SimNode>>& nodes);
+  // So does that of the policy: each service has said that it enforces the rules of now.
+  void CheckPolicy(const std::vector<std::unique_ptr<SimNode>>& nodes);
   // What the CA says of a rotation is so: nobody lacks what it signs with, nobody uses what it
   // dropped.
   void CheckRotation(const std::vector<std::unique_ptr<SimNode>>& nodes,
                      const ca::v1::Rotation& rotation);
-  // Who does not have the trust epoch of now in force, although he could; empty: nobody.
-  std::string WhyNotCovered();
+  // Who does not have the trust epoch of now in force, or the policy, although he could; empty:
+  // nobody.
+  std::string WhyNotCovered(bool policy);
   // Nobody lies any more, and everybody has heard it: from now on no lie excuses anything.
   void set_settled() { settled_ = true; }
   // Nothing fails any more and time has passed: everybody has what he should.

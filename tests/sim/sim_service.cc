@@ -32,6 +32,7 @@ void SimService::Crash() {
   core_.reset();
   stream_ = 0;
   in_force_.reset();
+  reported_.reset();
   most_in_force_ = 0;
   live_.clear();
   made_at_.clear();
@@ -104,16 +105,18 @@ void SimService::Do(const tls::action::Swap& action) {
 }
 
 void SimService::Do(const tls::action::Report& action) {
-  Later(absl::Milliseconds(2), [this, request = action.request] {
-    const absl::Status status = node_.Reported(request);
-    // A newer context may be in force by now.
-    if (status.ok() && most_in_force_ < request.trust_epoch()) {
-      return world_.Broken("acknowledged after the swap",
-                           absl::StrCat(process(), " acknowledged epoch ", request.trust_epoch(),
-                                        " before it was in force"));
-    }
-    Step(tls::event::ReportDone{status});
-  });
+  Later(absl::Milliseconds(2),
+        [this, request = action.request, said = in_force_ ? in_force_->contexts : nullptr] {
+          const absl::Status status = node_.Reported(request);
+          if (status.ok()) reported_ = said;
+          // A newer context may be in force by now.
+          if (status.ok() && most_in_force_ < request.trust_epoch()) {
+            return world_.Broken("acknowledged after the swap",
+                                 absl::StrCat(process(), " acknowledged epoch ",
+                                              request.trust_epoch(), " before it was in force"));
+          }
+          Step(tls::event::ReportDone{status});
+        });
 }
 
 void SimService::Do(const tls::action::CloseConnection& action) {

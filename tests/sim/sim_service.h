@@ -42,6 +42,8 @@ class SimService {
     uint64_t epoch() const { return contexts->decoded.trust_epoch; }
   };
   const std::optional<Swapped>& in_force() const { return in_force_; }
+  // What it told its agent last that it enforces; null: nothing in this life.
+  const std::shared_ptr<const tls::InForce>& reported() const { return reported_; }
   absl::Time clock() const;
   x509::PathMemo* memo() const;  // of its node
   const SimNode& node() const { return node_; }
@@ -73,6 +75,7 @@ class SimService {
   std::map<uint64_t, ca::Revision> made_at_;  // by generation
   ca::Revision receiving_ = 0;
   std::optional<Swapped> in_force_;
+  std::shared_ptr<const tls::InForce> reported_;
   uint64_t most_in_force_ = 0;  // epoch, in this life
   std::map<tls::ConnectionId, tls::event::ConnectionOpened> live_;
 };

@@ -80,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"acknowledge_after_swap", "acknowledged after the swap"},
         BrokenRule{"keep_a_valid_certificate", "a valid certificate is never dropped"},
         BrokenRule{"gates_ask_services", "no gate opens early"},
+        BrokenRule{"policy_asks_services", "policy is enforced where it is said to be"},
         BrokenRule{"activate_waits", "no gate opens early|an allowed pair is never refused"},
         BrokenRule{"silent_nodes_count", "no gate opens early"},
         BrokenRule{"drain_waits",

@@ -88,7 +88,9 @@ class Fleet {
     Every(absl::Minutes(40), [this] { LoseDisk(); });
     Every(absl::Milliseconds(800), [this] { AnyHandshake(); });
     Every(absl::Seconds(10), [this] {
-      if (!odd()) audit_.CheckCoverage(nodes_);
+      if (odd()) return;
+      audit_.CheckCoverage(nodes_);
+      audit_.CheckPolicy(nodes_);
     });
     Every(absl::Minutes(5), [this] { CrashCa(); });
     EachOf(absl::Minutes(2), [this] { CrashAgent(); });
@@ -338,7 +340,9 @@ class Fleet {
     AwaitStreams();
     LendAHand();
     // A change may just have been made, and a busy service takes its time.
-    if (!audit_.WhyNotCovered().empty()) world_.RunUntil(world_.now() + kSettling);
+    if (!audit_.WhyNotCovered(false).empty() || !audit_.WhyNotCovered(true).empty()) {
+      world_.RunUntil(world_.now() + kSettling);
+    }
     if (world_.broken()) return;
     audit_.set_settled();
     operator_.CheckKept();
