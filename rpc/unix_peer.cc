@@ -66,8 +66,9 @@ class Kernel final : public ProcessTable {
   }
 
   absl::StatusOr<int> Open(int socket, pid_t pid) const override {
-    const int pidfd = SocketsHoldProcesses() ? PidfdOfSocket(socket)
-                                             : static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    const int pidfd = socket != kNoSocket && SocketsHoldProcesses()
+                          ? PidfdOfSocket(socket)
+                          : static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (pidfd >= 0) return pidfd;
     const absl::Status status = base::ErrnoStatus(errno, absl::StrCat("hold process ", pid));
     return absl::IsResourceExhausted(status) ? status : Gone(pid);
@@ -158,6 +159,15 @@ absl::StatusOr<std::shared_ptr<const UnixPeer>> UnixPeer::Hold(int socket,
   peer->credentials_.start_time = *start_time;
   peer->released_ = std::move(released);
   return std::shared_ptr<const UnixPeer>(std::move(peer));
+}
+
+absl::StatusOr<std::shared_ptr<const UnixPeer>> UnixPeer::HoldAgain(pid_t pid, uint64_t start_time,
+                                                                    const ProcessTable& table) {
+  ASSIGN_OR_RETURN(const int pidfd, table.Open(ProcessTable::kNoSocket, pid));
+  std::shared_ptr<const UnixPeer> peer(new UnixPeer({.pid = pid, .start_time = start_time}, pidfd));
+  const absl::StatusOr<uint64_t> started = StartTimeOf(pid, table);
+  if (!started.ok() || *started != start_time || !peer->IsAlive()) return Gone(pid);
+  return peer;
 }
 
 UnixPeer::~UnixPeer() {

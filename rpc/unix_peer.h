@@ -23,8 +23,10 @@ class ProcessTable {
   virtual ~ProcessTable() = default;
   // A connected socket names its process, not only the number (SO_PEERPIDFD, Linux 6.5).
   virtual bool SocketsHoldProcesses() const = 0;
-  // A pidfd of the process that connected `socket` where sockets hold processes, else of whichever
-  // has `pid`. FAILED_PRECONDITION: it has gone; RESOURCE_EXHAUSTED: out of files.
+  // A pidfd of the process that connected `socket` where sockets hold processes, else, and where
+  // `socket` is kNoSocket, of whichever has `pid`. FAILED_PRECONDITION: it has gone;
+  // RESOURCE_EXHAUSTED: out of files.
+  static constexpr int kNoSocket = -1;
   virtual absl::StatusOr<int> Open(int socket, pid_t pid) const = 0;
   virtual absl::StatusOr<std::string> Read(pid_t pid, absl::string_view file) const = 0;
 };
@@ -59,6 +61,9 @@ class UnixPeer {
   static absl::StatusOr<std::shared_ptr<const UnixPeer>> Hold(
       int socket, const PeerCredentials& credentials, std::function<void()> released = nullptr,
       const ProcessTable& table = KernelProcessTable());
+  // One that connected to another, earlier: as it was known then. Its user and group are not known.
+  static absl::StatusOr<std::shared_ptr<const UnixPeer>> HoldAgain(
+      pid_t pid, uint64_t start_time, const ProcessTable& table = KernelProcessTable());
   ~UnixPeer();
   UnixPeer(const UnixPeer&) = delete;
 

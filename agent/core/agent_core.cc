@@ -74,7 +74,22 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
       served_before[id] = {identity->spiffe_id(), certified->expires_at};
     }
   }
-  consumers_.Restarted(std::move(served_before), now + kSettling);
+  ServedProcesses alive;
+  const state::v1::ServedProcesses& sealed = event.state->served();
+  ServedProcesses known = DecodeServed(sealed);
+  const bool same_boot = !sealed.boot_id().empty() && sealed.boot_id() == options_.boot_id;
+  for (const ProcessId& process : event.alive) {
+    const auto it = known.find(process);
+    if (it == known.end() || !same_boot) continue;
+    // Certificates are sealed before they are given out: it may have newer ones than was known.
+    for (const auto& [id, spiffe_id] : it->second.identities) {
+      const auto certified = latest_.certificates.find(id);
+      if (certified == latest_.certificates.end()) continue;
+      it->second.expires_at = std::max(it->second.expires_at, certified->second->expires_at);
+    }
+    alive.insert(std::move(*it));
+  }
+  consumers_.Restarted(std::move(served_before), now + kSettling, std::move(alive));
 }
 
 void AgentCore::On(absl::Time, const event::TimerFired&, Actions*) {
@@ -112,6 +127,8 @@ void AgentCore::SealChanges(absl::Time now, Actions* out) {
   seal_.under_way = true;
   tried_ = changes_;
   latest_.known_time = time_.Seal();
+  latest_.served = std::make_shared<const state::v1::ServedProcesses>(
+      EncodeServed(consumers_.Served(), options_.boot_id));
   sealing_ = std::make_shared<const Model>(latest_);
   seal_ticket_ = ++last_ticket_;
   out->push_back(action::Seal{
@@ -224,7 +241,7 @@ void AgentCore::TryAllNow(absl::Time now) {
     attempts->at = std::min(attempts->at, now);
   }
   schedule_.RetryAll(now);
-  consumers_.SettleBy(now + kSettling);
+  consumers_.ClockSetBack(now, now + kSettling);
   refusals_at_ = std::min(refusals_at_, now);
   rows_at_ = std::min(rows_at_, now);
   // What had expired by the clock that was ahead is good again.
@@ -269,7 +286,7 @@ std::string AgentCore::NotReady(absl::Time now) const {
 }
 
 void AgentCore::SetTimer(absl::Time now, Actions* out) {
-  absl::Time next = consumers_.NextSettling();
+  absl::Time next = std::min(consumers_.NextSettling(), consumers_.NextLook());
   const auto consider = [&next](absl::Time at) { next = std::min(next, at); };
   consider(now + (consumers_.NextExpiry() - time_.times(now).agreed));
   if (!seal_.under_way && kept_ != changes_) consider(seal_.at);

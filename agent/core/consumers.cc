@@ -54,14 +54,49 @@ void Fold(const Consumer& consumer, const std::optional<std::string>& told, bool
 
 }  // namespace
 
-void ConsumerTable::Restarted(std::map<std::string, Before> identities, absl::Time settled) {
-  missing_ = std::move(identities);
-  settled_ = settled;
-  for (const auto& [id, before] : missing_) MayExpire(before.expires_at);
+void ConsumerTable::Restarted(std::map<std::string, Before> identities, absl::Time settled,
+                              ServedProcesses alive) {
+  list_.Restore(alive);
+  before_.Begin(std::move(identities), std::move(alive), settled);
+  MayExpire(before_.NextExpiry());
   touched_.insert(kMissing);
 }
 
-void ConsumerTable::SettleBy(absl::Time latest) { settled_ = std::min(settled_, latest); }
+void ConsumerTable::ClockSetBack(absl::Time now, absl::Time settled) {
+  before_.SettleBy(settled);
+  list_.ClockSetBack(now);
+}
+
+void ConsumerTable::EndBefore(const ProcessId& process) {
+  if (before_.End(process)) touched_.insert(kMissing);
+}
+
+bool ConsumerTable::Look(absl::Time now) {
+  return list_.Look(now, [this](const ProcessId& process) { return ServedTo(process); });
+}
+
+ServedProcess ConsumerTable::ServedTo(const ProcessId& process) const {
+  const ServedProcess* before = before_.Find(process);
+  ServedProcess served = before == nullptr ? ServedProcess() : *before;
+  const auto found = of_process_.find(process);
+  if (found == of_process_.end()) return served;
+  for (const ConsumerId& id : found->second) {
+    const Consumer& consumer = consumers_.find(id)->second;
+    if (consumer.evidence == ca::v1::NONE || consumer.identities.empty()) continue;
+    served.identities.insert(consumer.identities.begin(), consumer.identities.end());
+    served.expires_at = std::max(served.expires_at, consumer.expires_at);
+  }
+  return served;
+}
+
+ServedProcesses ConsumerTable::Served() const {
+  ServedProcesses all;
+  for (const auto& [process, identities] : list_.listed()) {
+    ServedProcess served = ServedTo(process);
+    if (!served.identities.empty()) all[process] = std::move(served);
+  }
+  return all;
+}
 
 const Selectors* ConsumerTable::Keep(const std::vector<std::string>& selectors) {
   const auto [it, fresh] = selectors_.try_emplace({selectors.begin(), selectors.end()}, 0);
@@ -143,6 +178,8 @@ void ConsumerTable::End(Entry entry) {
 }
 
 void ConsumerTable::Exited(const ProcessId& process) {
+  EndBefore(process);
+  list_.Exited(process);
   const auto found = of_process_.find(process);
   if (found == of_process_.end()) return;
   const std::set<ConsumerId> ids = found->second;
@@ -162,13 +199,10 @@ void ConsumerTable::Exited(const ProcessId& process) {
 }
 
 void ConsumerTable::ForgetExpired(absl::Time now, absl::Time agreed) {
-  const size_t gone = std::erase_if(missing_, [&](const auto& entry) {
-    return entry.second.expires_at <= agreed || settled_ <= now;
-  });
-  if (gone > 0) touched_.insert(kMissing);
+  if (before_.Forget(now, agreed)) touched_.insert(kMissing);
   if (agreed < soonest_) return;
   soonest_ = absl::InfiniteFuture();
-  for (const auto& [id, before] : missing_) MayExpire(before.expires_at);
+  MayExpire(before_.NextExpiry());
   for (auto it = consumers_.begin(); it != consumers_.end();) {
     const auto entry = it++;
     Consumer& consumer = entry->second;
@@ -210,8 +244,10 @@ void ConsumerTable::Deliver(const ConsumerId& id, Delivered delivered,
 
 void ConsumerTable::CameBack(Consumer* consumer) {
   if (consumer->evidence == ca::v1::NONE || consumer->identities.empty()) return;
+  list_.Served(consumer->process, consumer->identities);
   const bool files = consumer->evidence == ca::v1::RELOADED;
   if (files && !consumer->shown) return;  // the old ones are still in use
+  EndBefore(consumer->process);
   if (std::exchange(consumer->came_back, true)) return;
   EndedOf ended = Ended(consumer->process);
   if (files) {
@@ -307,10 +343,10 @@ void ConsumerTable::Reported(const agent::v1::ReportRequest& report) {
 ConsumerTable::Rows ConsumerTable::RowsOf(const ProcessId& process) const {
   Rows rows;
   if (process == kMissing) {
-    for (const auto& [identity_id, before] : missing_) {
+    for (const auto& [identity_id, spiffe_id] : before_.WaitedFor()) {
       const std::string name = absl::StrCat(kMissing, "/", identity_id);
       rows[name].set_consumer_id(name);
-      rows[name].set_spiffe_id(before.spiffe_id);
+      rows[name].set_spiffe_id(spiffe_id);
     }
     return rows;
   }

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "agent/core/events.h"
 #include "agent/core/registrations.h"
+#include "agent/core/served_processes.h"
 #include "trust/peer_policy.h"
 #include "trust/spiffe_id.h"
 
@@ -72,14 +73,20 @@ class ConsumerTable {
   static constexpr size_t kMaxEnded = 64;  // streams of a process that are over and still count
 
   // These identities (by identity id) were served before this program began, to how many processes
-  // is not known: each counts as a consumer that nothing is known of, until `settled` or until what
-  // was served has expired.
-  struct Before {
-    std::string spiffe_id;
-    absl::Time expires_at;
-  };
-  void Restarted(std::map<std::string, Before> identities, absl::Time settled);
-  void SettleBy(absl::Time latest);
+  // is not known: each counts as a consumer that nothing is known of, until `settled`, until those
+  // of its processes that are known to be `alive` have come back or ended, and no longer than what
+  // was served is valid.
+  using Before = ServedBefore::Identity;
+  void Restarted(std::map<std::string, Before> identities, absl::Time settled,
+                 ServedProcesses alive = {});
+  void ClockSetBack(absl::Time now, absl::Time settled);
+  // Of those alive: who had not come back when that was settled. Told once.
+  std::vector<ProcessId> TakeLate(absl::Time now) { return before_.TakeLate(now); }
+
+  // True: what Served() says is worth sealing now.
+  bool Look(absl::Time now);
+  absl::Time NextLook() const { return list_.NextLook(); }
+  ServedProcesses Served() const;
 
   // RESOURCE_EXHAUSTED with kMaxConsumers that are open.
   absl::Status Open(const event::ConsumerOpened& event);
@@ -100,7 +107,7 @@ class ConsumerTable {
   // Of those whose stream ended: not before this is agreed.
   absl::Time NextExpiry() const { return soonest_; }
   // Of those that have not come back: at this.
-  absl::Time NextSettling() const { return missing_.empty() ? absl::InfiniteFuture() : settled_; }
+  absl::Time NextSettling() const { return before_.NextSettling(); }
   // `identities` go on until `expires_at`; none: the process goes on with what it has.
   void Deliver(const ConsumerId& id, Delivered delivered,
                std::vector<std::pair<std::string, std::string>> identities, absl::Time expires_at);
@@ -133,6 +140,8 @@ class ConsumerTable {
   using Entry = std::map<ConsumerId, Consumer>::iterator;
   const Selectors* Keep(const std::vector<std::string>& selectors);
   void LetGo(const Selectors* selectors);
+  ServedProcess ServedTo(const ProcessId& process) const;
+  void EndBefore(const ProcessId& process);
   void CameBack(Consumer* consumer);
   static const Consumer::Delivery* Find(const Consumer& consumer,
                                         const agent::v1::ReportRequest& report);
@@ -152,8 +161,8 @@ class ConsumerTable {
   uint64_t selectors_version_ = 0;
   size_t open_ = 0;
   std::set<ProcessId> touched_;
-  std::map<std::string, Before> missing_;
-  absl::Time settled_ = absl::InfiniteFuture();
+  ServedBefore before_;
+  ServedList list_;
   absl::Time soonest_ = absl::InfiniteFuture();
 };
 

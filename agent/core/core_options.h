@@ -22,6 +22,7 @@ struct CoreOptions {
   std::vector<x509::SpkiPin> ca_pins;
   std::optional<trust::v1::SignersFile> signers;
   std::string version;                      // of this program
+  std::string boot_id = {};                 // of the kernel; empty: not known
   absl::Duration skew = absl::Seconds(60);  // allowance on NotBefore
   bool renewals = true;                     // false: certificates run out
 };

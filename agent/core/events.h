@@ -47,9 +47,11 @@ struct IssuedItem {
 
 namespace event {
 
-// Once, first. `state` is what was sealed last, if anything.
+// Once, first. `state` is what was sealed last, if anything, and `alive` those of the processes in
+// it that run now: each gets its ProcessExited.
 struct Started {
   std::optional<state::v1::AgentState> state;
+  std::vector<ProcessId> alive = {};
 };
 
 // Answers to actions: each action of the name gets just one.

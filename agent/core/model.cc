@@ -102,6 +102,7 @@ state::v1::AgentState EncodeState(const Model& model, const trust::TrustDomain& 
   }
   state.set_last_ca_time(model.last_ca_time);
   *state.mutable_known_time() = model.known_time;
+  if (model.served != nullptr) *state.mutable_served() = *model.served;
   return state;
 }
 

@@ -32,6 +32,7 @@ struct Model {
   std::map<std::string, CertifiedPtr> certificates;  // by identity id
   int64_t last_ca_time = 0;
   state::v1::KnownTime known_time;
+  std::shared_ptr<const state::v1::ServedProcesses> served;  // to be sealed; null: none
 
   const trust::v1::TrustState& trust_message() const {
     return trust == nullptr ? trust::v1::TrustState::default_instance() : trust->message;

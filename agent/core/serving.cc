@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/core/agent_core.h"
 #include "trust/text.h"
 #include "trust/trust_codec.h"
@@ -17,6 +18,7 @@ namespace linchpin::agent {
 namespace {
 
 constexpr size_t kMaxIdentities = 1024;  // of one process
+constexpr size_t kMaxNamed = 8;          // processes in one line of the log
 
 using Twins = std::vector<absl::string_view>;  // DER
 
@@ -40,6 +42,15 @@ std::string ContentsDigest(const Selectors& selectors,
   hasher.Add(twins.size());
   for (const absl::string_view der : twins) hasher.Add(der);
   return hasher.Finish();
+}
+
+std::string LateText(const std::vector<ProcessId>& late) {
+  const size_t named = std::min(late.size(), kMaxNamed);
+  return absl::StrCat(
+      "who was served before this agent's restart and still runs has not come back (PID.START): ",
+      absl::StrJoin(late.begin(), late.begin() + static_cast<ptrdiff_t>(named), ", "),
+      late.size() > named ? absl::StrCat(" and ", late.size() - named, " more") : "",
+      "; gates wait until they come back, end, or their certificates expire");
 }
 
 // `missing` is registered for the process, if any is.
@@ -136,10 +147,14 @@ const Offer* AgentCore::OfferOf(const ca::v1::NodeIdentity& identity) {
 
 void AgentCore::DeliverChanged(absl::Time now, Actions* out) {
   consumers_.ForgetExpired(now, time_.times(now).agreed);
+  if (const std::vector<ProcessId> late = consumers_.TakeLate(now); !late.empty()) {
+    out->push_back(action::Alarm{LateText(late)});
+  }
   for (const ConsumerId& id : std::exchange(undelivered_, {})) {
     Consumer* consumer = consumers_.Find(id);
     if (consumer != nullptr && consumer->open && !consumer->ending) Deliver(now, id, consumer, out);
   }
+  if (consumers_.Look(now) && !options_.boot_id.empty()) Changed();
 }
 
 void AgentCore::Deliver(absl::Time now, const ConsumerId& id, Consumer* consumer, Actions* out) {

@@ -84,6 +84,10 @@ class ConsumerStreams {
   // Any thread. Unless that was done a moment ago, attests again first: what was decided for
   // another program than the one that is there now is not sent.
   void Deliver(const ConsumerId& id, std::shared_ptr<const v1::MtlsContexts> contexts);
+  // The core knows of this process, which has no stream here: it is told when it ends.
+  void WatchExit(const ProcessId& process, std::shared_ptr<const rpc::UnixPeer> peer) {
+    exits_.Watch(process, std::move(peer));
+  }
   // The core has nothing for it.
   void End(const ConsumerId& id, const absl::Status& status);
   // What a process lets be known of the trust that it was given.

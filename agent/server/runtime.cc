@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/server/survivors.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status_macros.h"
@@ -135,13 +136,20 @@ Runtime::Runtime(Parts parts)
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Start(Parts parts) {
   std::optional<state::v1::AgentState> state = std::exchange(parts.state, std::nullopt);
+  parts.core.boot_id = BootId();
+  Survivors survivors;
+  if (state.has_value()) survivors = FindSurvivors(state->served());
+  std::vector<ProcessId> alive;
+  for (const auto& [process, peer] : survivors) alive.push_back(process);
   std::unique_ptr<Runtime> runtime(new Runtime(std::move(parts)));
-  (void)runtime->loop_.Post([runtime = runtime.get(), state = std::move(state)]() mutable {
-    Event started = event::Started{std::move(state)};
-    runtime->Step(started);
-    auto& used = std::get<event::Started>(started).state;
-    if (used.has_value()) WipeKeys(&*used);
-  });
+  (void)runtime->loop_.Post(
+      [runtime = runtime.get(), state = std::move(state), alive = std::move(alive)]() mutable {
+        Event started = event::Started{std::move(state), std::move(alive)};
+        runtime->Step(started);
+        auto& used = std::get<event::Started>(started).state;
+        if (used.has_value()) WipeKeys(&*used);
+      });
+  for (auto& [process, peer] : survivors) runtime->streams_->WatchExit(process, std::move(peer));
   RETURN_IF_ERROR(runtime->Listen());
   return runtime;
 }

@@ -21,7 +21,7 @@ AgentHarness::AgentHarness(uint64_t seed) : random(seed) {
 
 void AgentHarness::Start() {
   core = std::make_unique<agent::AgentCore>(*options, random);
-  Do(agent::event::Started{sealed});
+  Do(agent::event::Started{sealed, alive});
 }
 
 void AgentHarness::Restart() {

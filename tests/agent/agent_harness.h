@@ -52,6 +52,7 @@ class AgentHarness {
   std::optional<agent::CoreOptions> options;
   std::unique_ptr<agent::AgentCore> core;
   std::optional<state::v1::AgentState> sealed;
+  std::vector<std::string> alive;  // processes, at the next start
 
   // What the world does.
   bool ca_up = true;

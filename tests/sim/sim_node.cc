@@ -64,8 +64,13 @@ void SimNode::Start(const std::string& token) {
   options.ca_pins = pins_;
   options.signers = signers_;
   options.version = "simulated";
+  options.boot_id = absl::FormatTime(absl::RFC3339_full, booted_at_, absl::UTCTimeZone());
+  std::vector<agent::ProcessId> alive;
+  for (const auto& service : services_) {
+    if (service->running()) alive.push_back(service->process());
+  }
   core_ = std::make_unique<agent::AgentCore>(std::move(options), core_random_);
-  Step(agent::event::Started{disk_});
+  Step(agent::event::Started{disk_, std::move(alive)});
   if (files_) Step(agent::event::PinFilesRead{trust::Carriers{*files_}});
 }
 
