@@ -23,7 +23,8 @@ std::string WhyNot(const ConsumerHolds& consumer, uint64_t epoch) {
       return absl::StrCat(
           "nothing shows what ", who, " enforces",
           absl::StartsWith(consumer.said.consumer_id(), "<restart>")
-              ? " (served before its agent restarted; it has half a minute to come back)"
+              ? " (served before its agent restarted, not back yet; if it hangs, the agent's log "
+                "names it)"
               : "");
     case v1::DELIVERED:
       return absl::StrCat(who, " was given trust epoch ", consumer.said.trust_epoch(), " at ",
