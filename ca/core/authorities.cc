@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ca/core/profile.h"
 #include "trust/pin_set.h"
 
 namespace linchpin::ca {
@@ -128,9 +129,11 @@ absl::Duration Authorities::LongestLeafOf(const Authority& issuer,
 }
 
 absl::Duration Authorities::LongestLeaf(absl::Duration issuer_ttl) const {
+  // What was issued before `issuer_ttl` became less lives on.
+  const absl::Duration once = std::max(issuer_ttl, kUsualIssuerTtl);
   absl::Duration longest = absl::ZeroDuration();
   for (const Authority& authority : all_) {
-    if (!authority.is_root) longest = std::max(longest, LongestLeafOf(authority, issuer_ttl));
+    if (!authority.is_root) longest = std::max(longest, LongestLeafOf(authority, once));
   }
   return longest;
 }

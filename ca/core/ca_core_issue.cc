@@ -165,7 +165,10 @@ absl::StatusOr<CertificateOrder> CaCore::OrderFor(absl::Time now, const std::str
                   .dns_names = {identity.dns_names().begin(), identity.dns_names().end()}};
   const absl::Duration ttl = identity.ttl_seconds() > 0 ? absl::Seconds(identity.ttl_seconds())
                                                         : options_.profile.leaf_ttl;
-  ASSIGN_OR_RETURN(x509::CertificateSpec spec, SpecFor(std::move(names), ttl, now));
+  // Also of an identity that was registered while leaves might live longer.
+  const absl::Duration most =
+      authorities_.LongestLeafOf(authorities_.active(), options_.profile.issuer_ttl);
+  ASSIGN_OR_RETURN(x509::CertificateSpec spec, SpecFor(std::move(names), std::min(ttl, most), now));
   return CertificateOrder{.spec = std::move(spec),
                           .spiffe_id = identity.spiffe_id(),
                           .node_id = node_id,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "ca/core/change_log.h"
 #include "trust/text.h"
@@ -13,6 +14,7 @@ namespace linchpin::ca {
 namespace {
 
 constexpr size_t kMostWrites = Store::kMaxBatch - 1;
+constexpr size_t kNameBytes = 8;  // of the hash that stands for a loss
 
 Write HeadWrite(const state::v1::LogHeadRecord& record) {
   return {.key = kLogHeadKey, .value = record.SerializeAsString(), .expected = std::nullopt};
@@ -25,6 +27,12 @@ absl::Duration LongestTtl(const Registry& registry, const Profile& profile) {
     longest = std::max(longest, absl::Seconds(row.record.identity().ttl_seconds()));
   }
   return longest;
+}
+
+// The next loss is of another chain, also where the numbers are the same again.
+std::string NameOfLoss(const state::v1::LogHeadRecord& head, const LogEnd& found) {
+  return absl::StrCat(found.entries, "/",
+                      absl::BytesToHexString(head.hash().substr(0, kNameBytes)));
 }
 
 }  // namespace
@@ -55,18 +63,19 @@ absl::Status CheckLogEnd(const state::v1::LogHeadRecord& head, const LogEnd& fou
       trust::TimeText(absl::FromUnixSeconds(head.anchored_at())),
       ": its end was cut off, or it is an older copy than the store. Put the newest files of the "
       "directory log back from a copy. If there is none, start once with --accept-log-end ",
-      found.entries, ", after docs/runbooks/lost-log.md"));
+      NameOfLoss(head, found), ", after docs/runbooks/lost-log.md"));
 }
 
 absl::StatusOr<std::vector<Write>> AcceptLogEnd(const Registry& registry, const Profile& profile,
-                                                uint64_t entries, const LogEnd& found,
+                                                const std::string& loss, const LogEnd& found,
                                                 absl::Time now) {
-  if (entries != found.entries) {
-    return absl::InvalidArgumentError(absl::StrCat("accept_log_end is ", entries,
-                                                   ", and the issuance log has ", found.entries,
-                                                   " entries: nothing was accepted"));
-  }
   const state::v1::LogHeadRecord& before = registry.log_head();
+  if (loss != NameOfLoss(before, found)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("accept_log_end is ", trust::Quoted(loss), ", which is another loss than ",
+                     NameOfLoss(before, found), ": nothing was accepted; ",
+                     CheckLogEnd(before, found).message()));
+  }
   const int64_t until = absl::ToUnixSeconds(now + LongestTtl(registry, profile));
   state::v1::LogHeadRecord record;
   record.set_entries(found.entries);

@@ -36,11 +36,11 @@ struct LogEnd {
 };
 // DATA_LOSS: not what the store vouches for; says what to do.
 absl::Status CheckLogEnd(const state::v1::LogHeadRecord& head, const LogEnd& found);
-// An operator said by `entries` that the log is to go on as it is: the store vouches for that from
-// now on, and gates wait until nothing of what is lost can be valid. INVALID_ARGUMENT: it does not
-// end there.
+// An operator said by `loss`, which CheckLogEnd names, that the log is to go on as it is: the store
+// vouches for that from now on, and gates wait until nothing of what is lost can be valid.
+// INVALID_ARGUMENT: it is another loss.
 absl::StatusOr<std::vector<Write>> AcceptLogEnd(const Registry& registry, const Profile& profile,
-                                                uint64_t entries, const LogEnd& found,
+                                                const std::string& loss, const LogEnd& found,
                                                 absl::Time now);
 
 // Of entries that are lost: through any node and under any issuer something may be valid.

@@ -19,10 +19,12 @@
 
 namespace linchpin::ca {
 
+constexpr absl::Duration kUsualIssuerTtl = absl::Hours(2160);
+
 struct Profile {
   trust::TrustDomain trust_domain;
   absl::Duration root_ttl = absl::Hours(87600);
-  absl::Duration issuer_ttl = absl::Hours(2160);
+  absl::Duration issuer_ttl = kUsualIssuerTtl;
   absl::Duration leaf_ttl = absl::Hours(1);  // of identities that name none, and the default
   absl::Duration node_ttl = absl::Hours(24);
   absl::Duration backdate = absl::Seconds(60);    // of everything; may be 0

@@ -10,6 +10,7 @@
 #include "ca/core/coverage_gate.h"
 #include "ca/core/restored.h"
 #include "trust/pin_set.h"
+#include "trust/text.h"
 
 namespace linchpin::ca {
 namespace {
@@ -17,6 +18,9 @@ namespace {
 constexpr absl::Duration kGrace = absl::Hours(1);
 constexpr int kMaxHistory = 32;
 constexpr int kMostKept = 64;  // names of nodes of each kind, in an entry of the history
+constexpr size_t kMostOfWhy = 200;
+// Far below what a value of the store may have, so that no node's words stand in a step's way.
+constexpr size_t kMostOfHistory = 256 << 10;
 
 using Keys = google::protobuf::RepeatedPtrField<std::string>;
 
@@ -36,6 +40,15 @@ bool Names(const trust::v1::PinSet& set, const Authority& authority) {
 template <typename List>
 void Shorten(List* list) {
   if (list->size() > kMostKept) list->DeleteSubrange(kMostKept, list->size() - kMostKept);
+}
+
+void Shorten(v1::RotationGate* gate) {
+  Shorten(gate->mutable_late());
+  Shorten(gate->mutable_excepted());
+  Shorten(gate->mutable_lapsed());
+  for (v1::LateNode& late : *gate->mutable_late()) {
+    late.set_why(std::string(trust::Beginning(late.why(), kMostOfWhy)));
+  }
 }
 
 }  // namespace
@@ -86,10 +99,11 @@ std::vector<Write> RotationDraft::Reach(v1::RotationStep step, const std::string
     *event->mutable_gate() =
         GateOf(tables_, rotation, tables_.registry.trust().record.epoch(), now);
   }
-  Shorten(event->mutable_gate()->mutable_late());
-  Shorten(event->mutable_gate()->mutable_excepted());
-  Shorten(event->mutable_gate()->mutable_lapsed());
-  if (rotation.history_size() > kMaxHistory) rotation.mutable_history()->DeleteSubrange(0, 1);
+  Shorten(event->mutable_gate());
+  while (rotation.history_size() > kMaxHistory ||
+         (rotation.history_size() > 1 && rotation.ByteSizeLong() > kMostOfHistory)) {
+    rotation.mutable_history()->DeleteSubrange(0, 1);
+  }
 
   std::vector<Write> batch;
   batch.push_back({.key = RotationKey(rotation.number()),

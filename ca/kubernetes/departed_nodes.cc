@@ -62,6 +62,7 @@ NodesOfCluster::NodesOfCluster(Options options, kube::Api& api, const base::Cloc
 
 NodesOfCluster::~NodesOfCluster() {
   watch_.reset();
+  stopping_ = true;
   loop_.Stop();
   thread_.join();
 }
@@ -128,6 +129,7 @@ void NodesOfCluster::Look() {
 bool NodesOfCluster::ForgetThese(const std::vector<std::string>& node_ids) {
   bool all = true;
   for (const std::string& node_id : node_ids) {
+    if (stopping_) return false;  // each takes a commit
     const absl::Status forgotten = options_.forget(node_id);
     if (forgotten.ok()) {
       base::LogInfo("a node that left the cluster is forgotten", {{"node", node_id}});

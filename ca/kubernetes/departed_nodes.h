@@ -6,6 +6,7 @@
 // Should one come back, its token makes it known again.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -66,6 +67,7 @@ class NodesOfCluster final : public kube::WatchSink {
   std::set<std::string> names_;
   bool known_ = false;  // all of them
   bool due_ = false;
+  std::atomic<bool> stopping_ = false;
   base::RunLoop loop_;
   std::thread thread_;
   std::optional<kube::Watch> watch_;

@@ -27,8 +27,9 @@ class IssuanceLog {
   static constexpr size_t kSegmentBytes = 64 * 1024 * 1024;
 
   // Opens or makes the log in `directory`. A torn tail (an incomplete last record, or one whose
-  // checksum is wrong with nothing after it) is cut off and reported in recovered(); damage before
-  // the tail is DATA_LOSS and names segment and offset.
+  // checksum is wrong with nothing after it) is cut off, kept in a file beside it that ends in
+  // .torn, and reported in recovered(); damage before the tail is DATA_LOSS and names segment and
+  // offset.
   static absl::StatusOr<std::unique_ptr<IssuanceLog>> Open(const std::string& directory);
   ~IssuanceLog();  // no Append() may be under way
 

@@ -78,12 +78,25 @@ absl::StatusOr<LogSegmentScan> ScanFile(const std::string& path, size_t size,
   return scan;
 }
 
-absl::Status CutTail(const LogSegment& segment) {
-  ASSIGN_OR_RETURN(const LogFile file, LogFile::Open(segment.path, O_WRONLY));
+// What is cut off is kept beside it: it may be a whole frame that rotted, and the store may know of
+// its entries (ca/core/log_head.h). Returns where, or why not: a full disk keeps no log from
+// opening.
+absl::StatusOr<std::string> CutTail(const LogSegment& segment) {
+  ASSIGN_OR_RETURN(const LogFile file, LogFile::Open(segment.path, O_RDWR));
+  ASSIGN_OR_RETURN(const std::string tail,
+                   file.ReadAt(segment.size, kMaxSegmentFile, segment.path));
+  std::string kept = "nothing but zeros";
+  if (tail.find_first_not_of('\0') != std::string::npos) {
+    const std::string path = absl::StrCat(segment.path, ".torn");
+    const absl::Status written = base::WriteFileDurably(path, tail, 0600);
+    kept = written.ok() ? absl::StrCat("kept in ", path)
+                        : absl::StrCat("not kept: ", written.message());
+  }
   if (ftruncate(file.fd(), static_cast<off_t>(segment.size)) != 0) {
     return base::ErrnoStatus(errno, absl::StrCat("cut the torn tail of ", segment.path));
   }
-  return file.SyncData(segment.path);
+  RETURN_IF_ERROR(file.SyncData(segment.path));
+  return kept;
 }
 
 }  // namespace
@@ -161,8 +174,8 @@ absl::StatusOr<LogFiles> OpenLogFiles(const std::string& directory) {
                      ScanFile(path, kMaxSegmentFile, files.end, &segment));
     if (!scan.torn.empty()) {
       if (path != paths.back()) return Lost(path, scan.torn);
-      RETURN_IF_ERROR(CutTail(segment));
-      files.torn = absl::StrCat(path, " ", scan.torn);
+      ASSIGN_OR_RETURN(const std::string kept, CutTail(segment));
+      files.torn = absl::StrCat(path, " ", scan.torn, " (", kept, ")");
     }
     files.end = scan.end;
     files.segments.push_back(std::move(segment));

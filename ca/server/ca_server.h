@@ -30,8 +30,8 @@ struct ServerOptions {
   std::string admin_socket;  // an absolute path
   std::string admin_listen;  // HOST:PORT for operators with certificates; empty: none
   std::vector<std::unique_ptr<NodeVerifier>> verifiers;
-  // Entries of an issuance log whose end is gone, with which the CA is to go on all the same.
-  std::optional<uint64_t> accept_log_end = std::nullopt;
+  // The loss of an issuance log's end with which the CA is to go on all the same (log_head.h).
+  std::string accept_log_end = {};
 };
 
 class CaServer {

@@ -10,6 +10,8 @@
 #include <climits>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -43,6 +45,19 @@ void SetField(const std::string& path, const std::string& value,
 absl::Status Invalid(absl::string_view field, absl::string_view value, absl::string_view expected) {
   return absl::InvalidArgumentError(
       absl::StrCat(field, " is \"", value, "\"; ", expected, " is expected"));
+}
+
+// ENTRIES/LOSS, as the refusal to start ends with it.
+absl::Status CheckNamesALoss(const std::string& text) {
+  if (text.empty()) return absl::OkStatus();
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('/', 1));
+  uint64_t entries = 0;
+  const bool is_hex = !parts.second.empty() && parts.second.size() <= 16 &&
+                      absl::c_all_of(parts.second, absl::ascii_isxdigit);
+  if (is_hex && absl::SimpleAtoi(parts.first, &entries)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("accept_log_end is ", trust::Quoted(text),
+                   "; ENTRIES/LOSS is expected, as the refusal to start names it"));
 }
 
 absl::Status SetDuration(const std::string& text, absl::string_view field, absl::Duration* out) {
@@ -144,7 +159,8 @@ CaFlags MakeCaFlags() {
       {"--datastore", "datastore", "[sqlite://DATA_DIR/store.db]", ""},
       {"--log-level", "log_level", "debug, info, warning or error [info]", ""},
       {"--accept-log-end", "accept_log_end",
-       "entries of an issuance log whose end is lost: go on with these (docs/runbooks/lost-log.md)",
+       "ENTRIES/LOSS of an issuance log whose end is lost: go on without "
+       "(docs/runbooks/lost-log.md)",
        ""},
       {"--sandbox", "sandbox",
        "give up capabilities and dangerous system calls: on, required or off [on]", ""},
@@ -201,15 +217,8 @@ absl::StatusOr<CaSettings> ReadSettings(const std::string& config_file, const Ca
   settings.admin_listen = config.admin_listen();
   settings.metrics = config.metrics().empty() ? "127.0.0.1:9464" : config.metrics();
   settings.log_level = config.log_level().empty() ? "info" : config.log_level();
-  if (!config.accept_log_end().empty()) {
-    uint64_t entries = 0;
-    if (!absl::SimpleAtoi(config.accept_log_end(), &entries)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("accept_log_end is ", trust::Quoted(config.accept_log_end()),
-                       "; a number of entries is expected, as the refusal to start names it"));
-    }
-    settings.accept_log_end = entries;
-  }
+  settings.accept_log_end = config.accept_log_end();
+  RETURN_IF_ERROR(CheckNamesALoss(settings.accept_log_end));
   ASSIGN_OR_RETURN(settings.sandbox, base::ParseSandboxMode(config.sandbox()));
   ASSIGN_OR_RETURN(settings.kubernetes, ReadKubernetes(config.kubernetes()));
   RETURN_IF_ERROR(rpc::CheckAddress(settings.listen));

@@ -26,7 +26,7 @@ struct CaSettings {
   std::string metrics;       // HOST:PORT or "off"
   std::string store_path;
   std::string log_level;
-  std::optional<uint64_t> accept_log_end;  // entries
+  std::string accept_log_end;  // the loss, or empty
   base::SandboxMode sandbox = base::SandboxMode::kOn;
   config::v1::CaKubernetesConfig kubernetes;  // complete; no cluster: none
   AuthoritySetup setup;

@@ -33,15 +33,14 @@ absl::Status CheckLog(const IssuanceLog& log, const state::v1::LogHeadRecord& he
 }
 
 absl::StatusOr<bool> HoldLog(Store& store, const IssuanceLog& log, const CaCore& core,
-                             const Profile& profile, std::optional<uint64_t> accepted,
-                             absl::Time now) {
+                             const Profile& profile, const std::string& accepted, absl::Time now) {
   const state::v1::LogHeadRecord& head = core.registry().log_head();
   ASSIGN_OR_RETURN(const LogEnd found, EndOf(log, head.entries()));
   const absl::Status whole = CheckLogEnd(head, found);
   if (whole.ok()) return false;
-  if (!accepted.has_value()) return whole;
+  if (accepted.empty()) return whole;
   ASSIGN_OR_RETURN(const std::vector<Write> batch,
-                   AcceptLogEnd(core.registry(), profile, *accepted, found, now));
+                   AcceptLogEnd(core.registry(), profile, accepted, found, now));
   RETURN_IF_ERROR(store.Commit(batch).status());
   base::LogWarning(
       "goes on with an issuance log whose end is gone, as it was told to",

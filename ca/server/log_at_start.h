@@ -19,11 +19,10 @@ namespace linchpin::ca {
 // DATA_LOSS: not what the store vouches for. Not to be called where the store may still commit.
 absl::Status CheckLog(const IssuanceLog& log, const state::v1::LogHeadRecord& head);
 
-// At a start: DATA_LOSS, unless an operator goes on with a log of `accepted` entries, which the
-// store says from then on; true: it has just been told.
+// At a start: DATA_LOSS, unless an operator goes on with the loss that `accepted` names, and the
+// store knows it from then on; true: it has just been told.
 absl::StatusOr<bool> HoldLog(Store& store, const IssuanceLog& log, const CaCore& core,
-                             const Profile& profile, std::optional<uint64_t> accepted,
-                             absl::Time now);
+                             const Profile& profile, const std::string& accepted, absl::Time now);
 
 // Of the whole log.
 absl::StatusOr<Outstanding> OutstandingOf(const IssuanceLog& log, const CaCore& core,

@@ -74,9 +74,34 @@ TEST_F(LogHead, IsHeldAgainstWhatTheLogHas) {
   EXPECT_OK(ca::CheckLogEnd(state::v1::LogHeadRecord(), {.entries = 0}));
   EXPECT_THAT(ca::CheckLogEnd(head, {.entries = 2, .hash = "x", .anchored_hash = ""}),
               StatusIs(StatusCode::kDataLoss, AllOf(HasSubstr("ends after 2 entries, and it had 3"),
-                                                    HasSubstr("--accept-log-end 2"))));
+                                                    HasSubstr("--accept-log-end 2/"))));
   EXPECT_THAT(ca::CheckLogEnd(head, {.entries = 9, .hash = "z", .anchored_hash = "another"}),
               StatusIs(StatusCode::kDataLoss, "another entry 2"));
+}
+
+// "4/0123abcd", from the end of a refusal.
+std::string LossNamedBy(const absl::Status& refused) {
+  const std::string text(refused.message());
+  const size_t begin = text.find("--accept-log-end ") + 17;
+  return text.substr(begin, text.find(',', begin) - begin);
+}
+
+TEST_F(LogHead, IsLessByAWordForOneLossOnlyAlsoWhereTheNumbersAreTheSameAgain) {
+  world.Join("a");
+  world.Step(TickAt(9));
+  const ca::LogEnd found{.entries = 0, .hash = "", .anchored_hash = ""};
+  const std::string loss = LossNamedBy(ca::CheckLogEnd(Stored(), found));
+  const ca::Profile& profile = world.options.profile;
+  ASSERT_OK_AND_ASSIGN(const auto batch,
+                       ca::AcceptLogEnd(world.core->registry(), profile, loss, found, world.now));
+  ASSERT_OK(world.store.Commit(batch));
+  world.Restart();
+  ca::event::Tick tick = TickAt(9);
+  tick.log_head = "another nine";
+  world.Step(tick);
+  ASSERT_EQ(Stored().entries(), 9u);
+  EXPECT_THAT(ca::AcceptLogEnd(world.core->registry(), profile, loss, found, world.now).status(),
+              StatusIs(StatusCode::kInvalidArgument, "another loss"));
 }
 
 TEST_F(LogHead, IsLessOnlyByAWordThatNamesTheEndAndThenGatesWaitForWhatIsLost) {
@@ -85,9 +110,14 @@ TEST_F(LogHead, IsLessOnlyByAWordThatNamesTheEndAndThenGatesWaitForWhatIsLost) {
   const ca::LogEnd found{.entries = 4, .hash = "four", .anchored_hash = ""};
   const auto& registry = world.core->registry();
   const ca::Profile& profile = world.options.profile;
-  EXPECT_THAT(ca::AcceptLogEnd(registry, profile, 5, found, world.now).status(),
-              StatusIs(StatusCode::kInvalidArgument, "has 4 entries"));
-  ASSERT_OK_AND_ASSIGN(const auto batch, ca::AcceptLogEnd(registry, profile, 4, found, world.now));
+  const std::string loss = LossNamedBy(ca::CheckLogEnd(Stored(), found));
+  for (const std::string& other : {std::string("5/") + loss.substr(2), std::string("4/00")}) {
+    EXPECT_THAT(ca::AcceptLogEnd(registry, profile, other, found, world.now).status(),
+                StatusIs(StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr("another loss"), HasSubstr("ends after 4 entries"))));
+  }
+  ASSERT_OK_AND_ASSIGN(const auto batch,
+                       ca::AcceptLogEnd(registry, profile, loss, found, world.now));
   ASSERT_OK(world.store.Commit(batch));
   world.Restart();
   EXPECT_EQ(Stored().entries(), 4u);

@@ -254,7 +254,10 @@ TEST(OfflineRoot, ABackupThatWaitedIsCertifiedAtOnceWhereARootOfTheCasOwnHasCome
 
 TEST(OfflineRoot, AnIssuersLeavesLiveNoLongerThanIssuersDoHoweverLongItMayLive) {
   Offline world;
-  EXPECT_EQ(world.core->authorities().LongestLeaf(absl::Hours(48)), absl::Hours(48));
+  const ca::Authorities& authorities = world.core->authorities();
+  EXPECT_EQ(authorities.LongestLeafOf(authorities.active(), absl::Hours(48)), absl::Hours(48));
+  EXPECT_EQ(authorities.LongestLeaf(absl::Hours(48)), ca::kUsualIssuerTtl)
+      << "what was issued before it became less is looked for";
   ca::v1::Identity identity;
   identity.set_spiffe_id(test::Id("/web"));
   identity.add_selectors("unix:uid:1000");
@@ -264,6 +267,25 @@ TEST(OfflineRoot, AnIssuersLeavesLiveNoLongerThanIssuersDoHoweverLongItMayLive) 
               StatusIs(StatusCode::kInvalidArgument, "ttl"));
   world.BringRootHome();
   EXPECT_GT(world.core->authorities().LongestLeaf(absl::Hours(48)), absl::Hours(24 * 89));
+}
+
+TEST(OfflineRoot, AnIdentityOfOnceIsIssuedNoLongerLeavesThanIssuersLiveNow) {
+  Offline world;
+  ca::v1::Identity identity;
+  identity.set_spiffe_id(test::Id("/web"));
+  identity.add_selectors("unix:uid:1000");
+  identity.set_any_node(true);
+  identity.set_ttl_seconds(absl::ToInt64Seconds(absl::Hours(48)));
+  const auto made = world.Admin<ca::v1::Identity>(ca::CreateIdentity{identity});
+  ASSERT_OK(made);
+  world.options.profile.issuer_ttl = absl::Hours(24);
+  world.CrashAndRestart();
+  const auto issued =
+      world.Answer<ca::v1::IssueResponse>(world.AskIssue(world.nodes[0], made->identity_id()));
+  ASSERT_OK(issued);
+  const auto leaf = x509::Certificate::FromDer(issued->results(0).chain(0));
+  ASSERT_OK(leaf);
+  EXPECT_EQ(leaf->fields().not_after, world.now + absl::Hours(24));
 }
 
 TEST(OfflineRoot, EachRequestSaysWhatItIsForAndWhichRootIsToCertifyIt) {

@@ -236,6 +236,23 @@ TEST_F(IssuerRotation, CountsNoNodeOfWhichNothingWasHeardSinceTheStart) {
   EXPECT_OK(world.Rotate(Request::ACTIVATE));
 }
 
+TEST_F(IssuerRotation, GoesOnHoweverMuchNodesHaveToSay) {
+  for (int i = 0; i < 64; ++i) world.nodes.push_back(world.Join(absl::StrCat("n", i)));
+  world.Connect();
+  Do({Request::PREPARE, Request::DISTRIBUTE});
+  for (const auto& [node, session] : world.sessions) {
+    ca::v1::Ack ack = world.Holding(1);
+    ack.set_refused(std::string(2000, 'x'));
+    world.Step(ca::event::NodeAck{session, ack});
+  }
+  Request request;
+  for (int i = 0; i < 32; ++i) {
+    request.set_on_deadline(i % 2 == 0 ? "proceed" : "hold");
+    ASSERT_OK(world.Admin<ca::v1::Rotation>(request)) << i;
+  }
+  EXPECT_LT(world.Status().ByteSizeLong(), 512u << 10);
+}
+
 TEST_F(IssuerRotation, BelievesNoNodeThatRefusesOrHoldsAnEpochOfAnotherPast) {
   Do({Request::PREPARE, Request::DISTRIBUTE});
   const auto say = [&](uint64_t epoch, const std::string& refused) {

@@ -66,7 +66,7 @@ def test_a_log_that_was_cut_by_a_byte_is_noticed(logged):
     path.write_bytes(path.read_bytes()[:-1])
     line = logged.refused()
     assert f"and it had {logged.entries}" in line
-    left = int(re.search(r"--accept-log-end (\d+)", line).group(1))
+    left = int(re.search(r"--accept-log-end (\d+)/", line).group(1))
     assert left < logged.entries
     assert logged.refused() == line, "nothing was changed"
 
@@ -105,11 +105,12 @@ def test_it_goes_on_as_the_runbook_says(logged):
     deployment.ca.kill()
     shutil.rmtree(logged.log)
     shutil.copytree(old / "log", logged.log)
-    there = re.search(r"--accept-log-end (\d+)", logged.refused()).group(1)
-    wrong = deployment.ca_args("--config", logged.config, "--accept-log-end", str(int(there) + 1))
-    done = subprocess.run(wrong, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and f"has {there} entries" in done.stderr, done.stderr
-    RUNBOOK.run("accept", deployment, **here, ENTRIES=there)
+    loss = re.search(r"--accept-log-end ([0-9a-f/]+)", logged.refused()).group(1)
+    for wrong, why in ((f"1{loss}", "another loss"), (loss.split("/", maxsplit=1)[0], "expected")):
+        args = deployment.ca_args("--config", logged.config, "--accept-log-end", wrong)
+        done = subprocess.run(args, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0 and why in done.stderr, done.stderr
+    RUNBOOK.run("accept", deployment, **here, LOSS=loss)
     logged.start()
     said = RUNBOOK.run("look", deployment).stdout
     assert "intact" in said and "accept_log_end" in said
