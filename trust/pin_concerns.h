@@ -17,7 +17,7 @@ namespace linchpin::trust {
 inline constexpr absl::Duration kOldProof = absl::Hours(180 * 24);
 
 struct PinConcern {
-  // A word for metrics: expiring, expired, backup_unproved, withheld, relaxed.
+  // A word for metrics: expiring, expired, backup_unproved, withheld, relaxed, relax_missed.
   std::string kind;
   // Distinguishes concerns of a kind that each deserve to be said: days left (30, 14, 7, 1), times.
   std::string step;

@@ -30,12 +30,41 @@ absl::Time ExpiryOf(const TrustHeld& held) {
   return absl::FromUnixSeconds(held.pin_set->message.expires_at());
 }
 
+absl::Time ForRelax(const PinTimes& times) { return std::max(times.latest, times.since_relax); }
+
+bool IsRelaxed(const TrustHeld& held) { return held.state->pins().relaxed_until() > 0; }
+
+absl::Time RelaxedUntil(const TrustHeld& held) {
+  return IsRelaxed(held) ? held.relaxed.ends_at : absl::InfinitePast();
+}
+
 void AddOnce(const std::string& der, google::protobuf::RepeatedPtrField<std::string>* ders) {
   if (std::find(ders->begin(), ders->end(), der) == ders->end()) *ders->Add() = der;
 }
 
 bool IsRoot(const x509::Certificate& certificate) {
   return certificate.IsSelfIssued() && certificate.IsSignedBy(certificate.public_key());
+}
+
+// The CA plays one that is past by the local clock alone: that clock may be ahead. One that is past
+// by the CA's, too, is late everywhere.
+std::optional<PinConcern> MissedRelax(const TrustHeld& held, const PinTimes& times) {
+  if (!held.message.has_relax() || times.agreed == absl::InfinitePast()) return std::nullopt;
+  const absl::StatusOr<Relax> relax = ParseRelax(held.message.relax().payload());
+  if (!relax.ok()) return std::nullopt;
+  const absl::Time date = absl::FromUnixSeconds(relax->message.latest());
+  if (times.latest < date || times.agreed >= date) return std::nullopt;
+  // Whether it would begin a moment before.
+  Relaxed with = held.relaxed;
+  const absl::Status status =
+      Honour(held.cursor, held.message.relax(), date - absl::Seconds(1), &with);
+  if (!status.ok() || with == held.relaxed) return std::nullopt;
+  const std::string text = TimeText(date);
+  return PinConcern{
+      "relax_missed", text,
+      absl::StrCat("the relax document that the CA plays is past its latest date, ", text,
+                   ", by this machine's clock and not by the CA's: it begins "
+                   "here once the clock is set right")};
 }
 
 // With a newer set all that the CA showed are candidates. Without one, only a root that the set in
@@ -86,11 +115,13 @@ void AddFreshness(const v1::PinSet& set, const Carriers& carriers, v1::TrustStat
 }
 
 // Of those that may be honoured now the one that ends last. One at a time: what lies beside the one
-// that runs is not used up by it.
-void AddRelax(const PinSetCursor& cursor, const Relaxed& relaxed, const Carriers& carriers,
+// that runs is not used up by it. `played` by the CA: what is wrong with it was said when it came.
+void AddRelax(const TrustHeld& held, const Carriers& carriers, const v1::TrustState& played,
               absl::Time now, v1::TrustState* incoming, std::vector<std::string>* faults) {
-  const bool runs = now < relaxed.ends_at;
-  absl::Time ends_at = relaxed.ends_at;
+  const PinSetCursor& cursor = held.cursor;
+  const Relaxed& relaxed = held.relaxed;
+  const bool runs = IsRelaxed(held);
+  absl::Time ends_at = absl::InfinitePast();
   for (const v1::PinDocuments& carrier : carriers) {
     if (!carrier.has_relax()) continue;
     Relaxed with = relaxed;
@@ -112,6 +143,12 @@ void AddRelax(const PinSetCursor& cursor, const Relaxed& relaxed, const Carriers
       *incoming->mutable_relax() = carrier.relax();
     }
   }
+  if (runs || !played.has_relax()) return;
+  Relaxed with = relaxed;
+  const absl::Status status = Honour(cursor, played.relax(), now, &with);
+  if (status.ok() && with != relaxed && with.ends_at > ends_at) {
+    *incoming->mutable_relax() = played.relax();
+  }
 }
 
 }  // namespace
@@ -122,7 +159,7 @@ absl::StatusOr<std::optional<TrustHeld>> PinsAt(const TrustHeld& held, const Pin
   const bool expired =
       held.expired || (for_good ? times.agreed_once : times.agreed) >= ExpiryOf(held);
   const int64_t relaxed_until =
-      times.latest < held.relaxed.ends_at ? absl::ToUnixSeconds(held.relaxed.ends_at) : 0;
+      ForRelax(times) < held.relaxed.ends_at ? absl::ToUnixSeconds(held.relaxed.ends_at) : 0;
   const v1::EffectivePins& now = held.state->pins();
   if (now.expired() == expired && now.relaxed_until() == relaxed_until) return std::nullopt;
   TrustStateParts parts{.trust_domain = held.cursor.trust_domain,
@@ -147,8 +184,8 @@ absl::Duration UntilPinsChange(const TrustHeld& held, const PinTimes& times) {
   for (const absl::Time agreed : {times.agreed, times.agreed_once}) {
     if (agreed < ExpiryOf(held)) until = std::min(until, ExpiryOf(held) - agreed);
   }
-  if (times.latest < held.relaxed.ends_at) {
-    until = std::min(until, held.relaxed.ends_at - times.latest);
+  if (ForRelax(times) < held.relaxed.ends_at) {
+    until = std::min(until, held.relaxed.ends_at - ForRelax(times));
   }
   return until;
 }
@@ -197,9 +234,10 @@ absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carrie
   // What is said of a set is judged by the one that is in force then.
   v1::TrustState said = next.message;
   AddFreshness(next.pin_set->message, carriers, &said, &taken.faults);
-  AddRelax(next.cursor, next.relaxed, carriers, std::max(options.now, options.latest), &said,
+  AddRelax(next, carriers, held.message, std::max(options.now, options.latest), &said,
            &taken.faults);
   ASSIGN_OR_RETURN(next, AcceptTrust(next, said, options));
+  if (held.message.has_relax()) *next.message.mutable_relax() = held.message.relax();
   const bool news =
       next.cursor.version != held.cursor.version || next.relaxed != held.relaxed ||
       next.state->path_digest() != held.state->path_digest() ||
@@ -210,19 +248,21 @@ absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carrie
   return taken;
 }
 
-std::vector<PinConcern> ConcernsOf(const TrustHeld& held, absl::Time now) {
+std::vector<PinConcern> ConcernsOf(const TrustHeld& held, const PinTimes& times) {
   if (held.pin_set == nullptr) return {};
-  return PinConcerns({.set = held.pin_set->message,
-                      .freshness = held.freshness,
-                      .relaxed_until = held.relaxed.ends_at},
-                     now);
+  std::vector<PinConcern> concerns = PinConcerns({.set = held.pin_set->message,
+                                                  .freshness = held.freshness,
+                                                  .relaxed_until = RelaxedUntil(held)},
+                                                 times.latest);
+  if (std::optional<PinConcern> missed = MissedRelax(held, times)) concerns.push_back(*missed);
+  return concerns;
 }
 
 absl::Time NextConcernOf(const TrustHeld& held, absl::Time now) {
   if (held.pin_set == nullptr) return absl::InfiniteFuture();
   return NextPinConcern({.set = held.pin_set->message,
                          .freshness = held.freshness,
-                         .relaxed_until = held.relaxed.ends_at},
+                         .relaxed_until = RelaxedUntil(held)},
                         now);
 }
 

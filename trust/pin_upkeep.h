@@ -21,6 +21,9 @@ struct PinTimes {
   absl::Time agreed;       // the earlier of the local clock and what is known of the CA's
   absl::Time agreed_once;  // the same, by the latest that both came to: the CA may go back on it
   absl::Time latest;       // the latest that the local clock shows, or that both came to
+  // When the relax that is held began, by the local clock of then, and the time that has passed
+  // since: it ends that relax and nothing else, since that clock may have been ahead.
+  absl::Time since_relax = absl::InfinitePast();
 };
 
 // `held` with its pins as they are at these times: expired once both clocks say so, no longer
@@ -41,11 +44,12 @@ struct TakenDocuments {
 };
 
 // Takes of each carrier what holds by itself: the sets that follow, the newest freshness statement,
-// of the relax documents that were not used the one that lasts longest, if none runs. What is wrong
-// hides nothing that is right. `chain` is what the CA showed before authentication: of newer sets
-// its certificates become candidates for anchors and issuers, and at any time the root whose key is
-// pinned but whose certificate is not held; the pins decide. Under set 0 nothing is taken: only a
-// connection that passes it installs signers. The codes of AcceptTrust.
+// of the relax documents that were not used the one that lasts longest, if none runs; the one of
+// the trust state that is held, which may have come while a clock was ahead, is one more. What is
+// wrong hides nothing that is right. `chain` is what the CA showed before authentication: of newer
+// sets its certificates become candidates for anchors and issuers, and at any time the root whose
+// key is pinned but whose certificate is not held; the pins decide. Under set 0 nothing is taken:
+// only a connection that passes it installs signers. The codes of AcceptTrust.
 absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carriers& carriers,
                                              const std::vector<std::string>& chain,
                                              const AcceptOptions& options);
@@ -55,8 +59,9 @@ absl::StatusOr<TakenDocuments> TakeDocuments(const TrustHeld& held, const Carrie
 std::vector<v1::SignedPinSet> SetsThatFollow(PinSetCursor cursor, const Carriers& carriers,
                                              absl::Time now, std::vector<std::string>* faults);
 
-// Of the signed set that is held; none under set 0.
-std::vector<PinConcern> ConcernsOf(const TrustHeld& held, absl::Time now);
+// Of the signed set that is held, and of a relax document of the CA that only the local clock is
+// past; none under set 0.
+std::vector<PinConcern> ConcernsOf(const TrustHeld& held, const PinTimes& times);
 absl::Time NextConcernOf(const TrustHeld& held, absl::Time now);
 
 }  // namespace linchpin::trust

@@ -29,16 +29,17 @@ absl::Status CheckOrigin(const TrustHeld& held, const v1::TrustState& incoming,
         absl::StrCat("a trust state of ", Quoted(incoming.trust_domain()),
                      " is offered, expected trust domain ", held.cursor.trust_domain.name()));
   }
-  const bool left_before =
-      std::find(held.left.begin(), held.left.end(), options.incarnation) != held.left.end();
-  const bool another_life =
-      !options.incarnation.empty() && options.incarnation != held.incarnation && !left_before;
-  if (held.state != nullptr && incoming.epoch() < held.message.epoch() && !another_life) {
+  const bool left = WasLeft(held, options.incarnation);
+  const bool another_life = !options.incarnation.empty() && options.incarnation != held.incarnation;
+  const bool back = incoming.epoch() < held.message.epoch() && !another_life;
+  if (held.state != nullptr && (back || left)) {
     return absl::FailedPreconditionError(absl::StrCat(
         "trust epoch ", incoming.epoch(), " of ", incoming.trust_domain(), " is offered, epoch ",
         held.message.epoch(), " is held already: trust does not go back",
-        left_before ? ", and this life of the CA's store was left for another once" : "",
-        ". If the CA's store was put back from a copy: linchpin ca restored"));
+        left ? ", whatever its number, to a life of the CA's store that was left for another once"
+             : "",
+        ". If the CA's store was put back from a copy",
+        left ? ", or the CA went back to this one and stays here" : "", ": linchpin ca restored"));
   }
   if (incoming.anchors_size() > kMaxCertificates || incoming.issuers_size() > kMaxCertificates ||
       incoming.declared_issuers_size() > kMaxCertificates) {
@@ -235,6 +236,11 @@ absl::StatusOr<std::shared_ptr<const TrustState>> Build(const v1::TrustState& me
 
 }  // namespace
 
+bool WasLeft(const TrustHeld& held, absl::string_view incarnation) {
+  return incarnation != held.incarnation &&
+         std::find(held.left.begin(), held.left.end(), incarnation) != held.left.end();
+}
+
 std::string OfferDigest(const v1::TrustState& offered) {
   v1::TrustState one = offered;
   auto& sets = *one.mutable_pin_sets();
@@ -282,8 +288,11 @@ absl::StatusOr<TrustHeld> AcceptTrust(const TrustHeld& held, const v1::TrustStat
       if (!status.ok()) Add(status.message(), &next.refused);
     }
     pins = Effective(*in_force);
-    pins.set_expired(next.expired);
-    if (latest < next.relaxed.ends_at) {
+    // Of the same set PinsAt said so, and says when it is over.
+    const bool same_set = next.cursor.version == held.cursor.version && held.state != nullptr;
+    pins.set_expired(next.expired || (same_set && held.state->pins().expired()));
+    const bool began_before = next.relaxed == held.relaxed;
+    if ((began_before ? std::max(latest, options.since_relax) : latest) < next.relaxed.ends_at) {
       pins.set_relaxed_until(absl::ToUnixSeconds(next.relaxed.ends_at));
     }
     TakeFreshness(in_force->message, incoming, held, &next);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "linchpin/trust/v1/trust.pb.h"
 #include "trust/pin_set.h"
@@ -47,6 +48,10 @@ struct TrustHeld {
   std::vector<std::string> left;  // those before it, the last ones: none of them is a new life
 };
 
+// Whether this life of the CA's store was left for another once: nothing is taken of it any more,
+// whatever its epoch. A CA that is to go on with it begins another one (linchpin ca restored).
+bool WasLeft(const TrustHeld& held, absl::string_view incarnation);
+
 // What a CA offers, by content: two states of one epoch may differ, since a store that was put back
 // from a copy counts on from the copy's epoch. Of the pin sets only the last counts, so that all
 // who were offered this state, whatever they held, say the same. SHA-256.
@@ -60,18 +65,19 @@ std::string OfferDigest(const v1::TrustState& offered);
 // end before the one in force, that one stays, and the rest is taken: a set that came by another
 // way must not keep revocations out. So is the rest of what comes with a wrong relax document; both
 // are said in `refused`. FAILED_PRECONDITION: other trust domain, an epoch that goes back (unless
-// another store's life begins, which none is that was left for another once: pins and signers never
-// go back, whatever it says), no set although signers are known and none is in force; the codes of
-// FollowPinSets; INVALID_ARGUMENT: malformed.
-// A wrong twin is no reason to refuse: it is left out and named in `twins`.
+// another store's life begins: pins and signers never go back, whatever it says), a life of the
+// store that was left for another once, no set although signers are known and none is in force; the
+// codes of FollowPinSets; INVALID_ARGUMENT: malformed. A wrong twin is no reason to refuse: it is
+// left out and named in `twins`.
 struct AcceptOptions {
   absl::Time now;
   bool first_contact = false;
   // Of the CA's store that offers it; empty: no CA does, and what it offered last stays known.
   std::string incarnation = {};
   absl::Duration skew = absl::Seconds(60);
-  // PinTimes::latest, so that a relax that began ends.
+  // As in PinTimes: until when a relax may begin, and when the one that began ends.
   absl::Time latest = absl::InfinitePast();
+  absl::Time since_relax = absl::InfinitePast();
   // `incoming` is what `held` had accepted when it was sealed: no relax document begins by it that
   // had not begun then.
   bool sealed = false;

@@ -167,7 +167,13 @@ std::shared_ptr<const Model> AgentCore::WithoutNewRelax(absl::Time now,
   if (model->trust->relaxed.used == kept.used) return model;
   trust::TrustHeld enforced = *model->trust;
   enforced.relaxed = kept;
-  absl::StatusOr<std::optional<trust::TrustHeld>> at = trust::PinsAt(enforced, time_.times(now));
+  trust::PinTimes times = time_.times(now);
+  if (same_set) {  // what is kept ends by the time that passed since it began itself
+    KnownTime since_kept = time_;
+    since_kept.Restore(sealed_->known_time, kept.began_at);
+    times.since_relax = since_kept.times(now).since_relax;
+  }
+  absl::StatusOr<std::optional<trust::TrustHeld>> at = trust::PinsAt(enforced, times);
   if (at.ok() && at->has_value()) enforced = **std::move(at);
   auto without = std::make_shared<Model>(*model);
   without->trust = std::make_shared<const trust::TrustHeld>(std::move(enforced));
@@ -240,6 +246,7 @@ void AgentCore::TryAllNow(absl::Time now) {
        {&seal_, &node_key_, &contact_, &attest_, &renew_node_, &stream_tries_}) {
     attempts->at = std::min(attempts->at, now);
   }
+  carried_.tried_at.clear();
   schedule_.RetryAll(now);
   consumers_.ClockSetBack(now, now + kSettling);
   refusals_at_ = std::min(refusals_at_, now);

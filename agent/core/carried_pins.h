@@ -12,8 +12,8 @@ namespace linchpin::agent {
 
 struct CarriedPins {
   trust::Carriers documents;
-  // The version and the roots and issuers that they were tried at last: what was of no use then may
-  // be of use under others.
+  // The version and the roots and issuers that they, and a relax document of the CA, were tried at
+  // last: what was of no use then may be of use under others. Empty: they are to be tried.
   std::string tried_at;
   std::string faults;  // said last, of whatever came beside the CA's stream
 };

@@ -42,7 +42,8 @@ class KnownTime {
   trust::PinTimes times(absl::Time now) const {
     return {.agreed = std::min(now, ca_),
             .agreed_once = std::min(now, agreed_),
-            .latest = std::max({now, agreed_, since_relax_})};
+            .latest = std::max(now, agreed_),
+            .since_relax = since_relax_};
   }
 
  private:

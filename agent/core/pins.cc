@@ -38,7 +38,9 @@ bool Said(const std::vector<trust::PinConcern>& before, const trust::PinConcern&
 }  // namespace
 
 trust::AcceptOptions AgentCore::Accepting(absl::Time now) const {
-  return {.now = now, .skew = options_.skew, .latest = time_.times(now).latest};
+  const trust::PinTimes times = time_.times(now);
+  return {
+      .now = now, .skew = options_.skew, .latest = times.latest, .since_relax = times.since_relax};
 }
 
 // What is served follows once it is sealed.
@@ -86,11 +88,11 @@ void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
   const std::string at =
       absl::StrCat(latest_.pin_set_version(), "/", latest_.trust->state->pins().relaxed_until(),
                    "/", latest_.trust->state->path_digest());
-  if (!carried_.documents.empty() && std::exchange(carried_.tried_at, at) != at) {
+  const bool any = !carried_.documents.empty() || latest_.trust->message.has_relax();
+  if (any && std::exchange(carried_.tried_at, at) != at) {
     (void)TakeDocuments(now, carried_.documents, {}, out);
   }
-  std::vector<trust::PinConcern> concerns =
-      trust::ConcernsOf(*latest_.trust, time_.times(now).latest);
+  std::vector<trust::PinConcern> concerns = trust::ConcernsOf(*latest_.trust, time_.times(now));
   for (const trust::PinConcern& concern : concerns) {
     if (Said(pin_concerns_, concern)) continue;
     out->push_back(

@@ -142,6 +142,9 @@ void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* ou
   want_snapshot_ = false;
   sync::Receiver::Change change = receiver_->Take();
   if (change.has_trust) TakeTrust(now, change.trust, change.stamp.incarnation, out);
+  // Why is said to it; what it knows of this node is of then, too. The life that it begins, if it
+  // is told to go on, comes whole.
+  if (trust::WasLeft(*latest_.trust, change.stamp.incarnation)) return;
   if (latest_.incarnation != change.stamp.incarnation ||
       latest_.revision != change.stamp.revision) {
     latest_.incarnation = change.stamp.incarnation;

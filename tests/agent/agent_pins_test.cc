@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/agent/agent_harness.h"
+#include "trust/freshness.h"
 
 namespace linchpin::test {
 namespace {
@@ -45,6 +46,12 @@ struct Pinned : AgentHarness {
     }
     return document;
   }
+  // Of this machine, and not the CA's.
+  void SetClockAhead(absl::Duration by) {
+    now += by + ca_clock_ahead;
+    ca_clock_ahead = -by;
+    Do(agent::event::TimerFired{});
+  }
   void Play() {
     trust::v1::TrustState trust = Trust(3, {Sign(Set(1), kSigners)});
     *trust.mutable_relax() = Relaxing();
@@ -75,6 +82,108 @@ TEST(AgentPins, AClockThatIsSetBackLengthensNoRelax) {
   EXPECT_NE(agent.Pins().relaxed_until(), 0);
   agent.Advance(absl::Minutes(31));
   EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+// It counts on from a time to come, long after it ended.
+TEST(AgentPins, AClockThatWasAheadWhenARelaxBeganShutsNoLaterOneOut) {
+  Pinned agent;
+  trust::v1::PinDocuments first, second;
+  *first.mutable_relax() = agent.Relaxing();
+  *second.mutable_relax() = agent.Relaxing(1, 1800);
+  agent.SetClockAhead(absl::Hours(23));
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{first}});
+  EXPECT_GT(agent.Pins().relaxed_until(), 0);
+  agent.SetClockAhead(absl::ZeroDuration());
+  EXPECT_GT(agent.Pins().relaxed_until(), 0);
+  agent.Advance(absl::Minutes(61));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  for (const trust::PinConcern& concern : agent.core->pin_concerns()) {
+    EXPECT_NE(concern.kind, "relaxed");
+  }
+  // One that cannot be sealed brings none of that back.
+  agent.seal_status = absl::ResourceExhaustedError("the disk is full");
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{first, second}});
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  agent.seal_status = absl::OkStatus();
+  const int64_t until = absl::ToUnixSeconds(agent.now) + 1800;
+  agent.Advance(absl::Minutes(5));
+  EXPECT_EQ(agent.Pins().relaxed_until(), until);
+  agent.Advance(absl::Minutes(26));
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+  agent.Restart();
+  agent.Open("c", kWeb);
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+TEST(AgentPins, ARelaxThatIsPlayedWhileTheClockIsAheadBeginsOnceItIsSetRight) {
+  for (const bool by_file : {false, true}) {
+    for (const bool restarted : {false, true}) {
+      Pinned agent;
+      trust::v1::PinDocuments relax;
+      *relax.mutable_relax() = agent.Relaxing();
+      agent.SetClockAhead(absl::Hours(25));
+      if (by_file) {
+        agent.Do(agent::event::PinFilesRead{trust::Carriers{relax}});
+      } else {
+        agent.Play();
+        EXPECT_EQ(agent.acks.back().refused(), "") << "a gate would wait for it for ever";
+        ASSERT_GT(agent.acks.back().concerns_size(), 0);
+        EXPECT_THAT(agent.acks.back().concerns(0), ::testing::HasSubstr("clock"));
+        EXPECT_TRUE(agent.Alarmed("past its latest date"));
+      }
+      EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+      agent.SetClockAhead(absl::ZeroDuration());
+      if (restarted) {
+        agent.Restart();
+        if (by_file) agent.Do(agent::event::PinFilesRead{trust::Carriers{relax}});
+        agent.Open("c", kWeb);
+      }
+      EXPECT_EQ(agent.Pins().relaxed_until(), absl::ToUnixSeconds(agent.now) + 3600);
+      EXPECT_TRUE(std::none_of(
+          agent.core->pin_concerns().begin(), agent.core->pin_concerns().end(),
+          [](const trust::PinConcern& concern) { return concern.kind == "relax_missed"; }));
+    }
+  }
+}
+
+TEST(AgentPins, ARelaxThatIsPastByBothClocksIsNoConcernAndNeverBegins) {
+  Pinned agent;
+  agent.Advance(absl::Hours(25));
+  ASSERT_TRUE(agent.core->connected());
+  agent.Play();
+  EXPECT_FALSE(agent.Alarmed("past its latest date"));
+  agent.now -= absl::Hours(20);
+  agent.Do(agent::event::TimerFired{});
+  agent.Restart();
+  agent.Open("c", kWeb);
+  EXPECT_EQ(agent.Pins().relaxed_until(), 0);
+}
+
+// Peers would be refused meanwhile, and their connections closed, in the whole fleet.
+TEST(AgentPins, WhatExpiredAndOnlyReportsIsStrictInNoDelivery) {
+  Pinned agent;
+  trust::v1::PinSet set = agent.Set(2);
+  set.set_expires_at(absl::ToUnixSeconds(agent.now) + 600);
+  set.set_on_expiry(trust::v1::PinSet::RELAX);
+  set.set_freshness_key(KeyNamed("clerk").public_key().spki());
+  agent.SayTrust(agent.Trust(3, {Sign(set, kSigners)}), 4);
+  agent.Advance(absl::Minutes(11));
+  ASSERT_TRUE(agent.Pins().expired());
+  agent.deliveries["c"].erase(agent.deliveries["c"].begin(), agent.deliveries["c"].end() - 1);
+  agent.SayTrust(agent.Trust(4, {Sign(set, kSigners)}), 5);
+  trust::v1::Freshness statement;
+  statement.set_trust_domain("example.org");
+  statement.set_version(2);
+  statement.set_issued_at(absl::ToUnixSeconds(agent.now));
+  statement.set_expires_at(absl::ToUnixSeconds(agent.now) + 3600);
+  trust::v1::PinDocuments documents;
+  *documents.mutable_freshness() = trust::SignFreshness(statement, KeyNamed("clerk"));
+  agent.Do(agent::event::PinFilesRead{trust::Carriers{documents}});
+  ASSERT_TRUE(agent.core->model().trust->freshness.has_value());
+  ASSERT_EQ(agent.Last("c")->trust_epoch(), 4u);
+  for (const auto& delivered : agent.deliveries["c"]) {
+    EXPECT_TRUE(delivered->trust_domains(0).pins().expired());
+  }
 }
 
 TEST(AgentPins, ARestartNeitherForgetsNorBeginsARelaxAgain) {

@@ -20,9 +20,9 @@ struct Serving : AgentHarness {
     Open("c", kWeb);
   }
   // All anew, of another life, in which just the same holds.
-  void RestoreCa() {
-    incarnation = "restored";
-    ca::v1::CaMessage message = Message(3);
+  void RestoreCa(const std::string& life = "restored", uint64_t revision = 3) {
+    incarnation = life;
+    ca::v1::CaMessage message = Message(revision);
     message.set_reset(true);
     *message.mutable_trust() = authority.Message(8);
     ca::v1::NodeIdentity* identity = message.add_identities();
@@ -80,6 +80,33 @@ TEST(RestoredCa, OfALifeThatWasLeftIsKnownAfterARestart) {
   begin_life(4);
   EXPECT_EQ(agent.core->model().trust_epoch(), 5u);
   EXPECT_THAT(agent.acks.back().refused(), ::testing::HasSubstr("was left for another once"));
+}
+
+// Its registrations and rules are as old as its trust.
+TEST(RestoredCa, OfALifeThatWasLeftNothingIsTakenUntilItBeginsAnother) {
+  Serving agent;
+  agent.SayTrust(agent.authority.Message(8), 3);
+  const std::string first = agent.incarnation;
+  agent.RestoreCa();
+  agent.Register("i2", "/api", {"unix:uid:2"}, 4);
+  const auto before = agent.core->model().projection->Digest();
+  agent.incarnation = first;
+  ca::v1::CaMessage message = agent.Message(9);
+  message.set_reset(true);
+  *message.mutable_trust() = agent.authority.Message(20);
+  agent.Say(message);
+  EXPECT_EQ(agent.core->model().trust_epoch(), 8u);
+  EXPECT_EQ(agent.core->model().projection->Digest(), before);
+  EXPECT_EQ(agent.core->model().certificates.count("i1"), 1u);
+  EXPECT_EQ(agent.core->model().incarnation, "restored");
+  EXPECT_THAT(agent.acks.back().refused(), ::testing::HasSubstr("was left for another once"));
+  agent.Register("i3", "/old", kWeb, 10);
+  EXPECT_EQ(agent.core->model().projection->Digest(), before);
+  EXPECT_TRUE(agent.core->connected());
+  agent.RestoreCa("goes on", 10);
+  EXPECT_EQ(agent.core->model().incarnation, "goes on");
+  EXPECT_EQ(agent.core->model().projection->identities.size(), 1u);
+  EXPECT_EQ(agent.acks.back().refused(), "");
 }
 
 TEST(RestoredCa, IsToldNoEpochByAServiceOfAnEarlierLife) {

@@ -367,6 +367,44 @@ TEST_F(PinUpkeepTest, OfSeveralRelaxesOneRunsAtATime) {
   EXPECT_EQ(taken.held->relaxed.ends_at, after + absl::Minutes(20));
 }
 
+// Nobody plays it again: it is of the trust state that is held.
+TEST_F(PinUpkeepTest, ARelaxThatTheCaPlayedWhileTheClockWasAheadIsOneMoreToBeTaken) {
+  v1::TrustState message = held_.message;
+  *message.mutable_relax() = Relaxing(3);
+  const absl::Time ahead = kNow + absl::Hours(48);
+  ASSERT_OK_AND_ASSIGN(const TrustHeld missed, AcceptTrust(held_, message, {.now = ahead}));
+  EXPECT_EQ(missed.refused, "");
+  EXPECT_THAT(ConcernsOf(missed, {.agreed = kNow, .latest = ahead}), SizeIs(1));
+  EXPECT_THAT(ConcernsOf(missed, {.agreed = ahead, .latest = ahead}), IsEmpty());
+  ASSERT_OK_AND_ASSIGN(TakenDocuments taken, TakeDocuments(missed, {}, {}, {.now = ahead}));
+  EXPECT_FALSE(taken.held.has_value());
+  EXPECT_THAT(taken.faults, IsEmpty());
+  // Something else is taken meanwhile.
+  v1::PinDocuments long_good;
+  v1::Relax other;
+  ASSERT_TRUE(other.ParseFromString(Relaxing(3, 600).payload()));
+  other.set_latest(absl::ToUnixSeconds(ahead) + 86400);
+  long_good.mutable_relax()->set_payload(other.SerializeAsString());
+  for (const std::string& name : kTwo) {
+    *long_good.mutable_relax()->add_signatures() =
+        SignRelax(long_good.relax().payload(), KeyNamed(name));
+  }
+  ASSERT_OK_AND_ASSIGN(taken, TakeDocuments(missed, {long_good}, {}, {.now = ahead}));
+  ASSERT_TRUE(taken.held.has_value());
+  const absl::Time passed = ahead + absl::Minutes(10);
+  ASSERT_OK_AND_ASSIGN(
+      const auto over,
+      PinsAt(*taken.held, {.agreed = kNow, .latest = kNow, .since_relax = passed}));
+  ASSERT_TRUE(over.has_value());
+  ASSERT_OK_AND_ASSIGN(
+      taken, TakeDocuments(*over, {}, {}, {.now = kNow, .latest = kNow, .since_relax = passed}));
+  ASSERT_TRUE(taken.held.has_value());
+  EXPECT_EQ(taken.held->state->pins().relaxed_until(), absl::ToUnixSeconds(kNow) + 3600);
+  EXPECT_THAT(taken.faults, IsEmpty());
+  ASSERT_OK_AND_ASSIGN(taken, TakeDocuments(*taken.held, {}, {}, {.now = kNow}));
+  EXPECT_FALSE(taken.held.has_value());
+}
+
 TEST_F(PinUpkeepTest, OfManyWrongSetsAFewAreNamed) {
   v1::PinDocuments many;
   for (uint64_t version = 4; version < 1000; ++version) {

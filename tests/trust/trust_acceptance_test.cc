@@ -289,11 +289,16 @@ TEST_F(TrustAcceptanceTest, ALifeThatWasLeftForAnotherIsNoNewOne) {
   ASSERT_OK_AND_ASSIGN(const TrustHeld second, Accept(first, Incoming(5), "second"));
   EXPECT_THAT(Accept(second, Incoming(4), "first"),
               StatusIs(kPrecondition, "was left for another once"));
-  EXPECT_OK(Accept(second, Incoming(4), "third"));
-  // By a higher number any life of the store is taken, and the one that was left then is another's.
-  ASSERT_OK_AND_ASSIGN(const TrustHeld back, Accept(second, Incoming(6), "first"));
-  EXPECT_THAT(Accept(back, Incoming(5), "second"), StatusIs(kPrecondition, "left for another"));
-  TrustHeld held = back;
+  // Nor by a higher number, such as that of a store that went on elsewhere: whoever took it would
+  // refuse the true one from then on.
+  EXPECT_THAT(Accept(second, Incoming(6), "first"), StatusIs(kPrecondition, "left for another"));
+  EXPECT_OK(Accept(second, Incoming(6), "second"));
+  ASSERT_OK_AND_ASSIGN(TrustHeld held, Accept(second, Incoming(4), "third"));
+  EXPECT_THAT(Accept(held, Incoming(9), "second"), StatusIs(kPrecondition, "left for another"));
+  // One that was taken back by earlier programs.
+  held.left.push_back("third");
+  EXPECT_OK(Accept(held, Incoming(4), "third"));
+  held.left.pop_back();
   for (int life = 0; life < 100; ++life) {
     ASSERT_OK_AND_ASSIGN(held, Accept(held, Incoming(1), "life" + std::to_string(life)));
   }
