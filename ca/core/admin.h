@@ -43,6 +43,7 @@ struct Tables {
   const std::set<std::string>& keys;                 // names that the key manager has
   const std::map<std::string, SessionId>& sessions;  // connected nodes, by node id
   base::Random& random;
+  absl::Time started;  // of this core
 };
 
 // What is to be done about a request.

@@ -65,6 +65,35 @@ auto AnswerWithNode(state::v1::NodeRecord record) {
   };
 }
 
+absl::StatusOr<std::string> WholeNodeId(const Tables& tables, const std::string& node) {
+  if (absl::StartsWith(node, "spiffe://")) return node;
+  ASSIGN_OR_RETURN(const trust::SpiffeId id,
+                   trust::NodeId(tables.options.profile.trust_domain, node));
+  return id.ToString();
+}
+
+// As ResolveNode, but in a store that was put back from a copy also one that it does not know.
+absl::StatusOr<Row<state::v1::NodeRecord>> NodeToBan(const Tables& tables, absl::Time now,
+                                                     const std::string& node) {
+  const auto known = ResolveNode(tables, node);
+  if (known.ok()) return **known;
+  const Registry& registry = tables.registry;
+  if (!absl::IsNotFound(known.status()) || now >= UnknownUntil(registry)) return known.status();
+  ASSIGN_OR_RETURN(const std::string node_id, WholeNodeId(tables, node));
+  ASSIGN_OR_RETURN(const trust::SpiffeId id, trust::SpiffeId::Parse(node_id));
+  if (!id.IsNode() || id.trust_domain() != tables.options.profile.trust_domain ||
+      id.ToString() != node_id) {
+    return known.status();
+  }
+  if (registry.nodes().size() >= kMaxNodes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there are ", kMaxNodes, " nodes; forget those that are gone"));
+  }
+  Row<state::v1::NodeRecord> row;
+  row.record.set_node_id(node_id);
+  return row;
+}
+
 }  // namespace
 
 absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,
@@ -134,27 +163,22 @@ absl::StatusOr<v1::NodeList> Answer(const Tables& tables, absl::Time now,
 
 absl::StatusOr<const Row<state::v1::NodeRecord>*> ResolveNode(const Tables& tables,
                                                               const std::string& node) {
-  std::string node_id = node;
-  if (!absl::StartsWith(node, "spiffe://")) {
-    ASSIGN_OR_RETURN(const trust::SpiffeId id,
-                     trust::NodeId(tables.options.profile.trust_domain, node));
-    node_id = id.ToString();
-  }
+  ASSIGN_OR_RETURN(const std::string node_id, WholeNodeId(tables, node));
   const auto* row = tables.registry.FindNode(node_id);
   if (row != nullptr) return row;
   return absl::NotFoundError(
       absl::StrCat("the node ", trust::Quoted(node_id), " is not known; see node list"));
 }
 
-absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time, const BanNode& asked) {
-  ASSIGN_OR_RETURN(const auto* row, ResolveNode(tables, asked.node_id));
-  state::v1::NodeRecord record = row->record;
+absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const BanNode& asked) {
+  ASSIGN_OR_RETURN(const auto row, NodeToBan(tables, now, asked.node_id));
+  state::v1::NodeRecord record = row.record;
   Decision decision;
   if (record.state() != "banned") {
     record.set_state("banned");
     decision.batch.push_back({.key = NodeKey(record.node_id()),
                               .value = record.SerializeAsString(),
-                              .expected = row->revision});
+                              .expected = row.revision});
   }
   decision.disconnect = {record.node_id(), absl::PermissionDeniedError(absl::StrCat(
                                                "the node ", record.node_id(), " is banned"))};
@@ -182,7 +206,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now, const Forg
   }
   decision.batch.push_back(
       {.key = NodeKey(node_id), .value = std::nullopt, .expected = row->revision});
-  for (Write& write : RememberForgotten(tables.registry, row->record, now)) {
+  for (Write& write : RememberForgotten(tables, row->record, now)) {
     decision.batch.push_back(std::move(write));
   }
   decision.disconnect = {

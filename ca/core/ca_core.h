@@ -143,8 +143,8 @@ class CaCore {
 
   // ca_core_admin.cc: runs what admin.h decides.
   Tables TablesNow() const {
-    return {options_,     registry_, authorities_, coverage_,
-            outstanding_, keys_,     session_of_,  random_};
+    return {options_, registry_,   authorities_, coverage_,         outstanding_,
+            keys_,    session_of_, random_,      history_.started()};
   }
   void On(absl::Time now, event::AdminAsked event, Actions* out);
   void On(absl::Time now, event::PossessionProved event, Actions* out);
@@ -181,13 +181,13 @@ class CaCore {
   Allowance changes_{kChangesOfOperator, kBetweenChanges};
   std::map<CallId, std::string> calls_;     // of nodes, not answered yet: node ids
   std::map<std::string, size_t> calls_of_;  // their number by node id
+  std::set<std::string> taking_, keys_;  // nodes that changes below take; the key manager's names
   std::deque<Queued> queue_;
   std::optional<UnderWay> under_way_;
   bool reload_due_ = false;  // the last Reload failed
   std::map<Ticket, Done> issuing_;
   IssueQueue issue_queue_;
   Ticket next_ticket_ = 1;
-  std::set<std::string> keys_;             // names that the key manager has
   std::string serving_by_, cannot_serve_;  // pins: asked last for the CA's own, could not make it
   std::vector<std::string> warned_;        // of at the last look
   absl::Time serving_renew_at_ = absl::InfiniteFuture();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -20,6 +21,8 @@
 
 namespace linchpin::ca {
 namespace {
+
+constexpr size_t kMaxTaking = 64;  // at once: what operators ask must find room beside them
 
 absl::Status TooManyIssuing(size_t most) {
   return absl::ResourceExhaustedError(
@@ -82,13 +85,22 @@ absl::Status CaCore::CheckCaller(const NodeCaller& caller) const {
 absl::Status CaCore::CheckOrTake(absl::Time now, const NodeCaller& caller, Actions* out) {
   const absl::Status status = CheckCaller(caller);
   if (status.ok() || caller.leaf.empty()) return status;
-  if (!TakenByCertificate(TablesNow(), own_trust_, caller.leaf, now).ok()) {
-    return absl::Status(
-        status.code(), absl::StrCat(std::string(status.message()), HelpForRenewed(registry_, now)));
+  const bool takes = now < absl::FromUnixSeconds(registry_.meta().take_renewed_until());
+  if (takes && (taking_.count(caller.node_id) > 0 || taking_.size() >= kMaxTaking ||
+                queue_.size() >= kMaxQueued || draining_)) {
+    return absl::UnavailableError(
+        "nodes are being taken by the certificates that they show; ask again");
   }
+  if (!TakenByCertificate(TablesNow(), own_trust_, caller.leaf, now).ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat(std::string(status.message()),
+                                     HelpForRenewed(registry_, caller.node_id, now)));
+  }
+  taking_.insert(caller.node_id);
+  absl::Cleanup leave = [this, node_id = caller.node_id] { taking_.erase(node_id); };
   Enqueue(
       now, std::nullopt,
-      [this, caller](absl::Time then) -> absl::StatusOr<Change> {
+      [this, caller, leave = std::move(leave)](absl::Time then) mutable -> absl::StatusOr<Change> {
         ASSIGN_OR_RETURN(const state::v1::NodeRecord node,
                          TakenByCertificate(TablesNow(), own_trust_, caller.leaf, then));
         const auto* row = registry_.FindNode(node.node_id());
@@ -97,7 +109,7 @@ absl::Status CaCore::CheckOrTake(absl::Time now, const NodeCaller& caller, Actio
                                 .value = node.SerializeAsString(),
                                 .expected = row == nullptr ? 0 : row->revision});
         AddTaken(registry_, node.node_id(), then, &change.batch);
-        change.then = [this, caller](absl::Time, Actions* after) {
+        change.then = [this, caller, leave = std::move(leave)](absl::Time, Actions* after) {
           CloseSessionOf(caller.node_id, absl::AbortedError("a later key of this node was shown"),
                          false, after);
           after->push_back(action::Note{
@@ -248,10 +260,12 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
     node = row->record;
   }
   bool taken = false;
+  bool attested_anew = std::holds_alternative<KubernetesEvidence>(asked.evidence);
   if (const auto* evidence = std::get_if<TokenEvidence>(&asked.evidence)) {
     ASSIGN_OR_RETURN(state::v1::TokenRecord token, CheckToken(now, *evidence, key));
     node.set_attested_by("join_token");
     if (token.bound_key_sha256().empty()) {
+      attested_anew = true;
       node.set_key_sha256(pin);
       node.clear_previous_key_sha256();
       token.set_bound_key_sha256(key.pin().bytes());
@@ -268,6 +282,11 @@ absl::StatusOr<CaCore::Change> CaCore::PrepareAttest(absl::Time now,
   TakeKey(pin, pin, &node);
   node.set_state("attested");
   node.set_attested_at(absl::ToUnixSeconds(now));
+  if (attested_anew) {
+    node.clear_renewed_from_not_before();
+  } else {
+    KeepOrigin(TablesNow(), now, &node);
+  }
   ASSIGN_OR_RETURN(Change change, CertifyNode(now, asked.call, std::move(node), asked.request));
   if (token_write.has_value()) change.batch.push_back(*std::move(token_write));
   if (taken) AddTaken(registry_, node_id, now, &change.batch);
@@ -285,6 +304,7 @@ void CaCore::On(absl::Time now, event::RenewAsked event, Actions* out) {
         RETURN_IF_ERROR(CheckCaller(event.caller));  // again: it may have waited
         state::v1::NodeRecord node = registry_.FindNode(event.caller.node_id)->record;
         TakeKey(event.caller.key_sha256, event.request.public_key().pin().bytes(), &node);
+        KeepOrigin(TablesNow(), then, &node);
         return CertifyNode(then, event.call, std::move(node), event.request);
       },
       out);

@@ -39,6 +39,7 @@ class EpochHistory {
  public:
   // Marks before this were passed while no CA ran: they are left out.
   void Started(absl::Time now) { started_ = now; }
+  absl::Time started() const { return started_; }
   // Before anything happens at `now`: nothing has changed since the marks that are due.
   void TakeMarks(const CoverageView& view, absl::Time now);
   // After something happened: has an epoch come into force everywhere?

@@ -3,6 +3,7 @@
 
 #include "ca/core/restored.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -25,6 +26,22 @@ absl::Time BeginsAt(const state::v1::NodeRecord& node, const Profile& profile) {
   }
   if (node.certificate_expires_at() == 0) return absl::InfinitePast();
   return absl::FromUnixSeconds(node.certificate_expires_at()) - profile.node_ttl - profile.backdate;
+}
+
+bool WasIssuedHere(const Tables& tables, absl::Time begins, absl::Time now) {
+  return begins + tables.options.profile.backdate >= IssuedHereFrom(tables, now);
+}
+
+// What a certificate must be later than.
+absl::Time OriginOf(const Tables& tables, const state::v1::NodeRecord& node, absl::Time now) {
+  const absl::Time begins = BeginsAt(node, tables.options.profile);
+  if (node.renewed_from_not_before() == 0 || !WasIssuedHere(tables, begins, now)) return begins;
+  return absl::FromUnixSeconds(node.renewed_from_not_before());
+}
+
+bool IsUnknownOfCluster(const Registry& registry, const std::string& node_id) {
+  return registry.FindNode(node_id) == nullptr &&
+         absl::StartsWith(NodeKey(node_id), NodeKey("k8s."));
 }
 
 bool WasForgotten(const Registry& registry, const std::string& node_id, absl::Time now) {
@@ -62,8 +79,14 @@ std::string UnknownSentence(const Registry& registry, absl::Time now, absl::Time
                       trust::TimeText(unknown));
 }
 
-std::string HelpForRenewed(const Registry& registry, absl::Time now) {
+std::string HelpForRenewed(const Registry& registry, const std::string& node_id, absl::Time now) {
   const state::v1::Meta& meta = registry.meta();
+  const auto* row = registry.FindNode(node_id);
+  const std::string state = row == nullptr ? "" : row->record.state();
+  if (state == "banned" || IsUnknownOfCluster(registry, node_id) ||
+      (state != "attested" && WasForgotten(registry, node_id, now))) {
+    return "";
+  }
   if (now >= UnknownUntil(registry) || now < absl::FromUnixSeconds(meta.take_renewed_until())) {
     return "";
   }
@@ -89,13 +112,16 @@ absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, c
     if (node.state() == "banned") return NotTaken(node_id, "it is banned");
   } else if (registry.nodes().size() >= kMaxNodes) {
     return NotTaken(node_id, absl::StrCat("there are ", kMaxNodes, " nodes already"));
-  } else if (absl::StartsWith(NodeKey(node_id), NodeKey("k8s."))) {
+  } else if (IsUnknownOfCluster(registry, node_id)) {
     return NotTaken(node_id, "the token of its agent's pod attests it");
   }
   if (node.state() != "attested" && WasForgotten(registry, node_id, now)) {
     return NotTaken(node_id, "it was forgotten");
   }
-  if (fields.not_before <= BeginsAt(node, tables.options.profile)) {
+  if (WasIssuedHere(tables, fields.not_before, now)) {
+    return NotTaken(node_id, "its certificate is of this store, which knows a later key");
+  }
+  if (fields.not_before <= OriginOf(tables, node, now)) {
     return NotTaken(node_id, "the certificate that is recorded is a later one");
   }
   if (node.state() != "attested") {
@@ -106,19 +132,35 @@ absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, c
   node.set_key_sha256(certificate.public_key().pin().bytes());
   node.clear_previous_key_sha256();
   node.set_serial(fields.serial);
+  node.clear_renewed_from_not_before();
   node.set_certificate_not_before(absl::ToUnixSeconds(fields.not_before));
   node.set_certificate_expires_at(absl::ToUnixSeconds(fields.not_after));
   return node;
 }
 
-std::vector<Write> RememberForgotten(const Registry& registry, const state::v1::NodeRecord& node,
+absl::Time IssuedHereFrom(const Tables& tables, absl::Time now) {
+  const Registry& registry = tables.registry;
+  const int64_t said = registry.meta().issued_here_from();
+  if (said != 0 && now < UnknownUntil(registry)) return absl::FromUnixSeconds(said);
+  return absl::FromUnixSeconds(absl::ToUnixSeconds(tables.started));
+}
+
+void KeepOrigin(const Tables& tables, absl::Time now, state::v1::NodeRecord* node) {
+  const absl::Time begins = BeginsAt(*node, tables.options.profile);
+  if (begins == absl::InfinitePast() || WasIssuedHere(tables, begins, now)) return;
+  node->set_renewed_from_not_before(absl::ToUnixSeconds(begins));
+}
+
+std::vector<Write> RememberForgotten(const Tables& tables, const state::v1::NodeRecord& node,
                                      absl::Time now) {
-  if (absl::FromUnixSeconds(node.certificate_expires_at()) <= now) return {};
+  const Registry& registry = tables.registry;
+  // In another past it may have been given one until now.
+  const int64_t last = absl::ToUnixSeconds(now + tables.options.profile.node_ttl) + 1;
   const auto row = registry.seen().find(SeenKey(node.node_id()));
   state::v1::SeenRecord record;
   if (row != registry.seen().end()) record = row->second.record;
   record.set_node_id(node.node_id());
-  record.set_forgotten_until(node.certificate_expires_at());
+  record.set_forgotten_until(std::max(node.certificate_expires_at(), last));
   return {{.key = SeenKey(node.node_id()),
            .value = record.SerializeAsString(),
            .expected = std::nullopt}};

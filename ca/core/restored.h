@@ -27,21 +27,29 @@ inline constexpr char kUnknownNodes[] = "@unknown";
 absl::Time UnknownUntil(const Registry& registry);
 // A sentence about it, where that is what something waits for `until` then; else empty.
 std::string UnknownSentence(const Registry& registry, absl::Time now, absl::Time until);
-// What helps a node whose key the copy does not know, after "; "; empty: nothing of it does.
-std::string HelpForRenewed(const Registry& registry, absl::Time now);
+// What helps a node whose key, or which, the copy does not know, after "; "; empty: nothing of it.
+std::string HelpForRenewed(const Registry& registry, const std::string& node_id, absl::Time now);
 
 // The record of the node that shows `leaf` (DER), as it is to be from now on. OK only while an
 // operator wants nodes to be taken whatever their key (`ca restored --take-renewed-nodes`), and if
-// the certificate passes `own`, is of a node that is neither banned nor was forgotten, and begins
-// later than the one that is recorded: of several keys the last one that was certified wins, and
-// none that is older than what this CA has issued since. Nodes of a Kubernetes cluster that are
-// not known are not taken: their pods' tokens attest them. FAILED_PRECONDITION: not now;
+// the certificate passes `own`, is of a node that is neither banned nor was forgotten, is not of
+// what was issued here since the store was put back, and begins later than the one of before that
+// the recorded one comes of: of several keys the last one that was certified wins, whatever another
+// was given here meanwhile, and none over one that attested here. Nodes of a Kubernetes cluster
+// that are not known are not taken: their pods' tokens attest them. FAILED_PRECONDITION: not now;
 // PERMISSION_DENIED: not this one.
 absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, const TrustPtr& own,
                                                          const std::string& leaf, absl::Time now);
 
-// What keeps a node that is forgotten from being taken; empty if no certificate of it is valid.
-std::vector<Write> RememberForgotten(const Registry& registry, const state::v1::NodeRecord& node,
+// What is issued from then on is issued by this store as it is now, by this CA's clock: since its
+// start, or the start in which it was first said to be put back, until that is over.
+absl::Time IssuedHereFrom(const Tables& tables, absl::Time now);
+// Before the recorded certificate is replaced by one that its key asks for: what that comes of.
+void KeepOrigin(const Tables& tables, absl::Time now, state::v1::NodeRecord* node);
+
+// What keeps a node that is forgotten from being taken, until no certificate that was issued to it
+// is valid, be it by a past that this store does not know.
+std::vector<Write> RememberForgotten(const Tables& tables, const state::v1::NodeRecord& node,
                                      absl::Time now);
 
 }  // namespace linchpin::ca

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/ca/rotation_world.h"
@@ -89,6 +90,19 @@ class RestoredStore : public ::testing::Test {
     return absl::IsUnavailable(first) ? Stream(holder.caller) : first;
   }
 
+  absl::StatusOr<ca::v1::AttestResponse> AttestWith(const Holder& holder) {
+    const ca::CallId call = world.next_call++;
+    world.Step(ca::event::AttestAsked{
+        call, CoreWorld::Request(holder.key),
+        ca::ExpiredCertificateEvidence{*x509::Certificate::FromDer(holder.caller.leaf)}});
+    return world.Answer<ca::v1::AttestResponse>(call);
+  }
+  void IsPutOut(const Holder& holder) {
+    EXPECT_THAT(TakenAndStreaming(holder), StatusIs(StatusCode::kPermissionDenied));
+    EXPECT_THAT(world.Renew(holder.caller, NewKey()), StatusIs(StatusCode::kPermissionDenied));
+    EXPECT_THAT(AttestWith(holder), StatusIs(StatusCode::kPermissionDenied));
+  }
+
   CoreWorld world;
   ca::Store::Listing copy;
   std::vector<ca::v1::LogEntry> log;
@@ -163,23 +177,173 @@ TEST_F(RestoredStore, TakesTheLastOfSeveralKeysAndNoneThatWasSupersededHere) {
   EXPECT_THAT(TakenAndStreaming(second), StatusIs(StatusCode::kPermissionDenied));
 }
 
+// Who took first renews at once: that certificate is later than any, and worth what it came of.
+TEST_F(RestoredStore, TakesTheLaterOfTwoKeysWhateverTheEarlierWasGivenHere) {
+  const Holder first = Join("a");
+  Copy();
+  const Holder stolen = Renewed(first), present = Renewed(stolen);
+  PutBack();
+  Declare(true);
+  ASSERT_OK(TakenAndStreaming(stolen));
+  const Holder renewed = Renewed(stolen);
+  ASSERT_OK_AND_ASSIGN(const auto answer, AttestWith(renewed));
+  const Holder again = Renewed(Holding(renewed.key, answer));
+  EXPECT_OK(TakenAndStreaming(present));
+  for (const Holder* holder : {&first, &stolen, &renewed, &again}) IsPutOut(*holder);
+  EXPECT_OK(Stream(present.caller));
+  const Holder own = Renewed(present);
+  for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
+  Declare(true);
+  for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
+  world.now += kMinute;
+  world.Restart();
+  Declare(true);
+  for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
+  EXPECT_OK(Stream(own.caller));
+}
+
+TEST_F(RestoredStore, TakesTheLaterOfTwoKeysWhereTheEarlierAttestedOrRenewedBeforeTheWord) {
+  const Holder known = Join("a"), other = Join("b");
+  Copy();
+  const Holder present = Renewed(known), stolen = Renewed(other), other_present = Renewed(stolen);
+  PutBack();
+  const Holder renewed = Renewed(known);
+  Declare(false);
+  const Holder again = Renewed(renewed);
+  Declare(true);
+  EXPECT_OK(TakenAndStreaming(present));
+  for (const Holder* holder : {&known, &renewed, &again}) IsPutOut(*holder);
+  ASSERT_OK_AND_ASSIGN(const auto answer, AttestWith(stolen));
+  ASSERT_OK_AND_ASSIGN(const auto own, AttestWith(other_present));
+  for (const Holder& holder : {stolen, Holding(stolen.key, answer)}) IsPutOut(holder);
+  EXPECT_OK(Stream(Holding(other_present.key, own).caller));
+}
+
+TEST_F(RestoredStore, TakesNoEarlierKeyWhenTheNodeHasAttestedWithAToken) {
+  const Holder first = Join("a");
+  Copy();
+  const Holder stolen = Renewed(first), later = Renewed(stolen);
+  PutBack();
+  Declare(true);
+  ASSERT_OK(TakenAndStreaming(stolen));
+  Renewed(stolen);
+  const Holder attested = Join("a");
+  const Holder renewed = Renewed(attested);
+  for (const Holder* holder : {&stolen, &later}) IsPutOut(*holder);
+  EXPECT_OK(Stream(renewed.caller));
+}
+
+// A copy of this very life, put back after it is over.
+TEST_F(RestoredStore, TakesWhatWasIssuedInAnEarlierLifeThatIsOver) {
+  const Holder first = Join("a");
+  Copy();
+  PutBack();
+  Declare(true);
+  const Holder second = Renewed(first);
+  world.now += 3 * world.options.profile.node_ttl;
+  const Holder third = Join("a"), given_up = Renewed(third);
+  const Holder copied = Renewed(given_up);
+  Copy();
+  const Holder present = Renewed(copied);
+  PutBack();
+  Declare(true);
+  for (const Holder* holder : {&second, &third}) IsPutOut(*holder);
+  EXPECT_OK(TakenAndStreaming(present));
+  for (const Holder* holder : {&given_up, &copied}) IsPutOut(*holder);
+}
+
+TEST_F(RestoredStore, BansANodeThatItDoesNotKnow) {
+  Copy();
+  const Holder later = Join("later"), banned_before = Join("before");
+  PutBack();
+  EXPECT_THAT(world.Admin<ca::v1::Node>(ca::BanNode{"later"}), StatusIs(StatusCode::kNotFound));
+  Declare(false);
+  ASSERT_OK_AND_ASSIGN(const auto node, world.Admin<ca::v1::Node>(ca::BanNode{"before"}));
+  EXPECT_EQ(node.state(), "banned");
+  Declare(true);
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::BanNode{later.caller.node_id}));
+  for (const Holder* holder : {&later, &banned_before}) {
+    EXPECT_THAT(TakenAndStreaming(*holder), StatusIs(StatusCode::kPermissionDenied, "is banned"));
+    IsPutOut(*holder);
+  }
+  for (const std::string& name :
+       {Id("/web"), Id("/linchpin/node/a/b"), std::string("spiffe://other.org/linchpin/node/a"),
+        std::string("a b"), std::string("spiffe://")}) {
+    EXPECT_FALSE(world.Admin<ca::v1::Node>(ca::BanNode{name}).ok()) << name;
+  }
+  world.now += world.options.profile.node_ttl + absl::Seconds(2);
+  EXPECT_THAT(world.Admin<ca::v1::Node>(ca::BanNode{"nobody"}), StatusIs(StatusCode::kNotFound));
+}
+
+// By the copy's record the certificate has expired; the node had another by then.
+TEST_F(RestoredStore, TakesNoNodeThatItForgotSinceItWasPutBack) {
+  Holder after = Join("after"), before = Join("before"), alive = Join("alive");
+  Copy();
+  world.now += world.options.profile.node_ttl - 2 * kMinute;
+  after = Renewed(after), before = Renewed(before), alive = Renewed(alive);
+  PutBack();
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::ForgetNode{"before"}));
+  Declare(true);
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::ForgetNode{"after"}));
+  world.now += absl::Minutes(2);
+  world.Step(ca::event::Tick{});
+  for (const Holder* holder : {&after, &before}) IsPutOut(*holder);
+  EXPECT_OK(TakenAndStreaming(alive));
+}
+
+TEST_F(RestoredStore, TakesAFewAtATimeAndAsksTheOthersToComeAgain) {
+  Copy();
+  std::vector<Holder> holders;
+  for (int i = 0; i < 70; ++i) holders.push_back(Join(absl::StrCat("node-", i)));
+  PutBack();
+  Declare(true);
+  world.hold_commits = true;
+  for (const Holder& holder : holders) {
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_THAT(Stream(holder.caller), StatusIs(StatusCode::kUnavailable, "ask again"));
+    }
+  }
+  int changes = 0;
+  while (!world.held_commits.empty()) {
+    ++changes;
+    const ca::action::Commit commit = world.held_commits.front();
+    world.held_commits.pop_front();
+    if (changes == 1) world.commit_fault = absl::ResourceExhaustedError("the disk is full");
+    world.Complete(commit);
+  }
+  EXPECT_EQ(changes, 64);
+  world.hold_commits = false;
+  for (const Holder& holder : holders) EXPECT_OK(TakenAndStreaming(holder));
+}
+
+TEST_F(RestoredStore, SaysThatTheFlagHelpsOnlyWhereItDoes) {
+  const Holder renews = Join("renews"), banned = Join("banned"), forgotten = Join("forgotten");
+  Copy();
+  const Holder renewed = Renewed(renews), joined = Join("joined"), cluster = Join("k8s.prod.n1");
+  PutBack();
+  Declare(false);
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::BanNode{"banned"}));
+  ASSERT_OK(world.Admin<ca::v1::Node>(ca::ForgetNode{"forgotten"}));
+  for (const Holder* holder : {&renewed, &joined}) {
+    EXPECT_THAT(Stream(holder->caller),
+                StatusIs(StatusCode::kPermissionDenied, "--take-renewed-nodes"));
+  }
+  for (const Holder* holder : {&banned, &forgotten, &cluster}) {
+    EXPECT_THAT(Stream(holder->caller),
+                StatusIs(StatusCode::kPermissionDenied, Not(HasSubstr("--take-renewed-nodes"))));
+  }
+}
+
 TEST_F(RestoredStore, TakesANodeThatAttestsWithWhatItHas) {
   const Holder before = Join("a");
   Copy();
   const Holder now = Renewed(before), joined = Join("b");
   PutBack();
-  const auto attest = [&](const Holder& holder) {
-    const ca::CallId call = world.next_call++;
-    world.Step(ca::event::AttestAsked{
-        call, CoreWorld::Request(holder.key),
-        ca::ExpiredCertificateEvidence{*x509::Certificate::FromDer(holder.caller.leaf)}});
-    return world.Answer<ca::v1::AttestResponse>(call);
-  };
-  EXPECT_THAT(attest(now), StatusIs(StatusCode::kPermissionDenied));
-  EXPECT_THAT(attest(joined), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(AttestWith(now), StatusIs(StatusCode::kPermissionDenied));
+  EXPECT_THAT(AttestWith(joined), StatusIs(StatusCode::kPermissionDenied));
   Declare(true);
   for (const Holder* holder : {&now, &joined}) {
-    ASSERT_OK_AND_ASSIGN(const auto answer, attest(*holder));
+    ASSERT_OK_AND_ASSIGN(const auto answer, AttestWith(*holder));
     EXPECT_OK(Stream(Holding(holder->key, answer).caller));
   }
 }
