@@ -3,6 +3,10 @@
 
 // What operators ask of coverage.
 
+#include <iterator>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "ca/core/admin.h"
 #include "ca/core/coverage_gate.h"
@@ -36,10 +40,6 @@ v1::NodeCoverage Late(const CoverageView& view, const Missing& missing) {
   node.set_late_since(absl::ToUnixSeconds(missing.late_since));
   node.set_leaves_at(absl::ToUnixSeconds(missing.leaves_at));
   return node;
-}
-
-bool IsFull(const v1::CoverageCount& count) {
-  return count.nodes_covered() == count.nodes() && count.services_covered() == count.services();
 }
 
 }  // namespace
@@ -89,18 +89,19 @@ absl::StatusOr<v1::CoverageHistory> Answer(const Tables& tables, absl::Time now,
                                            const v1::CoverageHistoryRequest& asked) {
   const CoverageView view{tables.registry, tables.coverage, tables.outstanding};
   const size_t most = asked.most() == 0 ? kEpochsKept : asked.most();
-  const auto& epochs = tables.registry.epochs();
+  const auto& kept = tables.registry.epochs();
+  auto it = kept.size() <= most ? kept.begin() : std::prev(kept.end(), static_cast<int64_t>(most));
+  std::vector<v1::EpochCoverage> told;
+  std::vector<uint64_t> epochs;
+  for (; it != kept.end(); ++it) {
+    told.push_back(ToldAt(it->second.record.coverage(), now));
+    epochs.push_back(told.back().epoch());
+  }
+  const std::vector<v1::CoverageCount> counts = CountCoverage(view, epochs, now);
   v1::CoverageHistory answer;
-  for (auto it = epochs.rbegin(); it != epochs.rend(); ++it) {
-    if (static_cast<size_t>(answer.epochs_size()) == most) break;
-    // Who has an epoch has the earlier ones.
-    const bool counted = answer.epochs_size() > 0 && IsFull(answer.epochs().rbegin()->now());
-    const v1::CoverageCount count =
-        counted ? answer.epochs().rbegin()->now()
-                : CountCoverage(view, it->second.record.coverage().epoch(), now);
-    v1::EpochCoverage* epoch = answer.add_epochs();
-    *epoch = ToldAt(it->second.record.coverage(), now);
-    *epoch->mutable_now() = count;
+  for (size_t i = told.size(); i-- > 0;) {
+    *told[i].mutable_now() = counts[i];
+    *answer.add_epochs() = std::move(told[i]);
   }
   return answer;
 }

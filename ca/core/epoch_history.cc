@@ -101,6 +101,16 @@ bool IsMissing(const CoverageView& view, const state::v1::NodeRecord& node, uint
   return Counts(view, node, now);
 }
 
+void Add(const v1::CoverageCount& more, v1::CoverageCount* to) {
+  to->set_nodes(to->nodes() + more.nodes());
+  to->set_services(to->services() + more.services());
+  to->set_services_covered(to->services_covered() + more.services_covered());
+  to->set_in_force(to->in_force() + more.in_force());
+  to->set_accepted(to->accepted() + more.accepted());
+  to->set_reloaded(to->reloaded() + more.reloaded());
+  to->set_assumed(to->assumed() + more.assumed());
+}
+
 }  // namespace
 
 void CountService(const v1::Consumer& service, bool covered, v1::CoverageCount* to) {
@@ -144,21 +154,41 @@ void AddEpochRecord(const Registry& registry, absl::Time now, std::vector<Write>
       {.key = registry.epochs().begin()->first, .value = std::nullopt, .expected = std::nullopt});
 }
 
-v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::Time now) {
-  v1::CoverageCount count;
+std::vector<v1::CoverageCount> CountCoverage(const CoverageView& view,
+                                             const std::vector<uint64_t>& epochs, absl::Time now) {
+  const auto covered_by = [&](uint64_t shown) -> size_t {
+    return std::upper_bound(epochs.begin(), epochs.end(), shown) - epochs.begin();
+  };
+  std::vector<v1::CoverageCount> just(epochs.size() + 1);  // who covers so many of them
   for (const auto& [node_id, row] : view.registry.nodes()) {
     if (row.record.state() != "attested" || !Counts(view, row.record, now)) continue;
-    count.set_nodes(count.nodes() + 1);
-    if (Covers(view, node_id, epoch, now)) {
-      count.set_nodes_covered(count.nodes_covered() + 1);
-    }
     const NodeHolds* node = view.coverage.Find(node_id);
+    const bool any = Covers(view, node_id, 0, now);
+    v1::CoverageCount& of = just[any ? covered_by(view.coverage.CoveredEpoch(node_id, now)) : 0];
+    of.set_nodes(of.nodes() + 1);
     if (node == nullptr) continue;
     for (const auto& [id, consumer] : node->consumers) {
-      CountService(consumer.said, view.coverage.EpochOf(*node, consumer, now) >= epoch, &count);
+      const size_t covered = covered_by(view.coverage.EpochOf(*node, consumer, now));
+      CountService(consumer.said, covered > 0, &just[covered]);
     }
   }
-  return count;
+  std::vector<v1::CoverageCount> counts(epochs.size());
+  v1::CoverageCount sum;
+  for (size_t i = just.size(); i-- > 0;) {
+    Add(just[i], &sum);
+    if (i == 0) break;
+    counts[i - 1] = sum;
+    counts[i - 1].set_nodes_covered(sum.nodes());
+  }
+  for (v1::CoverageCount& count : counts) {
+    count.set_nodes(sum.nodes());
+    count.set_services(sum.services());
+  }
+  return counts;
+}
+
+v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::Time now) {
+  return CountCoverage(view, std::vector<uint64_t>{epoch}, now).front();
 }
 
 v1::EpochCoverage ToldAt(v1::EpochCoverage recorded, absl::Time now) {

@@ -28,6 +28,9 @@ void AddEpochRecord(const Registry& registry, absl::Time now, std::vector<Write>
 
 // How many of the nodes that count have the epoch, and how many of their services enforce it.
 v1::CoverageCount CountCoverage(const CoverageView& view, uint64_t epoch, absl::Time now);
+// The same of each of these epochs, which are in ascending order; nodes are looked through once.
+std::vector<v1::CoverageCount> CountCoverage(const CoverageView& view,
+                                             const std::vector<uint64_t>& epochs, absl::Time now);
 // One service more; a covered one by its evidence.
 void CountService(const v1::Consumer& service, bool covered, v1::CoverageCount* to);
 

@@ -112,6 +112,43 @@ TEST_F(History, SaysOfWhatIsCompleteWhoHasItNow) {
   EXPECT_EQ(Newest().now().nodes_covered(), 1u);
 }
 
+TEST_F(History, CountsForEachEpochWhoHasItAndForNoneWhoShowsNothing) {
+  const uint64_t first = Change(), second = Change(), third = Change();
+  ca::v1::Ack ack = world.Holding(third);
+  for (const auto& [name, epoch] : {std::pair{"p/i", third}, {"q/i", second}, {"r/i", first}}) {
+    ca::v1::Consumer* service = ack.add_consumers();
+    service->set_consumer_id(name);
+    service->set_trust_epoch(epoch);
+    service->set_evidence(epoch == second ? ca::v1::ACCEPTED : ca::v1::IN_FORCE);
+  }
+  ca::v1::Consumer* silent = ack.add_consumers();
+  silent->set_consumer_id("s/i");
+  silent->set_trust_epoch(third);
+  world.Step(ca::event::NodeAck{sessions[0], ack});
+  Holds(1, third);
+  Holds(2, second);
+  const auto history = world.Admin<ca::v1::CoverageHistory>(ca::v1::CoverageHistoryRequest());
+  ASSERT_OK(history);
+  std::vector<std::vector<uint64_t>> now;
+  for (const ca::v1::EpochCoverage& epoch : history->epochs()) {
+    const ca::v1::CoverageCount& count = epoch.now();
+    if (epoch.epoch() < first) continue;
+    now.push_back({epoch.epoch(), count.nodes(), count.nodes_covered(), count.services(),
+                   count.services_covered(), count.in_force(), count.accepted()});
+    ca::v1::CoverageRequest asked;
+    asked.set_epoch(epoch.epoch());
+    EXPECT_EQ(world.Admin<ca::v1::Coverage>(asked)->count().ShortDebugString(),
+              count.ShortDebugString());
+  }
+  EXPECT_THAT(
+      now, ElementsAre(ElementsAre(third, 4, 1, 4, 1, 1, 0), ElementsAre(second, 4, 2, 4, 2, 1, 1),
+                       ElementsAre(first, 4, 2, 4, 3, 2, 1)));
+  ca::v1::CoverageHistoryRequest asked;
+  asked.set_most(2);
+  EXPECT_EQ(world.Admin<ca::v1::CoverageHistory>(asked)->epochs_size(), 2);
+  EXPECT_EQ(world.Admin<ca::v1::CoverageHistory>(asked)->epochs(0).epoch(), third);
+}
+
 TEST_F(History, SurvivesARestartOfTheCa) {
   const uint64_t epoch = Change();
   for (size_t node : {0, 1}) Holds(node, epoch);
