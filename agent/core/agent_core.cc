@@ -70,7 +70,7 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
   std::map<std::string, ConsumerTable::Before> served_before;
   for (const auto& [id, certified] : latest_.certificates) {
     const ca::v1::NodeIdentity* identity = latest_registrations_->Find(id);
-    if (identity != nullptr && certified->expires_at > now) {
+    if (identity != nullptr && certified->expires_at > time_.times(now).agreed) {
       served_before[id] = {identity->spiffe_id(), certified->expires_at};
     }
   }

@@ -126,6 +126,22 @@ TEST(AgentRestart, AServiceThatDoesNotComeBackIsNotWaitedForLong) {
   EXPECT_EQ(agent.acks[0].gone(0), "<restart>/i1");
 }
 
+TEST(AgentRestart, AClockThatIsAheadThenLetsNoGateOverlookAServiceWhoseLeafIsValid) {
+  ServedForAMinute agent;
+  agent.hellos.clear();
+  agent.acks.clear();
+  agent.now += absl::Hours(3);
+  agent.ca_up = false;
+  agent.Restart();
+  agent.now -= absl::Hours(3);
+  agent.ca_up = true;
+  agent.Do(agent::event::TimerFired{});
+  agent.Advance(absl::Seconds(20));
+  ASSERT_THAT(agent.hellos, SizeIs(1));
+  ASSERT_EQ(agent.hellos[0].consumers_size(), 1);
+  EXPECT_EQ(agent.hellos[0].consumers(0).consumer_id(), "<restart>/i1");
+}
+
 TEST(AgentRestart, NoProcessOutlivesItsMachine) {
   AgentHarness agent;
   agent.uptime = absl::Hours(1);
