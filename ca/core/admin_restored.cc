@@ -35,7 +35,7 @@ absl::StatusOr<Decision> Decide(const Tables& tables, absl::Time now,
   state::v1::Meta meta = tables.registry.meta();
   meta.set_incarnation(base::RandomBytes(tables.random, 16));
   const absl::Time last = absl::FromUnixSeconds(absl::ToUnixSeconds(now) + 1);
-  meta.set_issued_here_from(absl::ToUnixSeconds(IssuedHereFrom(tables, now)));
+  SetIssuedHere(tables, now, &meta);
   meta.set_restored_at(absl::ToUnixSeconds(now));
   meta.set_unknown_until(
       absl::ToUnixSeconds(std::max(UnknownUntil(tables.registry), last + LongestTtl(tables))));

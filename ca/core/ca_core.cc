@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "ca/core/log_head.h"
 #include "ca/core/reply.h"
+#include "ca/core/restored.h"
 #include "trust/spiffe_id.h"
 #include "trust/text.h"
 
@@ -120,6 +121,11 @@ void CaCore::On(absl::Time now, event::Started event, Actions* out) {
   prune_at_ = now + kPruneEvery;
   UseTrust(out);
   RenewServing(now, out);
+  if (LostBeforeStart(TablesNow(), now).empty()) return;
+  const auto prepare = [this](absl::Time then) -> absl::StatusOr<Change> {
+    return Change{.batch = LostBeforeStart(TablesNow(), then), .then = {}};
+  };
+  Enqueue(now, std::nullopt, prepare, out);
 }
 
 void CaCore::Enqueue(absl::Time now, std::optional<CallId> call, Prepare prepare, Actions* out) {

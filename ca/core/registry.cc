@@ -109,6 +109,7 @@ absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
   for (const Record& record : listing.records) {
     RETURN_IF_ERROR(registry.Put(record.key, record.value, record.revision));
   }
+  registry.log_head_at_start_ = registry.log_head_;
   registry.revision_ = registry.policy_revision_ = listing.at;
   registry.IndexRevocations();
   return registry;

@@ -109,6 +109,8 @@ class Registry {
   }
   const ChangeHead& changes() const { return changes_; }
   const state::v1::LogHeadRecord& log_head() const { return log_head_; }
+  // As the listing had it: nothing was issued between that and this start.
+  const state::v1::LogHeadRecord& log_head_at_start() const { return log_head_at_start_; }
   const std::map<std::string, Row<state::v1::EpochRecord>>& epochs() const {
     return epochs_;  // by key
   }
@@ -164,6 +166,7 @@ class Registry {
   std::map<std::string, Row<state::v1::OperatorRecord>> operators_;
   ChangeHead changes_;
   state::v1::LogHeadRecord log_head_;
+  state::v1::LogHeadRecord log_head_at_start_;
   std::map<std::string, Row<state::v1::RotationRecord>> rotations_;
   std::map<std::string, Row<state::v1::EpochRecord>> epochs_;
   std::map<std::string, Row<state::v1::SeenRecord>> seen_;

@@ -18,6 +18,7 @@ namespace linchpin::ca {
 namespace {
 
 constexpr char kByCertificate[] = "certificate";
+constexpr int kMostLost = 16;
 
 // Of the certificate that is recorded; an earlier version did not keep it.
 absl::Time BeginsAt(const state::v1::NodeRecord& node, const Profile& profile) {
@@ -29,7 +30,14 @@ absl::Time BeginsAt(const state::v1::NodeRecord& node, const Profile& profile) {
 }
 
 bool WasIssuedHere(const Tables& tables, absl::Time begins, absl::Time now) {
-  return begins + tables.options.profile.backdate >= IssuedHereFrom(tables, now);
+  const absl::Time issued = begins + tables.options.profile.backdate;
+  if (issued < IssuedHereFrom(tables, now)) return false;
+  if (now >= UnknownUntil(tables.registry)) return true;
+  const auto& lost = tables.registry.meta().lost();
+  return std::none_of(lost.begin(), lost.end(), [issued](const state::v1::LostSpan& span) {
+    return absl::FromUnixSeconds(span.from()) < issued &&
+           issued < absl::FromUnixSeconds(span.until());
+  });
 }
 
 // What a certificate must be later than.
@@ -37,6 +45,33 @@ absl::Time OriginOf(const Tables& tables, const state::v1::NodeRecord& node, abs
   const absl::Time begins = BeginsAt(node, tables.options.profile);
   if (node.renewed_from_not_before() == 0 || !WasIssuedHere(tables, begins, now)) return begins;
   return absl::FromUnixSeconds(node.renewed_from_not_before());
+}
+
+bool IsStillUnknown(const Tables& tables, absl::Time now) {
+  return tables.registry.meta().issued_here_from() != 0 && now < UnknownUntil(tables.registry);
+}
+
+// Before this start, if the store was put back before, and that is not over.
+bool AddLost(const Tables& tables, absl::Time now, state::v1::Meta* meta) {
+  if (!IsStillUnknown(tables, now)) return false;
+  state::v1::LostSpan span;
+  // The store is told of what was issued within a second.
+  span.set_from(
+      std::max(meta->issued_here_from(), tables.registry.log_head_at_start().anchored_at() + 1));
+  span.set_until(absl::ToUnixSeconds(tables.started));
+  auto& all = *meta->mutable_lost();
+  const bool is_known = std::any_of(all.begin(), all.end(), [&](const state::v1::LostSpan& one) {
+    return one.until() == span.until();
+  });
+  if (span.from() >= span.until() || is_known) return false;
+  *all.Add() = span;
+  if (all.size() <= kMostLost) return true;
+  // Of starts that only were starts nothing is lost, and they are short.
+  const auto length = [](const state::v1::LostSpan& one) { return one.until() - one.from(); };
+  all.erase(std::min_element(all.begin(), all.end(), [&](const auto& one, const auto& other) {
+    return length(one) < length(other);
+  }));
+  return true;
 }
 
 bool IsUnknownOfCluster(const Registry& registry, const std::string& node_id) {
@@ -143,6 +178,18 @@ absl::Time IssuedHereFrom(const Tables& tables, absl::Time now) {
   const int64_t said = registry.meta().issued_here_from();
   if (said != 0 && now < UnknownUntil(registry)) return absl::FromUnixSeconds(said);
   return absl::FromUnixSeconds(absl::ToUnixSeconds(tables.started));
+}
+
+void SetIssuedHere(const Tables& tables, absl::Time now, state::v1::Meta* meta) {
+  if (!IsStillUnknown(tables, now)) meta->clear_lost();
+  AddLost(tables, now, meta);
+  meta->set_issued_here_from(absl::ToUnixSeconds(IssuedHereFrom(tables, now)));
+}
+
+std::vector<Write> LostBeforeStart(const Tables& tables, absl::Time now) {
+  state::v1::Meta meta = tables.registry.meta();
+  if (!AddLost(tables, now, &meta)) return {};
+  return {{.key = kMetaKey, .value = meta.SerializeAsString(), .expected = std::nullopt}};
 }
 
 void KeepOrigin(const Tables& tables, absl::Time now, state::v1::NodeRecord* node) {

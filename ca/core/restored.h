@@ -44,6 +44,12 @@ absl::StatusOr<state::v1::NodeRecord> TakenByCertificate(const Tables& tables, c
 // What is issued from then on is issued by this store as it is now, by this CA's clock: since its
 // start, or the start in which it was first said to be put back, until that is over.
 absl::Time IssuedHereFrom(const Tables& tables, absl::Time now);
+// For an operator's word that the store was put back.
+void SetIssuedHere(const Tables& tables, absl::Time now, state::v1::Meta* meta);
+// At a start, where the store was put back before and that is not over: it may have been put back
+// again, and then what was issued after the last that it knows of, and before this start, was
+// issued by another past, and takes nodes. If not, nothing was. Empty: nothing is to be noted.
+std::vector<Write> LostBeforeStart(const Tables& tables, absl::Time now);
 // Before the recorded certificate is replaced by one that its key asks for: what that comes of.
 void KeepOrigin(const Tables& tables, absl::Time now, state::v1::NodeRecord* node);
 

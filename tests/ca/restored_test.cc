@@ -51,7 +51,12 @@ class RestoredStore : public ::testing::Test {
     EXPECT_OK(answer);
     return Holding(key, *answer);
   }
+  // As a CA does each second: the store knows what was issued.
+  void Tick() {
+    world.Step(ca::event::Tick{.log_entries = world.log.size(), .log_head = "the end"});
+  }
   void Copy() {
+    Tick();
     copy = *world.store.List("");
     log = world.log;
   }
@@ -195,11 +200,37 @@ TEST_F(RestoredStore, TakesTheLaterOfTwoKeysWhateverTheEarlierWasGivenHere) {
   for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
   Declare(true);
   for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
-  world.now += kMinute;
-  world.Restart();
-  Declare(true);
+  Tick();
+  for (int i = 0; i < 20; ++i) {
+    world.now += kMinute;
+    world.Restart();
+    Declare(true);
+  }
   for (const Holder* holder : {&stolen, &again}) IsPutOut(*holder);
   EXPECT_OK(Stream(own.caller));
+}
+
+TEST_F(RestoredStore, TakesWhatWasIssuedSinceACopyOfAStoreThatHadBeenPutBackItself) {
+  const Holder first = Join("a"), other = Join("b");
+  Copy();
+  const Holder stolen = Renewed(other), second = Renewed(first), present = Renewed(stolen);
+  PutBack();
+  Declare(true);
+  ASSERT_OK(TakenAndStreaming(stolen));
+  const Holder of_thief = Renewed(stolen);
+  ASSERT_OK(TakenAndStreaming(second));
+  const Holder third = Renewed(second);
+  world.now += kMinute;
+  Copy();
+  const Holder fourth = Renewed(third);
+  PutBack();
+  world.now += kMinute;
+  world.Restart();  // before the word
+  Declare(true);
+  EXPECT_OK(TakenAndStreaming(fourth));
+  EXPECT_OK(Stream(Renewed(fourth).caller));
+  EXPECT_OK(TakenAndStreaming(present));
+  for (const Holder* holder : {&first, &second, &third, &stolen, &of_thief}) IsPutOut(*holder);
 }
 
 TEST_F(RestoredStore, TakesTheLaterOfTwoKeysWhereTheEarlierAttestedOrRenewedBeforeTheWord) {

@@ -245,6 +245,15 @@ void Audit::CheckPolicy(const std::vector<std::unique_ptr<SimNode>>& nodes) {
         if (status.ok()) coverage = static_cast<const ca::v1::Coverage&>(*message);
       });
   if (!coverage.complete()) return;
+  const ca::Registry& registry = ca_.core().registry();
+  // Who lost his identity is told nothing more by an agent that does not know him from before.
+  const auto withdrawn = [&](const SimNode& node, const trust::SpiffeId& id) {
+    return std::none_of(
+        registry.identities().begin(), registry.identities().end(), [&](const auto& row) {
+          const ca::v1::Identity& identity = row.second.record.identity();
+          return identity.spiffe_id() == id.ToString() && registry.Sees(node.node_id(), identity);
+        });
+  };
   for (const auto& node : nodes) {
     if (ca_.stored().FindNode(node->node_id()) == nullptr) continue;
     if (node->sealed_epoch() == 0 || !ca_.HasValidThrough(node->node_id())) continue;
@@ -252,7 +261,8 @@ void Audit::CheckPolicy(const std::vector<std::unique_ptr<SimNode>>& nodes) {
       if (!service->running() || !service->UsesItsStream() || !service->reported()) continue;
       if (service->in_force()->contexts->Find("")->expires_at() <= service->clock()) continue;
       for (const auto& context : service->reported()->decoded.contexts) {
-        if (Rules(*context) == RulesOfNow(ca_.core().registry(), *context->id())) continue;
+        if (withdrawn(*node, *context->id())) continue;
+        if (Rules(*context) == RulesOfNow(registry, *context->id())) continue;
         return world_.Broken("policy is enforced where it is said to be",
                              absl::StrCat(service->process(), ": ", coverage.ShortDebugString()));
       }
