@@ -2,14 +2,13 @@
 // Copyright The Linchpin Authors
 
 // revoke, revocations; node ban.
-#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "base/hex.h"
 #include "cli/admin_client.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -30,11 +29,8 @@ struct RevokeOptions {
 
 // "A1B2…", as the log shows it; with or without colons.
 absl::StatusOr<std::string> SerialBytes(const std::string& text) {
-  const std::string digits = absl::StrReplaceAll(text, {{":", ""}});
-  const bool hex =
-      !digits.empty() && digits.size() % 2 == 0 && digits.size() <= 40 &&
-      std::all_of(digits.begin(), digits.end(), [](char c) { return absl::ascii_isxdigit(c); });
-  std::string bytes = hex ? absl::HexStringToBytes(digits) : "";
+  const std::optional<std::string> said = base::BytesOfHex(absl::StrReplaceAll(text, {{":", ""}}));
+  std::string bytes = said && said->size() <= 20 ? *said : "";
   bytes.erase(0, bytes.find_first_not_of('\0'));
   if (!bytes.empty()) return bytes;
   return UsageError(absl::StrCat("--serial ", text,

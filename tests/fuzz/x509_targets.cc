@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
+#include "base/hex.h"
 #include "tests/fuzz/parsers.h"
 #include "tests/x509/request_by_openssl.h"
 #include "x509/certificate_builder.h"
@@ -95,7 +95,7 @@ void SignedRequest(absl::string_view bytes) {
   const x509::PrivateKey key = test::KeyNamed("requester");
   const absl::string_view first = Take(before, &bytes);
   const std::string info = der::Write(der::kSequence, {first, key.public_key().spki(), bytes});
-  const std::string ecdsa_with_sha256 = absl::HexStringToBytes("300a06082a8648ce3d040302");
+  const std::string ecdsa_with_sha256 = *base::BytesOfHex("300a06082a8648ce3d040302");
   const std::string signature =
       der::Write(der::kBitString, {std::string(1, '\0'), *key.Sign(info)});
   CertificateRequest(der::Write(der::kSequence, {info, ecdsa_with_sha256, signature}));

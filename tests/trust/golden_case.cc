@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 
 namespace linchpin::test {
@@ -178,7 +180,9 @@ class Reader {
       const std::vector<std::string> words = absl::StrSplit(text, ' ');
       trust::v1::Revocation& entry = entries.emplace_back();
       if (words[0] == "serial" && words.size() == 2) {
-        entry.set_serial(absl::HexStringToBytes(words[1]));
+        const std::optional<std::string> serial = base::BytesOfHex(words[1]);
+        if (!serial) return Bad("revoke", words[1]);
+        entry.set_serial(*serial);
       } else if (words[0] == "key" && words.size() == 2) {
         ASSIGN_OR_RETURN(const x509::Certificate certificate, Load(words[1]));
         entry.set_key_sha256(certificate.public_key().pin().bytes());

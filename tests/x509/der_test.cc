@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/seeded_random.h"
@@ -16,7 +17,7 @@
 namespace linchpin::x509::der {
 namespace {
 
-std::string Hex(absl::string_view hex) { return absl::HexStringToBytes(hex); }
+std::string Hex(absl::string_view hex) { return base::BytesOfHex(hex).value(); }
 
 TEST(DerReader, ReadsOneElementAfterTheOther) {
   const std::string bytes =

@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/hex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/seeded_random.h"
@@ -22,6 +23,8 @@ namespace linchpin::x509 {
 namespace {
 
 using ::testing::ElementsAre;
+
+std::string Hex(absl::string_view hex) { return base::BytesOfHex(hex).value(); }
 
 // True if it is accepted.
 bool IsAcceptedOnlyAsOpenSslReadsIt(const std::string& der) {
@@ -68,7 +71,7 @@ class Requester {
   std::string Sign(absl::string_view info) const {
     const bool p256 = key_ == &p256_;
     const std::string algorithm =
-        absl::HexStringToBytes(p256 ? "300a06082a8648ce3d040302" : "300a06082a8648ce3d040303");
+        Hex(p256 ? "300a06082a8648ce3d040302" : "300a06082a8648ce3d040303");
     const std::string signature =
         der::Write(der::kBitString, {std::string(1, '\0'), *key_->Sign(info)});
     return der::Write(der::kSequence, {info, algorithm, signature});
@@ -109,29 +112,24 @@ TEST(CertificateRequest, RefusesWhatIsNotStrictlyARequest) {
   Requester requester;
   const std::string good = requester.InfoLike("request-plain.der");
   const std::string& key = requester.key().spki();
-  const std::string version = absl::HexStringToBytes("020100");
-  const std::string nobody = absl::HexStringToBytes("3000");
+  const std::string version = Hex("020100");
+  const std::string nobody = Hex("3000");
   const auto info = [](std::initializer_list<absl::string_view> parts) {
     return der::Write(der::kSequence, parts);
   };
   // RFC 2986 has attributes always there; some tools leave them out.
   EXPECT_TRUE(IsAcceptedOnlyAsOpenSslReadsIt(requester.Sign(info({version, nobody, key}))));
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"another version", info({absl::HexStringToBytes("020101"), nobody, key})},
+      {"another version", info({Hex("020101"), nobody, key})},
       {"no version", info({nobody, key})},
       {"no subject", info({version, key})},
       {"no key", info({version, nobody})},
-      {"a subject that is none", info({version, absl::HexStringToBytes("3003020100"), key})},
-      {"attributes under another tag",
-       info({version, nobody, key, absl::HexStringToBytes("a100")})},
-      {"something after the attributes",
-       info({version, nobody, key, absl::HexStringToBytes("a0000500")})},
-      {"an attribute that is none",
-       info({version, nobody, key, absl::HexStringToBytes("a0020500")})},
-      {"an attribute without a type",
-       info({version, nobody, key, absl::HexStringToBytes("a0023000")})},
-      {"attributes of indefinite length",
-       info({version, nobody, key, absl::HexStringToBytes("a0800000")})},
+      {"a subject that is none", info({version, Hex("3003020100"), key})},
+      {"attributes under another tag", info({version, nobody, key, Hex("a100")})},
+      {"something after the attributes", info({version, nobody, key, Hex("a0000500")})},
+      {"an attribute that is none", info({version, nobody, key, Hex("a0020500")})},
+      {"an attribute without a type", info({version, nobody, key, Hex("a0023000")})},
+      {"attributes of indefinite length", info({version, nobody, key, Hex("a0800000")})},
   };
   for (const auto& [what, bad] : cases) {
     EXPECT_THAT(CertificateRequest::FromDer(requester.Sign(bad)),
@@ -139,7 +137,7 @@ TEST(CertificateRequest, RefusesWhatIsNotStrictlyARequest) {
         << what;
   }
   std::string unused_bits = requester.Sign(good);
-  const size_t bits = unused_bits.rfind(absl::HexStringToBytes("0030"));
+  const size_t bits = unused_bits.rfind(Hex("0030"));
   unused_bits[bits] = 1;
   EXPECT_THAT(CertificateRequest::FromDer(unused_bits),
               test::StatusIs(absl::StatusCode::kInvalidArgument));
