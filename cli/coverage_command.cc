@@ -178,6 +178,15 @@ void AddPolicyOf(const NodeCoverage& node, bool counts, Table* table) {
   }
 }
 
+std::string UnknownText(const ca::v1::Coverage& coverage) {
+  if (coverage.unknown_until() == 0) return "";
+  return absl::StrCat("put back from a copy, ", TimeText(coverage.restored_at()),
+                      ": nodes that it does not know are not shown, and nobody is counted out, "
+                      "until ",
+                      TimeText(coverage.unknown_until()),
+                      ", when all that was issued since the copy has expired\n");
+}
+
 absl::Status ShowPolicy(Session& session, const CoverageOptions& options) {
   ca::v1::CoverageRequest request;
   request.set_policy(true);
@@ -186,7 +195,8 @@ absl::Status ShowPolicy(Session& session, const CoverageOptions& options) {
                    CallCa(session, &AdminStub::GetCoverage, request));
   session.exit_code = coverage.complete() ? 0 : 1;
   if (session.json()) return PrintJson(session, coverage);
-  session.out << "policy of revision " << coverage.revision() << ": " << SumText(coverage);
+  session.out << "policy of revision " << coverage.revision() << ": " << SumText(coverage)
+              << UnknownText(coverage);
   Table table({"NODE", "RULES", "COVERED", "STATE"});
   for (const NodeCoverage& node : coverage.nodes()) AddPolicyOf(node, true, &table);
   for (const NodeCoverage& node : coverage.left()) AddPolicyOf(node, false, &table);
@@ -203,13 +213,8 @@ absl::Status ShowCoverage(Session& session, const CoverageOptions& options) {
                    CallCa(session, &AdminStub::GetCoverage, request));
   session.exit_code = coverage.complete() ? 0 : 1;
   if (session.json()) return PrintJson(session, coverage);
-  session.out << "trust epoch " << coverage.epoch() << ": " << SumText(coverage);
-  if (coverage.unknown_until() > 0) {
-    session.out << "put back from a copy, " << TimeText(coverage.restored_at())
-                << ": nodes that it does not know are not shown, and nobody is counted out, until "
-                << TimeText(coverage.unknown_until())
-                << ", when all that was issued since the copy has expired\n";
-  }
+  session.out << "trust epoch " << coverage.epoch() << ": " << SumText(coverage)
+              << UnknownText(coverage);
   if (coverage.has_history()) ShowPast(coverage.history(), session);
   Table table({"NODE", "EPOCH", "COVERED", "STATE"});
   for (const NodeCoverage& node : coverage.nodes()) AddNode(node, true, &table);

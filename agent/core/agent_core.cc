@@ -58,7 +58,7 @@ void AgentCore::On(absl::Time now, const event::Started& event, Actions* out) {
   if (latest_.trust != nullptr) {
     AlarmWrongTwins(*latest_.trust, out);
     time_.Restore(latest_.known_time, latest_.trust->relaxed.began_at);
-    UpkeepPins(now, out);
+    AgePins(now, out);  // no document: what one begins is sealed before it is in force
   }
   sealed_ = std::make_shared<const Model>(latest_);
   latest_registrations_ = std::make_shared<const Registrations>(latest_.projection);

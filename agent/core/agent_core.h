@@ -79,6 +79,7 @@ class AgentCore {
 
   // What is due in the present state: run after each event, in this order.
   void UpkeepPins(absl::Time now, Actions* out);
+  void AgePins(absl::Time now, Actions* out);
   void LookForSets(absl::Time now, Actions* out);
   void SealChanges(absl::Time now, Actions* out);
   void UseIdentity(absl::Time now, Actions* out);
@@ -167,6 +168,7 @@ class AgentCore {
   std::optional<sync::Receiver> receiver_;
   absl::Duration come_back_after_ = absl::ZeroDuration();
   std::string refused_;       // why a newer trust state was not taken
+  std::string refused_of_;    // the life of the store that sent it
   ca::v1::Ack acknowledged_;  // last said on this stream, without consumers
   std::map<std::string, std::string> rows_acknowledged_;
   absl::Duration clock_ahead_ = absl::ZeroDuration();  // of the CA's

@@ -72,8 +72,8 @@ void AgentCore::TakeHeld(absl::Time now, trust::TrustHeld held, Actions* out) {
   }
 }
 
-void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
-  if (latest_.trust == nullptr) return;
+// What time alone changes.
+void AgentCore::AgePins(absl::Time now, Actions* out) {
   time_.Relaxing(latest_.trust->relaxed.began_at);
   absl::StatusOr<std::optional<trust::TrustHeld>> changed =
       trust::PinsAt(*latest_.trust, time_.times(now));
@@ -85,6 +85,11 @@ void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
   } else if (changed->has_value()) {
     TakeHeld(now, **std::move(changed), out);
   }
+}
+
+void AgentCore::UpkeepPins(absl::Time now, Actions* out) {
+  if (latest_.trust == nullptr) return;
+  AgePins(now, out);
   const std::string at =
       absl::StrCat(latest_.pin_set_version(), "/", latest_.trust->state->pins().relaxed_until(),
                    "/", latest_.trust->state->path_digest());

@@ -141,7 +141,12 @@ void AgentCore::On(absl::Time now, const event::SyncReceived& event, Actions* ou
   if (!*complete) return;
   want_snapshot_ = false;
   sync::Receiver::Change change = receiver_->Take();
-  if (change.has_trust) TakeTrust(now, change.trust, change.stamp.incarnation, out);
+  if (change.has_trust) {
+    TakeTrust(now, change.trust, change.stamp.incarnation, out);
+  } else if (change.stamp.incarnation == latest_.trust->incarnation &&
+             change.stamp.incarnation != refused_of_) {
+    refused_ = latest_.trust->refused;  // another life's was refused, and this one sends none
+  }
   // Why is said to it; what it knows of this node is of then, too. The life that it begins, if it
   // is told to go on, comes whole.
   if (trust::WasLeft(*latest_.trust, change.stamp.incarnation)) return;
@@ -159,6 +164,7 @@ void AgentCore::TakeTrust(absl::Time now, const trust::v1::TrustState& trust,
   trust::AcceptOptions options = Accepting(now);
   options.incarnation = incarnation;
   absl::StatusOr<trust::TrustHeld> accepted = trust::AcceptTrust(*latest_.trust, trust, options);
+  refused_of_ = incarnation;
   if (!accepted.ok()) {
     refused_ = std::string(accepted.status().message());
     out->push_back(action::Alarm{absl::StrCat("trust epoch ", trust.epoch(), " is refused, epoch ",

@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<Write>> AcceptLogEnd(const Registry& registry, const 
   state::v1::LogHeadRecord record;
   record.set_entries(found.entries);
   record.set_hash(found.hash);
-  record.set_anchored_at(absl::ToUnixSeconds(now));
+  record.set_anchored_at(before.anchored_at());
   record.set_lost(before.lost() + before.entries() - std::min(before.entries(), found.entries));
   record.set_lost_until(std::max(before.lost_until(), until));
   std::vector<Write> batch = {HeadWrite(record)};

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ca/core/coverage_gate.h"
 #include "ca/core/epoch_history.h"
+#include "ca/core/restored.h"
 #include "trust/mtls_context.h"
 #include "trust/peer_policy.h"
 #include "trust/text.h"
@@ -20,6 +22,7 @@ namespace linchpin::ca {
 namespace {
 
 constexpr size_t kMostServicesNamed = 3;
+constexpr size_t kMostIdentities = 1024;  // of a process, as agents have it
 
 std::string ProcessOf(const std::string& consumer_id) {
   return consumer_id.substr(0, consumer_id.rfind('/'));
@@ -30,8 +33,10 @@ class RulesOfNow {
  public:
   explicit RulesOfNow(const Registry& registry) : registry_(registry) {}
 
-  // Of a process with these identities; empty: one of them is no SPIFFE ID.
-  const std::string& DigestOf(const std::set<std::string>& spiffe_ids) {
+  // Of a process with these identities; empty: one of them is no SPIFFE ID, or no process has so
+  // many.
+  std::string DigestOf(const std::set<std::string>& spiffe_ids) {
+    if (spiffe_ids.size() > kMostIdentities) return "";
     const auto [it, fresh] = digests_.try_emplace(spiffe_ids);
     if (fresh) it->second = Compute(spiffe_ids);
     return it->second;
@@ -83,9 +88,13 @@ std::map<std::string, std::string> WhyNotOf(const NodeHolds& node, RulesOfNow& r
   for (const auto& [id, consumer] : node.consumers) {
     identities[ProcessOf(id)].insert(consumer.said.spiffe_id());
   }
+  std::map<std::string, std::string> digests;
+  for (const auto& [process, spiffe_ids] : identities) {
+    digests[process] = rules.DigestOf(spiffe_ids);
+  }
   std::map<std::string, std::string> why;
   for (const auto& [id, consumer] : node.consumers) {
-    why[id] = WhyNot(consumer, rules.DigestOf(identities[ProcessOf(id)]), now);
+    why[id] = WhyNot(consumer, digests[ProcessOf(id)], now);
   }
   return why;
 }
@@ -150,6 +159,7 @@ v1::NodeCoverage OfNode(const CoverageView& view, const state::v1::NodeRecord& r
 
 uint64_t RevisionHeld(const Registry& registry, const NodeHolds& node) {
   if (node.revision > node.sent) return 0;  // of another past
+  if (node.trust_epoch == 0) return 0;      // the rest of its services comes yet
   const bool all = node.connected && node.revision == node.sent && node.sent > 0;
   return all ? registry.revision() : node.revision;
 }
@@ -190,6 +200,10 @@ absl::StatusOr<v1::Coverage> PolicyCoverage(const CoverageView& view, uint64_t r
   for (v1::NodeCoverage& node : silent) *answer.add_nodes() = std::move(node);
   for (v1::NodeCoverage& node : covered) *answer.add_nodes() = std::move(node);
   answer.set_complete(count.nodes() == count.nodes_covered());
+  if (const absl::Time until = UnknownUntil(registry) + kClocksDiffer; now < until) {
+    answer.set_restored_at(registry.meta().restored_at());
+    answer.set_unknown_until(absl::ToUnixSeconds(until));
+  }
   return answer;
 }
 

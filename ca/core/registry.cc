@@ -101,9 +101,8 @@ std::string OperatorKey(absl::string_view name) { return absl::StrCat(kOperator,
 absl::StatusOr<Registry> Registry::FromListing(const Store::Listing& listing) {
   Registry registry;
   for (const Record& record : listing.records) {
-    if (record.key == kMetaKey) {
-      RETURN_IF_ERROR(registry.Put(record.key, record.value, record.revision));
-    }
+    if (record.key != kMetaKey) continue;
+    RETURN_IF_ERROR(registry.Put(record.key, record.value, record.revision));
   }
   RETURN_IF_ERROR(CheckMeta(registry.meta_));
   for (const Record& record : listing.records) {

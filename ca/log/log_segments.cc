@@ -87,7 +87,7 @@ absl::StatusOr<std::string> CutTail(const LogSegment& segment) {
                    file.ReadAt(segment.size, kMaxSegmentFile, segment.path));
   std::string kept = "nothing but zeros";
   if (tail.find_first_not_of('\0') != std::string::npos) {
-    const std::string path = absl::StrCat(segment.path, ".torn");
+    const std::string path = absl::StrCat(segment.path, ".", segment.size, ".torn");
     const absl::Status written = base::WriteFileDurably(path, tail, 0600);
     kept = written.ok() ? absl::StrCat("kept in ", path)
                         : absl::StrCat("not kept: ", written.message());

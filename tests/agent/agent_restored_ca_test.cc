@@ -103,7 +103,22 @@ TEST(RestoredCa, OfALifeThatWasLeftNothingIsTakenUntilItBeginsAnother) {
   agent.Register("i3", "/old", kWeb, 10);
   EXPECT_EQ(agent.core->model().projection->Digest(), before);
   EXPECT_TRUE(agent.core->connected());
-  agent.RestoreCa("goes on", 10);
+
+  agent.Do(agent::event::SyncClosed{agent.stream, absl::UnavailableError("down")});
+  agent.incarnation = "restored";  // the true one is back, and has no news of trust
+  agent.Advance(absl::Seconds(12));
+  ASSERT_TRUE(agent.core->connected());
+  agent.Register("i4", "/more", {"unix:uid:4"}, 5);
+  EXPECT_EQ(agent.core->model().projection->identities.size(), 3u);
+  EXPECT_EQ(agent.acks.back().refused(), "");
+
+  agent.incarnation = first;
+  message = agent.Message(11);
+  message.set_reset(true);
+  *message.mutable_trust() = agent.authority.Message(21);
+  agent.Say(message);
+  EXPECT_NE(agent.acks.back().refused(), "");
+  agent.RestoreCa("goes on", 12);
   EXPECT_EQ(agent.core->model().incarnation, "goes on");
   EXPECT_EQ(agent.core->model().projection->identities.size(), 1u);
   EXPECT_EQ(agent.acks.back().refused(), "");

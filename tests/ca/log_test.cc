@@ -230,8 +230,8 @@ TEST(IssuanceLog, CutsATailThatWasTornAtAnyByte) {
       EXPECT_EQ(log->size(), 2u) << size;
       EXPECT_THAT(log->recovered(), ::testing::HasSubstr(absl::StrCat("offset ", last)));
       if (torn.find_first_not_of('\0', last) != std::string::npos) {
-        const auto kept =
-            base::ReadFile(directory.Join(absl::StrCat(kSegment, ".torn")), bytes.size() + 200);
+        const auto kept = base::ReadFile(directory.Join(absl::StrCat(kSegment, ".", last, ".torn")),
+                                         bytes.size() + 200);
         ASSERT_OK(kept);
         EXPECT_EQ(*kept, torn.substr(last)) << size;
       }

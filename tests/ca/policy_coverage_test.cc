@@ -82,6 +82,19 @@ class PolicyOfAFleet : public ::testing::Test {
   const std::string b = world.Join("b");
 };
 
+TEST_F(PolicyOfAFleet, IsNotCompleteBeforeANodeHasNamedTheLastOfItsServices) {
+  ca::v1::Ack ack = world.Holding(0);  // as those are that name the first
+  ack.set_revision(world.pushed[1].back().revision());
+  world.Step(ca::event::NodeAck{1, ack});
+  ca::v1::CoverageRequest asked;
+  asked.set_policy(true);
+  ASSERT_OK_AND_ASSIGN(const auto named, world.Admin<ca::v1::Coverage>(asked));
+  EXPECT_FALSE(named.complete());
+  Acknowledge(1);
+  ASSERT_OK_AND_ASSIGN(const auto all, world.Admin<ca::v1::Coverage>(asked));
+  EXPECT_TRUE(all.complete()) << all.ShortDebugString();
+}
+
 TEST_F(PolicyOfAFleet, WaitsForTheNodesThatItConcernsAndTheirServices) {
   Acknowledge(1, {Web({})});
   EXPECT_TRUE(Complete());
